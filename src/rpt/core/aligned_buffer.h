@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <cstddef>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <new>
+#include <span>
+#include <type_traits>
+
+#include "rpt/core/error.h"
+
+namespace rpt::core {
+
+/// An owning array of plain values, aligned to 64 bytes and zeroed. Moves, does not copy.
+template <typename T>
+class AlignedBuffer {
+  static_assert(std::is_trivially_copyable_v<T>);
+
+ public:
+  AlignedBuffer() = default;
+  explicit AlignedBuffer(std::size_t count) { resize(count); }
+
+  /// Makes room for `count` zeroed values; what was there is lost.
+  void resize(std::size_t count) {
+    RPT_CHECK(count <= std::numeric_limits<std::size_t>::max() / sizeof(T) - kAlignment, "{} values", count);
+    data_.reset(count == 0 ? nullptr : static_cast<T*>(::operator new(count * sizeof(T), std::align_val_t{kAlignment})));
+    size_ = count;
+    if (count > 0) std::memset(static_cast<void*>(data_.get()), 0, count * sizeof(T));
+  }
+
+  /// Grows to at least `count` values (contents lost when it grows); never shrinks. For scratch space.
+  void reserve_scratch(std::size_t count) {
+    if (count > size_) resize(count);
+  }
+
+  T* data() { return data_.get(); }
+  const T* data() const { return data_.get(); }
+  std::size_t size() const { return size_; }
+  T& operator[](std::size_t i) { return data_.get()[i]; }
+  const T& operator[](std::size_t i) const { return data_.get()[i]; }
+  std::span<T> span() { return {data(), size_}; }
+  std::span<const T> span() const { return {data(), size_}; }
+
+ private:
+  static constexpr std::size_t kAlignment = 64;
+  struct Release {
+    void operator()(T* p) const { ::operator delete(p, std::align_val_t{kAlignment}); }
+  };
+  std::unique_ptr<T, Release> data_;
+  std::size_t size_ = 0;
+};
+
+}  // namespace rpt::core

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <fmt/format.h>
+
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+
+namespace rpt {
+
+/// Base of every error that input or environment can cause. The message is one line.
+class Error : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// Bytes that are not what their format promises: `file: at offset N (what): expected E, found F`.
+class FormatError : public Error {
+ public:
+  /// `place` names the part of the file ("tensor blk.0.attn_q.weight", "key general.alignment"); `offset` is in bytes
+  /// from the start of the file.
+  FormatError(const std::string& file, std::uint64_t offset, const std::string& place, const std::string& expected,
+              const std::string& found)
+      : Error(fmt::format("{}: at offset {} ({}): expected {}, found {}", file, offset, place, expected, found)),
+        offset_(offset) {}
+
+  /// Byte offset of the fault.
+  std::uint64_t offset() const { return offset_; }
+
+ private:
+  std::uint64_t offset_;
+};
+
+/// Tensors or token lists whose sizes do not fit together.
+class ShapeError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// A configuration, option or model property that cannot be honoured.
+class ConfigError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// The operating system refused: open, read, map, write, rename.
+class IoError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// The environment lacks something that was asked for (an instruction set, memory). Exit code 4.
+class EnvironmentError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// A broken promise inside the program; thrown by RPT_CHECK only.
+class LogicError : public std::logic_error {
+ public:
+  using std::logic_error::logic_error;
+};
+
+namespace core {
+[[noreturn]] inline void check_failed(const char* file, int line, const char* condition, const std::string& message) {
+  throw LogicError(fmt::format("{}:{}: check failed: {}{}{}", file, line, condition, message.empty() ? "" : ": ", message));
+}
+}  // namespace core
+}  // namespace rpt
+
+/// Programmer errors only: throws LogicError with the condition and a fmt-formatted message (give the shapes).
+#define RPT_CHECK(condition, ...)                                                                   \
+  do {                                                                                              \
+    if (!(condition)) {                                                                             \
+      ::rpt::core::check_failed(__FILE__, __LINE__, #condition, ::fmt::format("" __VA_ARGS__));     \
+    }                                                                                               \
+  } while (false)

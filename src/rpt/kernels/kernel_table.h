@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <cstdint>
+
+/// The kernels of rpt: functions of pointers and sizes, noexcept, without allocation, tensors or files. Every entry is
+/// documented here once; kernels/reference implements all of them literally and is the definition, the folders of the other
+/// instruction sets override entries and give the same bits.
+///
+/// Letters: T tokens (rows of activations), N outputs (rows of weights), K inputs, D size of a head.
+/// "Lanes": a reduction over n elements uses 16 accumulators that begin at +0; lane i takes elements i, i+16, i+32, … in
+/// order; then lanes are added as a tree, lane i + lane i+8 (i < 8), i + i+4 (i < 4), i + i+2 (i < 2), 0 + 1. Where n is no
+/// multiple of 16 the last lanes just take one element less.
+/// Source of all formulas: docs/forward.md.
+namespace rpt::kernels {
+
+/// Arguments of the ternary products: acc[t * acc_stride + n] = Σ_k code(n, k) · q[t * q_stride + k], codes −1, 0, +1,
+/// exact in int32, for n in [n_begin, n_end) and t in [0, T).
+struct TernaryGemm {
+  const std::uint8_t* weights = nullptr;  ///< the whole tensor, in the layout of the entry
+  std::int64_t rows = 0;                  ///< N of the whole tensor
+  std::int64_t columns = 0;               ///< K
+  std::int64_t n_begin = 0;               ///< first row to compute
+  std::int64_t n_end = 0;                 ///< one past the last row to compute
+  const std::int8_t* q = nullptr;         ///< [T, q_stride]; zeros from K to the next multiple of 128
+  std::int64_t q_stride = 0;              ///< at least K rounded up to 128
+  const std::int32_t* q_sum = nullptr;    ///< [T] Σ_k q of each token
+  std::int64_t tokens = 0;                ///< T
+  std::int32_t* acc = nullptr;            ///< [T, acc_stride]
+  std::int64_t acc_stride = 0;            ///< at least N
+};
+
+/// Arguments of the products with float activations: y[t * y_stride + n] = Σ_k w(n, k) · x[t * x_stride + k] for n in
+/// [n_begin, n_end), each dot in lanes with fma.
+struct FloatGemm {
+  const void* weights = nullptr;  ///< row n begins at n * row_stride elements
+  std::int64_t row_stride = 0;    ///< elements from row to row, at least K
+  std::int64_t columns = 0;       ///< K
+  std::int64_t n_begin = 0;
+  std::int64_t n_end = 0;
+  const float* x = nullptr;  ///< [T, x_stride]
+  std::int64_t x_stride = 0;
+  std::int64_t tokens = 0;  ///< T
+  float* y = nullptr;       ///< [T, y_stride]
+  std::int64_t y_stride = 0;
+};
+
+/// Arguments of attention for one query of one head over the keys 0 … keys−1 (those it may see).
+struct AttentionHead {
+  const float* query = nullptr;          ///< [D]
+  const std::uint16_t* key = nullptr;    ///< f16, position j at j * stride elements
+  const std::uint16_t* value = nullptr;  ///< f16, position j at j * stride elements
+  std::int64_t stride = 0;               ///< elements from position to position
+  std::int64_t keys = 0;                 ///< at least 1
+  std::int64_t head_size = 0;            ///< D
+  float scale = 0;                       ///< c = float(1/sqrt(double(D)))
+  float* out = nullptr;                  ///< [D]
+};
+
+/// Largest value and Σ exp(x − largest) of one block of logits.
+struct BlockSum {
+  float maximum = 0;
+  float sum = 0;
+};
+
+struct KernelTable {
+  /// The instruction set whose folder filled the table last ("reference", "avx2", "avx512").
+  const char* name = nullptr;
+
+  // ---- ternary products -------------------------------------------------------------------------------------------
+
+  /// I2_S layout: rows of ceil(K/128) blocks of 32 bytes; of block b, weight j (0 ≤ j < 128) stands in byte j % 32 at shift
+  /// 6 − 2·(j / 32) as code + 1. Weights past K in the last block meet zeros in q.
+  void (*gemm_ternary2_int8)(const TernaryGemm& a) noexcept = nullptr;
+  /// TQ2_0 layout: K a multiple of 256; row of K/256 blocks of 66 bytes {qs[64], f16 d}; of half h (0, 1) weight j of 128
+  /// stands in qs[32h + j % 32] at shift 2·(j / 32) as code + 1. d is not read.
+  void (*gemm_tq2_int8)(const TernaryGemm& a) noexcept = nullptr;
+  /// TQ1_0 layout: K a multiple of 256; row of K/256 blocks of 54 bytes {qs[48], qh[4], f16 d}. Trit k of byte v is
+  /// ((v·3^k mod 256)·3) >> 8 = code + 1: weight 32k + m (k < 5, m < 32) in qs[m], weight 160 + 16k + m (k < 5, m < 16) in
+  /// qs[32 + m], weight 240 + 4k + j (k < 4, j < 4) in qh[j]. d is not read.
+  void (*gemm_tq1_int8)(const TernaryGemm& a) noexcept = nullptr;
+  /// Hugging Face layout: N a multiple of 4, any K; uint8 [N/4, K], weight (n, k) stands in byte (n % (N/4), k) at shift
+  /// 2·(n / (N/4)) as code + 1.
+  void (*gemm_hf2_int8)(const TernaryGemm& a) noexcept = nullptr;
+
+  // ---- products with float activations ----------------------------------------------------------------------------
+
+  /// Weights float.
+  void (*gemm_f32_f32)(const FloatGemm& a) noexcept = nullptr;
+  /// Weights IEEE binary16, widened.
+  void (*gemm_f16_f32)(const FloatGemm& a) noexcept = nullptr;
+  /// Weights bfloat16, each rounded to binary16 (half to even, subnormals kept) and widened.
+  void (*gemm_bf16_f32)(const FloatGemm& a) noexcept = nullptr;
+
+  // ---- rows -------------------------------------------------------------------------------------------------------
+
+  /// r = 1 / sqrt(Σx² / float(n) + eps), Σ in lanes with fma(x, x, lane); y_i = (x_i · r) · gain_i. y may be x.
+  void (*rms_norm)(const float* x, const float* gain, std::int64_t n, float eps, float* y) noexcept = nullptr;
+  /// a = max(max|x|, 1e-5); q_i = clamp(rhe(x_i · (127 / a)), −128, 127), rhe = round half to even; *q_sum = Σ q_i.
+  /// Returns a. Where an x_i is infinite or NaN the returned a is not finite and q is unspecified.
+  float (*quantize_int8)(const float* x, std::int64_t n, std::int8_t* q, std::int32_t* q_sum) noexcept = nullptr;
+  /// y_i = float(acc_i) · factor.
+  void (*scale_int32)(const std::int32_t* acc, std::int64_t n, float factor, float* y) noexcept = nullptr;
+  /// r = max(gate_i, 0); y_i = (r · r) · up_i. y may be gate or up.
+  void (*relu2_mul)(const float* gate, const float* up, std::int64_t n, float* y) noexcept = nullptr;
+  /// y_i = (gate_i / (1 + exp(−gate_i))) · up_i with core::exact_exp. y may be gate or up.
+  void (*silu_mul)(const float* gate, const float* up, std::int64_t n, float* y) noexcept = nullptr;
+  /// x_i += y_i.
+  void (*add)(float* x, const float* y, std::int64_t n) noexcept = nullptr;
+  /// Rotates one head in place, h = D/2: (x_i·cos_i − x_{i+h}·sin_i, x_{i+h}·cos_i + x_i·sin_i) for i < h; two products and
+  /// one add each, no fma. cos, sin [h].
+  void (*rope_halves)(float* x, const float* cos, const float* sin, std::int64_t head_size) noexcept = nullptr;
+  /// Rounds to binary16 bits, half to even, subnormals kept.
+  void (*f32_to_f16)(const float* x, std::int64_t n, std::uint16_t* y) noexcept = nullptr;
+  /// Widens binary16 bits.
+  void (*f16_to_f32)(const std::uint16_t* x, std::int64_t n, float* y) noexcept = nullptr;
+  /// Widens bfloat16 bits.
+  void (*bf16_to_f32)(const std::uint16_t* x, std::int64_t n, float* y) noexcept = nullptr;
+
+  // ---- attention and loss -----------------------------------------------------------------------------------------
+
+  /// Key blocks of 64 from position 0 in order, m = −infinity, l = 0, acc = 0 at first. Per block: z_j = dot(q, k_j) · c with
+  /// the dot in lanes with fma; m' = max(m, max z); α = exp(m − m') (0 in the first block); p_j = exp(z_j − m'); Σp in lanes
+  /// with adds (lane j % 16); l = fma(l, α, Σp); acc_i = acc_i · α; then for j ascending acc_i = fma(p_j, v_ji, acc_i).
+  /// out_i = acc_i / l. exp = core::exact_exp.
+  void (*attention_head)(const AttentionHead& a) noexcept = nullptr;
+  /// Largest x (float maximum; n ≥ 1) and Σ exp(x_i − largest) in lanes with adds.
+  BlockSum (*sum_exp)(const float* x, std::int64_t n) noexcept = nullptr;
+
+  // ---- quantising weights -----------------------------------------------------------------------------------------
+
+  /// Σ|w_i| in 16 double lanes with adds, then the tree.
+  double (*sum_abs_f32)(const float* w, std::int64_t n) noexcept = nullptr;
+  double (*sum_abs_bf16)(const std::uint16_t* w, std::int64_t n) noexcept = nullptr;
+  /// code_i = clamp(rhe(w_i · inv), −1, +1).
+  void (*ternary_codes_f32)(const float* w, std::int64_t n, float inv, std::int8_t* codes) noexcept = nullptr;
+  void (*ternary_codes_bf16)(const std::uint16_t* w, std::int64_t n, float inv, std::int8_t* codes) noexcept = nullptr;
+};
+
+}  // namespace rpt::kernels
