@@ -7,6 +7,7 @@
 #include <new>
 #include <span>
 #include <type_traits>
+#include <utility>
 
 #include "rpt/core/error.h"
 
@@ -18,15 +19,26 @@ class AlignedBuffer {
   static_assert(std::is_trivially_copyable_v<T>);
 
  public:
+  static constexpr std::size_t kAlignment = 64;  ///< bytes
+
   AlignedBuffer() = default;
   explicit AlignedBuffer(std::size_t count) { resize(count); }
+  AlignedBuffer(AlignedBuffer&& other) noexcept : data_(std::move(other.data_)), size_(std::exchange(other.size_, 0)) {}
+  AlignedBuffer& operator=(AlignedBuffer&& other) noexcept {
+    data_ = std::move(other.data_);
+    size_ = std::exchange(other.size_, 0);
+    return *this;
+  }
 
-  /// Makes room for `count` zeroed values; what was there is lost.
+  /// Makes room for `count` zeroed values; what was there is lost (also where std::bad_alloc is thrown).
   void resize(std::size_t count) {
     RPT_CHECK(count <= std::numeric_limits<std::size_t>::max() / sizeof(T) - kAlignment, "{} values", count);
-    data_.reset(count == 0 ? nullptr : static_cast<T*>(::operator new(count * sizeof(T), std::align_val_t{kAlignment})));
+    data_.reset();  // first, so that old and new need no room side by side
+    size_ = 0;
+    if (count == 0) return;
+    data_.reset(static_cast<T*>(::operator new (count * sizeof(T), std::align_val_t{kAlignment})));
     size_ = count;
-    if (count > 0) std::memset(static_cast<void*>(data_.get()), 0, count * sizeof(T));
+    std::memset(static_cast<void*>(data_.get()), 0, count * sizeof(T));
   }
 
   /// Grows to at least `count` values (contents lost when it grows); never shrinks. For scratch space.
@@ -43,9 +55,8 @@ class AlignedBuffer {
   std::span<const T> span() const { return {data(), size_}; }
 
  private:
-  static constexpr std::size_t kAlignment = 64;
   struct Release {
-    void operator()(T* p) const { ::operator delete(p, std::align_val_t{kAlignment}); }
+    void operator()(T* p) const { ::operator delete (p, std::align_val_t{kAlignment}); }
   };
   std::unique_ptr<T, Release> data_;
   std::size_t size_ = 0;

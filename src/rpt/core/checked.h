@@ -30,11 +30,11 @@ constexpr To narrow(From value) {
   return static_cast<To>(value);
 }
 
-/// Rounds n up to a multiple of `to`, or nothing where that does not fit.
+/// Rounds n up to a multiple of `to` (not 0), or nothing where that does not fit.
 inline std::optional<std::uint64_t> round_up(std::uint64_t n, std::uint64_t to) {
-  const auto sum = add(n, to - 1);
-  if (!sum) return std::nullopt;
-  return *sum / to * to;
+  RPT_CHECK(to > 0, "multiple of 0");
+  const std::uint64_t rest = n % to;
+  return rest == 0 ? n : add(n, to - rest);
 }
 
 }  // namespace rpt::core

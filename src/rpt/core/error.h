@@ -55,6 +55,17 @@ class EnvironmentError : public Error {
   using Error::Error;
 };
 
+/// An activation that is infinite or NaN.
+class NumericError : public Error {
+ public:
+  /// `row` is the row of the batch in which it stands.
+  NumericError(const std::string& message, std::int64_t row) : Error(message), row_(row) {}
+  std::int64_t row() const { return row_; }
+
+ private:
+  std::int64_t row_;
+};
+
 /// A broken promise inside the program; thrown by RPT_CHECK only.
 class LogicError : public std::logic_error {
  public:

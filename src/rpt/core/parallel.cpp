@@ -27,7 +27,7 @@ int threads() {
 void parallel_for(std::int64_t count, std::int64_t grain, const std::function<void(std::int64_t, std::int64_t)>& body) {
   RPT_CHECK(grain > 0, "grain {}", grain);
   if (count <= 0) return;
-  const std::int64_t ranges = (count + grain - 1) / grain;
+  const std::int64_t ranges = (count - 1) / grain + 1;
   const int team = static_cast<int>(std::min<std::int64_t>(threads(), ranges));
   if (team <= 1 || omp_in_parallel()) {
     body(0, count);
@@ -42,7 +42,8 @@ void parallel_for(std::int64_t count, std::int64_t grain, const std::function<vo
       const std::int64_t range = next.fetch_add(1, std::memory_order_relaxed);
       if (range >= ranges || failed.load(std::memory_order_relaxed)) break;
       try {
-        body(range * grain, std::min(count, (range + 1) * grain));
+        const std::int64_t begin = range * grain;
+        body(begin, begin + std::min(grain, count - begin));
       } catch (...) {
         if (!failed.exchange(true)) error = std::current_exception();
       }

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace rpt::model {
+
+/// What stands between gate and up of the feed-forward layer.
+enum class Activation : std::uint8_t { relu2, silu };
+
+/// Shape and constants of a decoder of BitNet blocks.
+/// Letters used in this room: L layers, H hidden, F feed-forward, A query heads, G key/value heads, D head size,
+/// V vocabulary, T tokens, S positions in the cache.
+struct Config {
+  std::string architecture = "bitnet-b1.58";  ///< GGUF's name: bitnet-b1.58, bitnet-25 (relu²), bitnet (SiLU)
+  std::string name;                           ///< general.name, or the folder's name
+  Activation activation = Activation::relu2;
+  std::int64_t hidden = 0;
+  std::int64_t feed_forward = 0;
+  std::int64_t layers = 0;
+  std::int64_t heads = 0;
+  std::int64_t kv_heads = 0;
+  std::int64_t head_size = 0;
+  std::int64_t vocabulary = 0;
+  std::int64_t context = 0;
+  float norm_epsilon = 1e-5F;
+  double rope_theta = 10000.0;
+  bool tied_head = true;
+  std::optional<std::int32_t> bos_id;
+  std::vector<std::int32_t> eos_ids;
+  std::optional<std::int32_t> pad_id;
+
+  std::int64_t kv_size() const { return kv_heads * head_size; }
+  std::int64_t query_size() const { return heads * head_size; }
+};
+
+/// Checks that the sizes fit together and lie within the limits of this program (K ≤ 132,104, so that every integer dot
+/// is exact in float). Throws: ConfigError naming `source` and the property.
+void validate(const Config& config, const std::string& source);
+
+/// How a Hugging Face directory says its linear layers are stored.
+enum class QuantizationMode : std::uint8_t {
+  online,   ///< latents, quantised anew in every forward
+  offline,  ///< packed uint8 and weight_scale
+};
+
+/// What config.json of a BitNetForCausalLM says.
+struct HfConfig {
+  Config config;
+  QuantizationMode mode = QuantizationMode::online;
+  std::string dtype = "bfloat16";
+};
+
+/// Reads config.json; both homes of rope_theta and dtype (transformers 4 and 5).
+/// Throws: FormatError for malformed JSON or a property of the wrong type, ConfigError for a model that is not supported
+/// (another model_type, a rope_type other than default, biases, dense linears, another linear_class).
+HfConfig parse_hf_config(std::string_view json, const std::string& file);
+
+/// Writes config.json as transformers reads it.
+std::string to_hf_config_json(const HfConfig& config);
+
+}  // namespace rpt::model

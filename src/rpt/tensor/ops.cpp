@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: MIT
+#include "rpt/tensor/ops.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "rpt/core/exact_math.h"
+#include "rpt/core/parallel.h"
+#include "rpt/core/trace.h"
+#include "rpt/kernels/isa.h"
+#include "rpt/tensor/dequantise.h"
+
+namespace rpt::tensor {
+namespace {
+
+/// Rows of weights are handed out in multiples of this, so that tiles of the kernels stay whole.
+constexpr std::int64_t kRowTile = 16;
+/// A thread is woken only for at least so many multiply-adds.
+constexpr std::int64_t kWorkPerRange = 1 << 16;
+
+/// How many of `rows` one range takes when a row costs `work` operations: about four ranges a thread, none too small.
+std::int64_t row_grain(std::int64_t rows, std::int64_t work, std::int64_t tile) {
+  const std::int64_t even = rows / (4 * core::threads());
+  const std::int64_t enough = kWorkPerRange / std::max<std::int64_t>(work, 1);
+  const std::int64_t grain = std::max<std::int64_t>({even, enough, 1});
+  return (grain + tile - 1) / tile * tile;
+}
+
+void for_rows(std::int64_t rows, std::int64_t work, const std::function<void(std::int64_t)>& body) {
+  core::parallel_for(rows, row_grain(rows, work, 1), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t t = begin; t < end; ++t) body(t);
+  });
+}
+
+void same_shape(const char* what, MatrixView a, MatrixView b) {
+  if (a.rows != b.rows || a.columns != b.columns) {
+    throw ShapeError(fmt::format("{}: shapes [{}, {}] and [{}, {}] differ", what, a.rows, a.columns, b.rows, b.columns));
+  }
+}
+
+void fits(const char* what, std::int64_t out, std::int64_t in, std::int64_t x_rows, std::int64_t x_columns, MatrixView y) {
+  if (in != x_columns || y.columns != out || y.rows != x_rows) {
+    throw ShapeError(fmt::format("{}: weights [{}, {}], input [{}, {}], output [{}, {}]", what, out, in, x_rows, x_columns,
+                                 y.rows, y.columns));
+  }
+}
+
+using TernaryKernel = void (*)(const kernels::TernaryGemm&) noexcept;
+
+struct NamedKernel {
+  TernaryKernel run;
+  const char* name;
+};
+
+NamedKernel ternary_kernel(DType type) {
+  const auto& table = kernels::active();
+  switch (type) {
+    case DType::i2_s: return {table.gemm_ternary2_int8, "kernels::gemm_ternary2_int8"};
+    case DType::tq2_0: return {table.gemm_tq2_int8, "kernels::gemm_tq2_int8"};
+    case DType::tq1_0: return {table.gemm_tq1_int8, "kernels::gemm_tq1_int8"};
+    case DType::hf_packed: return {table.gemm_hf2_int8, "kernels::gemm_hf2_int8"};
+    default: throw ShapeError(fmt::format("matmul_ternary: {} holds no ternary codes", name(type)));
+  }
+}
+
+}  // namespace
+
+std::int64_t quantise_rows(MatrixView x, QuantisedRows& out) {
+  out.rows = x.rows;
+  out.columns = x.columns;
+  const std::int64_t stride = (x.columns + 127) / 128 * 128;
+  if (stride != out.stride) out.q = {};  // the padding of another width would not be zero
+  out.stride = stride;
+  out.q.reserve_scratch(static_cast<std::size_t>(stride * x.rows));
+  out.amax.resize(static_cast<std::size_t>(x.rows));
+  out.sum.resize(static_cast<std::size_t>(x.rows));
+  const auto kernel = kernels::active().quantize_int8;
+  for_rows(x.rows, x.columns, [&](std::int64_t t) {
+    const auto i = static_cast<std::size_t>(t);
+    out.amax[i] = kernel(x.row(t), x.columns, out.q.data() + t * stride, &out.sum[i]);
+  });
+  const auto bad = std::find_if(out.amax.begin(), out.amax.end(), [](float a) { return !std::isfinite(a); });
+  return bad == out.amax.end() ? -1 : bad - out.amax.begin();
+}
+
+void matmul_ternary(const PackedTernaryView& weights, const QuantisedRows& x, MutableMatrix y) {
+  const core::ScopedTrace trace("tensor::matmul_ternary");
+  fits("matmul_ternary", weights.rows, weights.columns, x.rows, x.columns, y);
+  const NamedKernel kernel = ternary_kernel(weights.type);
+  const core::ScopedTrace kernel_trace(kernel.name);
+  const auto scale_row = kernels::active().scale_int32;
+  static thread_local core::AlignedBuffer<std::int32_t> sums;  // [T, N], of the calling thread
+  sums.reserve_scratch(static_cast<std::size_t>(weights.rows * x.rows));
+  kernels::TernaryGemm job;
+  job.weights = weights.data;
+  job.rows = weights.rows;
+  job.columns = weights.columns;
+  job.q = x.q.data();
+  job.q_stride = x.stride;
+  job.q_sum = x.sum.data();
+  job.tokens = x.rows;
+  job.acc = sums.data();
+  job.acc_stride = weights.rows;
+  core::parallel_for(weights.rows, row_grain(weights.rows, weights.columns * x.rows, kRowTile),
+                     [&](std::int64_t begin, std::int64_t end) {
+    kernels::TernaryGemm a = job;
+    a.n_begin = begin;
+    a.n_end = end;
+    kernel.run(a);
+    for (std::int64_t t = 0; t < x.rows; ++t) {
+      const float factor = (weights.scale * x.amax[static_cast<std::size_t>(t)]) / 127.0F;
+      scale_row(a.acc + t * a.acc_stride + begin, end - begin, factor, y.row(t) + begin);
+    }
+  });
+}
+
+void matmul_dense(const StoredView& weights, MatrixView x, MutableMatrix y) {
+  fits("matmul_dense", weights.rows, weights.columns, x.rows, x.columns, y);
+  const auto& table = kernels::active();
+  void (*kernel)(const kernels::FloatGemm&) noexcept = nullptr;
+  switch (weights.type) {
+    case DType::f32: kernel = table.gemm_f32_f32; break;
+    case DType::f16: kernel = table.gemm_f16_f32; break;
+    case DType::bf16: kernel = table.gemm_bf16_f32; break;
+    case DType::q8_0:
+    case DType::q6_k: break;
+    default: throw ShapeError(fmt::format("matmul_dense: {} is no dense type", name(weights.type)));
+  }
+  core::parallel_for(weights.rows, row_grain(weights.rows, weights.columns * x.rows, kRowTile),
+                     [&](std::int64_t begin, std::int64_t end) {
+    kernels::FloatGemm a;
+    a.columns = weights.columns;
+    a.row_stride = weights.columns;
+    a.x = x.data;
+    a.x_stride = x.stride;
+    a.tokens = x.rows;
+    a.y_stride = y.stride;
+    if (kernel != nullptr) {
+      a.weights = weights.data;
+      a.n_begin = begin;
+      a.n_end = end;
+      a.y = y.data;
+      kernel(a);
+      return;
+    }
+    // Blocked types: a tile of rows is dequantised, then multiplied as f32.
+    static thread_local core::AlignedBuffer<float> tile;
+    tile.reserve_scratch(static_cast<std::size_t>(kRowTile * weights.columns));
+    for (std::int64_t n = begin; n < end; n += kRowTile) {
+      const std::int64_t count = std::min(kRowTile, end - n);
+      for (std::int64_t r = 0; r < count; ++r) {
+        read_row(weights, n + r, {tile.data() + r * weights.columns, static_cast<std::size_t>(weights.columns)});
+      }
+      a.weights = tile.data();
+      a.n_begin = 0;
+      a.n_end = count;
+      a.y = y.data + n;
+      table.gemm_f32_f32(a);
+    }
+  });
+}
+
+void read_row(const StoredView& weights, std::int64_t row, std::span<float> out) {
+  if (row < 0 || row >= weights.rows || std::cmp_not_equal(out.size(), weights.columns)) {
+    throw ShapeError(fmt::format("read_row: row {} of [{}, {}] into {} values", row, weights.rows, weights.columns, out.size()));
+  }
+  const std::int64_t n = weights.columns;
+  const auto& table = kernels::active();
+  const auto* halves = reinterpret_cast<const std::uint16_t*>(weights.data) + row * n;
+  switch (weights.type) {
+    case DType::f32: std::copy_n(reinterpret_cast<const float*>(weights.data) + row * n, n, out.data()); return;
+    case DType::f16: table.f16_to_f32(halves, n, out.data()); return;
+    case DType::bf16: bf16_row_as_f16(halves, out); return;
+    case DType::q8_0: dequantise_q8_0(weights.data + row * q8_0_row_bytes(n), out); return;
+    case DType::q6_k: dequantise_q6_k(weights.data + row * q6_k_row_bytes(n), out); return;
+    default: throw ShapeError(fmt::format("read_row: {} is no dense type", name(weights.type)));
+  }
+}
+
+std::vector<float> widen(const StoredView& values) {
+  const std::int64_t n = values.rows * values.columns;
+  std::vector<float> out(static_cast<std::size_t>(n));
+  const auto* halves = reinterpret_cast<const std::uint16_t*>(values.data);
+  switch (values.type) {
+    case DType::f32: std::copy_n(reinterpret_cast<const float*>(values.data), n, out.data()); break;
+    case DType::f16: kernels::active().f16_to_f32(halves, n, out.data()); break;
+    case DType::bf16: kernels::active().bf16_to_f32(halves, n, out.data()); break;
+    default: throw ShapeError(fmt::format("widen: {} is no plain float type", name(values.type)));
+  }
+  return out;
+}
+
+void rms_norm(MatrixView x, std::span<const float> gain, float eps, MutableMatrix y) {
+  same_shape("rms_norm", x, y);
+  if (std::cmp_not_equal(gain.size(), x.columns)) {
+    throw ShapeError(fmt::format("rms_norm: gain [{}] for rows of {}", gain.size(), x.columns));
+  }
+  const auto kernel = kernels::active().rms_norm;
+  for_rows(x.rows, x.columns, [&](std::int64_t t) { kernel(x.row(t), gain.data(), x.columns, eps, y.row(t)); });
+}
+
+void relu2_mul(MatrixView gate, MatrixView up, MutableMatrix y) {
+  same_shape("relu2_mul", gate, up);
+  same_shape("relu2_mul", gate, y);
+  const auto kernel = kernels::active().relu2_mul;
+  for_rows(y.rows, y.columns, [&](std::int64_t t) { kernel(gate.row(t), up.row(t), y.columns, y.row(t)); });
+}
+
+void silu_mul(MatrixView gate, MatrixView up, MutableMatrix y) {
+  same_shape("silu_mul", gate, up);
+  same_shape("silu_mul", gate, y);
+  const auto kernel = kernels::active().silu_mul;
+  for_rows(y.rows, y.columns, [&](std::int64_t t) { kernel(gate.row(t), up.row(t), y.columns, y.row(t)); });
+}
+
+void add(MutableMatrix x, MatrixView y) {
+  same_shape("add", x, y);
+  const auto kernel = kernels::active().add;
+  for_rows(y.rows, y.columns, [&](std::int64_t t) { kernel(x.row(t), y.row(t), y.columns); });
+}
+
+double log_sum_exp(std::span<const float> logits) {
+  constexpr std::size_t kBlock = 4096;
+  const auto kernel = kernels::active().sum_exp;
+  double maximum = -HUGE_VAL;
+  double sum = 0;
+  for (std::size_t begin = 0; begin < logits.size(); begin += kBlock) {
+    const auto block = logits.subspan(begin, std::min(kBlock, logits.size() - begin));
+    const kernels::BlockSum b = kernel(block.data(), static_cast<std::int64_t>(block.size()));
+    const double m_b = static_cast<double>(b.maximum);
+    const double next = std::max(maximum, m_b);
+    const double kept = sum == 0 ? 0 : sum * core::exact_exp(maximum - next);
+    sum = kept + static_cast<double>(b.sum) * core::exact_exp(m_b - next);
+    maximum = next;
+  }
+  return maximum + core::exact_log(sum);
+}
+
+double token_nll(std::span<const float> logits, std::int32_t target) {
+  if (target < 0 || std::cmp_greater_equal(target, logits.size())) {
+    throw ShapeError(fmt::format("token_nll: target {} of {} logits", target, logits.size()));
+  }
+  return log_sum_exp(logits) - static_cast<double>(logits[static_cast<std::size_t>(target)]);
+}
+
+std::int32_t arg_max(std::span<const float> logits) {
+  if (logits.empty()) throw ShapeError("arg_max: no logits");
+  return static_cast<std::int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+}
+
+}  // namespace rpt::tensor

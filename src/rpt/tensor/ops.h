@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "rpt/core/aligned_buffer.h"
+#include "rpt/tensor/view.h"
+
+/// Checked operations on matrices. They check shapes, split the work over threads and call the kernels in force; no
+/// reduction is ever split, so the bits do not depend on the number of threads.
+/// Letters: T rows (tokens), K inputs, N outputs, V vocabulary.
+namespace rpt::tensor {
+
+/// Activations quantised to int8, one scale a row, as docs/forward.md "Activations and product".
+struct QuantisedRows {
+  std::int64_t rows = 0;                ///< T
+  std::int64_t columns = 0;             ///< K
+  std::int64_t stride = 0;              ///< K rounded up to 128; the rest of a row is zero
+  core::AlignedBuffer<std::int8_t> q;   ///< [T, stride]
+  std::vector<float> amax;              ///< [T] a = max(max|x|, 1e-5)
+  std::vector<std::int32_t> sum;        ///< [T] Σ q
+};
+
+/// Quantises x [T, K] row by row. Returns the first row that holds an infinity or NaN (the content of `out` is then
+/// unspecified), or −1.
+std::int64_t quantise_rows(MatrixView x, QuantisedRows& out);
+
+/// y [T, N] = float(codes [N, K] · q [T, K]) · ((s · a) / 127).
+/// Throws: ShapeError when K or N do not fit. Cost: N·K/4 bytes of weights; T·N·K multiply-adds.
+void matmul_ternary(const PackedTernaryView& weights, const QuantisedRows& x, MutableMatrix y);
+
+/// y [T, N] = x [T, K] · Wᵀ for stored weights W [N, K] (f32, f16, bf16 read as f16, q8_0, q6_k), each dot in 16 lanes.
+/// Throws: ShapeError.
+void matmul_dense(const StoredView& weights, MatrixView x, MutableMatrix y);
+
+/// Row `row` of stored weights [N, K] as the forward reads it: f32, f16 widened, bf16 rounded to f16, q8_0 and q6_k
+/// dequantised. Throws: ShapeError.
+void read_row(const StoredView& weights, std::int64_t row, std::span<float> out);
+
+/// All values of a stored plain tensor (f32, f16, bf16), widened exactly (bf16 is not rounded to f16 here).
+/// Throws: ShapeError.
+std::vector<float> widen(const StoredView& values);
+
+/// y = RMSNorm(x) row by row; x, y [T, K], gain [K]; y may be x. Throws: ShapeError.
+void rms_norm(MatrixView x, std::span<const float> gain, float eps, MutableMatrix y);
+
+/// y = relu²(gate) · up or silu(gate) · up, element by element, all [T, N]; y may be gate. Throws: ShapeError.
+void relu2_mul(MatrixView gate, MatrixView up, MutableMatrix y);
+void silu_mul(MatrixView gate, MatrixView up, MutableMatrix y);
+
+/// x += y, both [T, K]. Throws: ShapeError.
+void add(MutableMatrix x, MatrixView y);
+
+/// Negative log-likelihood of `target` under one row of logits [V], in nats: vocabulary blocks of 4,096, as
+/// docs/forward.md "Loss". Throws: ShapeError when the target is outside.
+double token_nll(std::span<const float> logits, std::int32_t target);
+
+/// log Σ exp(logits), by the same blocks.
+double log_sum_exp(std::span<const float> logits);
+
+/// Index of the largest value, the lowest of equals. Throws: ShapeError when empty.
+std::int32_t arg_max(std::span<const float> logits);
+
+}  // namespace rpt::tensor
