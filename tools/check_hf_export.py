@@ -4,7 +4,8 @@
 
 Prints one JSON object with the mean negative log-likelihood under llama.cpp's perplexity protocol: the whole text is tokenised
 once with BOS in front and cut into contexts of --context tokens (the rest is dropped); each context's first token is overwritten by
-BOS; the logits at positions n/2 .. n-2 score the tokens n/2+1 .. n-1. `tokens` and `ids_sha256` (ids as little-endian u32) are those of the text without the BOS in front.
+BOS; the logits at positions n/2 .. n-2 score the tokens n/2+1 .. n-1.
+`tokens` and `ids_sha256` (ids as little-endian u32) are those of the text without the BOS in front.
 
 A directory of latents (quantization_mode `online`) runs in float32 under the forward contract (tests/golden/bitnet_contract.py
 names the substitutions); a packed one (`offline`) runs in bfloat16, unchanged, which is the only way transformers loads it.

@@ -55,6 +55,12 @@ class EnvironmentError : public Error {
   using Error::Error;
 };
 
+/// A check or comparison that was asked for has failed. Exit code 1.
+class CheckError : public Error {
+ public:
+  using Error::Error;
+};
+
 /// An activation that is infinite or NaN.
 class NumericError : public Error {
  public:

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-/// The numbers of core::exact_exp(float), shared by the scalar definition (exact_math.cpp) and the vector kernels. Plain
-/// constants with internal linkage, so that files compiled for an instruction set may include them.
+/// The numbers of core::exact_exp(float), shared by the scalar definition (exact_math.cpp) and the vector kernels.
+/// Plain constants with internal linkage, so that files compiled for an instruction set may include them.
 ///
 /// Formula, every step one IEEE operation, rhe = round half to even:
 ///   x < kLowest → +0;  x > kHighest → +infinity;  else

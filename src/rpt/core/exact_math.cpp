@@ -9,8 +9,8 @@
 #include "rpt/core/exact_exp_constants.h"
 #include "rpt/core/exact_log_table.h"
 
-// std::fma, std::nearbyint and std::abs are exact or correctly rounded wherever IEEE 754 is honoured; nothing else of libm
-// is used here. All polynomials interpolate at Chebyshev points of the interval named beside them.
+// std::fma, std::nearbyint and std::abs are exact or correctly rounded wherever IEEE 754 is honoured; nothing else of
+// libm is used here. All polynomials interpolate at Chebyshev points of the interval named beside them.
 
 namespace rpt::core {
 namespace {
@@ -46,8 +46,12 @@ double polynomial(const double (&c)[kCount], double x) {
 }
 
 /// 2^n for −1022 ≤ n ≤ 1023.
-double power_of_two(int n) { return std::bit_cast<double>(static_cast<std::uint64_t>(n + 1023) << 52); }
-float power_of_two_f32(int n) { return std::bit_cast<float>(static_cast<std::uint32_t>(n + 127) << 23); }
+double power_of_two(int n) {
+  return std::bit_cast<double>(static_cast<std::uint64_t>(n + 1023) << 52);
+}
+float power_of_two_f32(int n) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(n + 127) << 23);
+}
 
 constexpr double kLn2High = 0x1.62e42fefa3800p-1;  // a multiple of 2^−42: k · kLn2High is exact for |k| < 2^11
 constexpr double kLn2Low = 0x1.ef35793c76730p-45;
@@ -64,7 +68,8 @@ double exp_of_sum(Double2 x) {
   const double n = std::nearbyint(x.high * kLog2E);
   const double r_high = std::fma(n, -kLn2High, x.high);  // exact
   const Double2 r = two_sum(r_high, std::fma(n, -kLn2Low, x.low));
-  const double p = 1.0 + (r.high + std::fma(r.high * r.high, polynomial(kQ, r.high), r.low));
+  const Double2 head = two_sum(1.0, r.high);
+  const double p = head.high + (head.low + std::fma(r.high * r.high, polynomial(kQ, r.high), r.low));
   // 2^n in two steps, because n runs from −1076 to 1025; only the second can round.
   const int exponent = static_cast<int>(n);
   const int half = exponent / 2;
@@ -74,9 +79,9 @@ double exp_of_sum(Double2 x) {
 /// ln(x) to about 2^−67 of its value, for 0 < x < infinity.
 Double2 log_double2(double x) {
   // (ln(1 + r) − r + r²/2) / r³ on |r| ≤ 0.0114, error below 2^−82 · r.
-  constexpr double kP[] = {0x1.5555555555555p-2, -0x1.0000000000000p-2, 0x1.999999999999ap-3,
-                           -0x1.5555555556167p-3, 0x1.2492492492fb7p-3, -0x1.ffffff5cbf9d3p-4,
-                           0x1.c71c71306ac36p-4, -0x1.99b327cb49af5p-4, 0x1.7474ae3b7a371p-4};
+  constexpr double kP[] = {0x1.5555555555555p-2,  -0x1.0000000000000p-2, 0x1.999999999999ap-3,
+                           -0x1.5555555556167p-3, 0x1.2492492492fb7p-3,  -0x1.ffffff5cbf9d3p-4,
+                           0x1.c71c71306ac36p-4,  -0x1.99b327cb49af5p-4, 0x1.7474ae3b7a371p-4};
   int k = 0;
   if (x < std::numeric_limits<double>::min()) {
     x *= 0x1p54;
@@ -127,7 +132,7 @@ Reduced reduce_angle(double x) {
 /// sin(r.high + r.low), |r| ≤ π/4.
 double sin_reduced(Double2 r) {
   // (sin r − r) / r³ in r² on |r| ≤ π/4.
-  constexpr double kS[] = {-0x1.5555555555555p-3, 0x1.1111111110bb1p-7,  -0x1.a01a019e8357dp-13,
+  constexpr double kS[] = {-0x1.5555555555555p-3, 0x1.1111111110bb1p-7,   -0x1.a01a019e8357dp-13,
                            0x1.71de37961e4c6p-19, -0x1.ae600a926c89ap-26, 0x1.5e0af186af739p-33};
   const double z = r.high * r.high;
   // The slope of sin at r is 1 − r²/2 …: what r.low adds.
@@ -138,8 +143,8 @@ double sin_reduced(Double2 r) {
 /// cos(r.high + r.low), |r| ≤ π/4.
 double cos_reduced(Double2 r) {
   // (cos r − 1 + r²/2) / r⁴ in r² on |r| ≤ π/4.
-  constexpr double kC[] = {0x1.5555555555555p-5,  -0x1.6c16c16c16966p-10, 0x1.a01a019f4e867p-16,
-                           -0x1.27e4fa17a41b4p-22, 0x1.1eeb68b109173p-29, -0x1.907d7aebd5e3dp-37};
+  constexpr double kC[] = {0x1.5555555555555p-5,   -0x1.6c16c16c16966p-10, 0x1.a01a019f4e867p-16,
+                           -0x1.27e4fa17a41b4p-22, 0x1.1eeb68b109173p-29,  -0x1.907d7aebd5e3dp-37};
   const Double2 half_square = two_product(r.high, 0.5 * r.high);
   const Double2 head = two_sum(1.0, -half_square.high);
   const double z = r.high * r.high;
@@ -182,12 +187,15 @@ double exact_log(double x) {
   return log_double2(x).high;
 }
 
-float exact_log(float x) { return static_cast<float>(exact_log(static_cast<double>(x))); }
+float exact_log(float x) {
+  return static_cast<float>(exact_log(static_cast<double>(x)));
+}
 
 double exact_pow(double x, double y) {
   if (!(x > 0.0 && x < kInfinity && std::abs(y) < kInfinity)) return kNan;
   const Double2 log = log_double2(x);
-  // Beyond the range of exp the parts of a product may be infinite, and infinity − infinity a NaN: decide by a plain one.
+  // Beyond the range of exp the parts of a product may be infinite, and infinity − infinity a NaN: decide by a plain
+  // one.
   const double plain = y * log.high;
   if (std::abs(plain) > 1000.0) return plain > 0.0 ? kInfinity : 0.0;
   const Double2 product = two_product(y, log.high);
@@ -210,7 +218,11 @@ double exact_cos(double x) {
   return angle.quadrant == 0 || angle.quadrant == 3 ? value : -value;
 }
 
-float exact_sin(float x) { return static_cast<float>(exact_sin(static_cast<double>(x))); }
-float exact_cos(float x) { return static_cast<float>(exact_cos(static_cast<double>(x))); }
+float exact_sin(float x) {
+  return static_cast<float>(exact_sin(static_cast<double>(x)));
+}
+float exact_cos(float x) {
+  return static_cast<float>(exact_cos(static_cast<double>(x)));
+}
 
 }  // namespace rpt::core

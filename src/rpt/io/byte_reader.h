@@ -15,7 +15,8 @@
 
 namespace rpt::io {
 
-static_assert(std::endian::native == std::endian::little, "the formats of this room are little endian and read in place");
+static_assert(std::endian::native == std::endian::little,
+              "the formats of this room are little endian and read in place");
 
 /// Text from a file as it may stand in an error message: one line, at most 80 bytes, anything but printable ASCII
 /// escaped as \xNN.
@@ -30,9 +31,9 @@ T load(const std::byte* from) {
   return value;
 }
 
-/// Reads little-endian values one after another from borrowed bytes and never beyond their end. Every function that takes
-/// `place` names with it the part of the file in errors ("key general.name"); all of them throw FormatError where the
-/// bytes are too short.
+/// Reads little-endian values one after another from borrowed bytes and never beyond their end. Every function that
+/// takes `place` names with it the part of the file in errors ("key general.name"); all of them throw FormatError where
+/// the bytes are too short.
 class ByteReader {
  public:
   /// `bytes` and the text of `file` must outlive the reader; `base_offset` is where `bytes` begins in the file.
@@ -66,7 +67,8 @@ class ByteReader {
   std::string_view string(std::string_view place, std::uint64_t limit = std::numeric_limits<std::uint64_t>::max()) {
     const std::uint64_t start = offset();
     const auto length = u64(place);
-    if (length > limit) fail_at(start, place, fmt::format("a string of at most {} bytes", limit), describe_bytes(length));
+    if (length > limit)
+      fail_at(start, place, fmt::format("a string of at most {} bytes", limit), describe_bytes(length));
     const auto text = bytes(length, place);
     return {reinterpret_cast<const char*>(text.data()), text.size()};
   }

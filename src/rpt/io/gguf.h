@@ -27,7 +27,8 @@ struct GgufEntry {
   std::span<const std::byte> data;
 };
 
-/// One tensor of a GGUF file. ne[0] counts the contiguous (input) dimension, so a matrix is [rows, columns] = [ne1·…, ne0].
+/// One tensor of a GGUF file. ne[0] counts the contiguous (input) dimension, so a matrix is [rows, columns] = [ne1·…,
+/// ne0].
 struct GgufTensor {
   std::string name;
   tensor::DType type = tensor::DType::f32;
@@ -44,14 +45,15 @@ struct GgufTensor {
 /// A GGUF file, version 2 or 3, little endian. Opening reads keys and tensor records and checks every promise of the
 /// format; tensor data are not touched, and strings and arrays stay where they are until they are asked for.
 ///
-/// Getters come in pairs: get_X throws FormatError where the key is missing, find_X gives nothing then; both throw FormatError
-/// (key, wanted and found type) where the value is of another type or does not fit.
-/// Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+/// Getters come in pairs: get_X throws FormatError where the key is missing, find_X gives nothing then; both throw
+/// FormatError (key, wanted and found type) where the value is of another type or does not fit. Source:
+/// https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 class GgufFile {
  public:
   /// Maps a file. Throws IoError, FormatError.
   static GgufFile open(const std::filesystem::path& path);
-  /// Reads bytes that stand in memory and must outlive the result; `name` stands for the file in errors. Throws FormatError.
+  /// Reads bytes that stand in memory and must outlive the result; `name` stands for the file in errors. Throws
+  /// FormatError.
   static GgufFile parse(std::span<const std::byte> bytes, std::string name);
 
   /// The file's name as it stands in errors.
@@ -115,7 +117,7 @@ class GgufFile {
   void read(std::span<const std::byte> bytes);
   void read_header(ByteReader& reader);
   void read_entries(ByteReader& reader, std::uint64_t count);
-  GgufEntry read_entry(ByteReader& reader) const;
+  static GgufEntry read_entry(ByteReader& reader);
   void read_alignment();
   void read_tensors(ByteReader& reader, std::uint64_t count);
   void place_tensors(std::span<const std::byte> bytes, std::uint64_t records_end);

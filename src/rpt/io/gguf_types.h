@@ -52,8 +52,8 @@ std::optional<std::uint32_t> ggml_type_of_dtype(tensor::DType type);
 std::int64_t gguf_block(tensor::DType type);
 
 /// Bytes of a tensor in a GGUF file, padding behind it not counted; nothing where that overflows or the type is none of
-/// GGUF's. Sizes: extents ne at least 1, ne[0] a multiple of gguf_block(type). Formula: i2_s takes n/4 + 32 (codes, f32 scale,
-/// 28 unused).
+/// GGUF's. Sizes: extents ne at least 1, ne[0] a multiple of gguf_block(type). Formula: i2_s takes n/4 + 32 (codes, f32
+/// scale, 28 unused).
 std::optional<std::uint64_t> gguf_tensor_bytes(tensor::DType type, std::span<const std::int64_t> ne);
 
 }  // namespace rpt::io

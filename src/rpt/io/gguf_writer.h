@@ -15,9 +15,9 @@
 
 namespace rpt::io {
 
-/// Writes a GGUF file, version 3, as a stream: set keys and declare tensors, then give the tensors' bytes in the declared
-/// order, then commit(). The file appears whole or not at all, and is the same for the same calls. A key or name
-/// given twice and calls out of order are programmer errors (LogicError).
+/// Writes a GGUF file, version 3, as a stream: set keys and declare tensors, then give the tensors' bytes in the
+/// declared order, then commit(). The file appears whole or not at all, and is the same for the same calls. A key or
+/// name given twice and calls out of order are programmer errors (LogicError).
 ///
 ///     GgufWriter writer(path);
 ///     writer.set_string("general.architecture", "bitnet-b1.58");
@@ -50,13 +50,13 @@ class GgufWriter {
   void set_u32s(std::string_view key, std::span<const std::uint32_t> values);
 
   /// Adds a tensor behind those declared before; `ne` is contiguous extent first (a matrix [rows, columns] is {columns,
-  /// rows}), 1 to 4 extents. Throws ConfigError for a dtype that GGUF has not, ShapeError where ne[0] is no multiple of the type's
-  /// block or an extent is below 1.
+  /// rows}), 1 to 4 extents. Throws ConfigError for a dtype that GGUF has not, ShapeError where ne[0] is no multiple of
+  /// the type's block or an extent is below 1.
   void declare(const std::string& name, tensor::DType type, std::vector<std::int64_t> ne);
   /// Begins the next tensor's data; `name` must be the next one declared. The first call writes keys and records.
   void begin_tensor(std::string_view name);
-  /// Appends to the tensor begun last. An i2_s tensor ends with its scale, n/4 + 4 bytes: the 28 unused bytes behind it are
-  /// written, as zeros, by the writer. Throws IoError.
+  /// Appends to the tensor begun last. An i2_s tensor ends with its scale, n/4 + 4 bytes: the 28 unused bytes behind it
+  /// are written, as zeros, by the writer. Throws IoError.
   void write(std::span<const std::byte> bytes);
   void write(const void* data, std::size_t size) { write({static_cast<const std::byte*>(data), size}); }
   /// Checks that every byte declared was written and pushes all to the temporary file, whose name it returns: there the
@@ -100,9 +100,9 @@ class GgufWriter {
   std::unordered_set<std::string> key_names_;
   std::vector<Declared> tensors_;
   std::unordered_set<std::string> tensor_names_;
-  std::size_t next_ = 0;        // tensors begun
-  std::uint64_t written_ = 0;   // of the payload of the tensor begun last
-  bool streaming_ = false;      // keys and records are written
+  std::size_t next_ = 0;       // tensors begun
+  std::uint64_t written_ = 0;  // of the payload of the tensor begun last
+  bool streaming_ = false;     // keys and records are written
   bool sealed_ = false;
 };
 

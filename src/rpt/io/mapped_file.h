@@ -30,7 +30,8 @@ class MappedFile {
   /// The file's bytes; they stay where they are when the MappedFile is moved.
   std::span<const std::byte> bytes() const { return {data_, size_}; }
 
-  /// Hints about the access to come: front to back, at random (no read-ahead), or all of it soon. They change speed only.
+  /// Hints about the access to come: front to back, at random (no read-ahead), or all of it soon. They change speed
+  /// only.
   void advise_sequential() const;
   void advise_random() const;
   void advise_willneed() const;

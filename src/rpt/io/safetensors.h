@@ -7,7 +7,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "rpt/io/mapped_file.h"
@@ -30,10 +29,9 @@ struct SafetensorsTensor {
   bool aligned() const;
 };
 
-/// A safetensors file: u64 header length, JSON header, data. The header is read and every promise of the format checked on
-/// opening: offsets inside the file, lengths equal to shape times element size, no overlap, no hole, no name twice. Data
-/// pages are not touched.
-/// Source: https://github.com/huggingface/safetensors#format
+/// A safetensors file: u64 header length, JSON header, data. The header is read and every promise of the format checked
+/// on opening: offsets inside the file, lengths equal to shape times element size, no overlap, no hole, no name twice.
+/// Data pages are not touched. Source: https://github.com/huggingface/safetensors#format
 class SafetensorsFile {
  public:
   /// Longest header accepted, in bytes; the format's own limit.
@@ -43,7 +41,8 @@ class SafetensorsFile {
 
   /// Maps a file. Throws IoError, FormatError.
   static SafetensorsFile open(const std::filesystem::path& path);
-  /// Reads bytes that stand in memory and must outlive the result; `name` stands for the file in errors. Throws FormatError.
+  /// Reads bytes that stand in memory and must outlive the result; `name` stands for the file in errors. Throws
+  /// FormatError.
   static SafetensorsFile parse(std::span<const std::byte> bytes, std::string name);
 
   /// The file's name as it stands in errors.
@@ -66,6 +65,10 @@ class SafetensorsFile {
   std::vector<std::size_t> by_name_;  // indices into tensors_, sorted by name
   std::map<std::string, std::string> metadata_;
 };
+
+/// The weight_map of a model.safetensors.index.json: tensor name → file name. Throws FormatError for anything but one
+/// JSON object with one "weight_map" of plain file names (no folders), each tensor once; other members are passed over.
+std::map<std::string, std::string> parse_safetensors_index(std::span<const std::byte> bytes, const std::string& name);
 
 /// A folder with model.safetensors, or with model.safetensors.index.json and the shards that it names.
 class SafetensorsDirectory {

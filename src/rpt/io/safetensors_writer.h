@@ -33,7 +33,8 @@ class SafetensorsWriter {
   /// Adds a tensor behind those declared before. Throws ConfigError for a dtype that the format has not, ShapeError
   /// where its data would not begin at a multiple of its element's size (declare wider types first).
   void declare(const std::string& name, tensor::DType type, std::vector<std::int64_t> shape);
-  /// Begins the next tensor's data; `name` must be the next one declared. The first call writes the header.
+  /// Begins the next tensor's data; `name` must be the next one declared. The first call writes the header
+  /// (ConfigError where a name or metadata text is no UTF-8).
   void begin_tensor(std::string_view name);
   /// Appends to the tensor begun last. Throws IoError.
   void write(std::span<const std::byte> bytes);

@@ -10,9 +10,9 @@ namespace rpt::kernels {
 
 /// An instruction set that this build holds kernels for.
 struct Isa {
-  std::string name;         ///< "reference", "avx2", "avx512"
-  bool supported = false;   ///< this processor can run it
-  std::string missing;      ///< what the processor lacks, empty when supported
+  std::string name;        ///< "reference", "avx2", "avx512"
+  bool supported = false;  ///< this processor can run it
+  std::string missing;     ///< what the processor lacks, empty when supported
 };
 
 /// Every instruction set of this build, lowest first.

@@ -3,14 +3,13 @@
 #include <cstdint>
 
 /// The kernels of rpt: functions of pointers and sizes, noexcept, without allocation, tensors or files. Every entry is
-/// documented here once; kernels/reference implements all of them literally and is the definition, the folders of the other
-/// instruction sets override entries and give the same bits.
+/// documented here once; kernels/reference implements all of them literally and is the definition, the folders of the
+/// other instruction sets override entries and give the same bits.
 ///
 /// Letters: T tokens (rows of activations), N outputs (rows of weights), K inputs, D size of a head.
-/// "Lanes": a reduction over n elements uses 16 accumulators that begin at +0; lane i takes elements i, i+16, i+32, … in
-/// order; then lanes are added as a tree, lane i + lane i+8 (i < 8), i + i+4 (i < 4), i + i+2 (i < 2), 0 + 1. Where n is no
-/// multiple of 16 the last lanes just take one element less.
-/// Source of all formulas: docs/forward.md.
+/// "Lanes": a reduction over n elements uses 16 accumulators that begin at +0; lane i takes elements i, i+16, i+32, …
+/// in order; then lanes are added as a tree, lane i + lane i+8 (i < 8), i + i+4 (i < 4), i + i+2 (i < 2), 0 + 1. Where
+/// n is no multiple of 16 the last lanes just take one element less. Source of all formulas: docs/forward.md.
 namespace rpt::kernels {
 
 /// Arguments of the ternary products: acc[t * acc_stride + n] = Σ_k code(n, k) · q[t * q_stride + k], codes −1, 0, +1,
@@ -68,18 +67,18 @@ struct KernelTable {
 
   // ---- ternary products -------------------------------------------------------------------------------------------
 
-  /// I2_S layout: rows of ceil(K/128) blocks of 32 bytes; of block b, weight j (0 ≤ j < 128) stands in byte j % 32 at shift
-  /// 6 − 2·(j / 32) as code + 1. Weights past K in the last block meet zeros in q.
+  /// I2_S layout: rows of ceil(K/128) blocks of 32 bytes; of block b, weight j (0 ≤ j < 128) stands in byte j % 32 at
+  /// shift 6 − 2·(j / 32) as code + 1. Weights past K in the last block meet zeros in q.
   void (*gemm_ternary2_int8)(const TernaryGemm& a) noexcept = nullptr;
-  /// TQ2_0 layout: K a multiple of 256; row of K/256 blocks of 66 bytes {qs[64], f16 d}; of half h (0, 1) weight j of 128
-  /// stands in qs[32h + j % 32] at shift 2·(j / 32) as code + 1. d is not read.
+  /// TQ2_0 layout: K a multiple of 256; row of K/256 blocks of 66 bytes {qs[64], f16 d}; of half h (0, 1) weight j of
+  /// 128 stands in qs[32h + j % 32] at shift 2·(j / 32) as code + 1. d is not read.
   void (*gemm_tq2_int8)(const TernaryGemm& a) noexcept = nullptr;
   /// TQ1_0 layout: K a multiple of 256; row of K/256 blocks of 54 bytes {qs[48], qh[4], f16 d}. Trit k of byte v is
-  /// ((v·3^k mod 256)·3) >> 8 = code + 1: weight 32k + m (k < 5, m < 32) in qs[m], weight 160 + 16k + m (k < 5, m < 16) in
-  /// qs[32 + m], weight 240 + 4k + j (k < 4, j < 4) in qh[j]. d is not read.
+  /// ((v·3^k mod 256)·3) >> 8 = code + 1: weight 32k + m (k < 5, m < 32) in qs[m], weight 160 + 16k + m (k < 5, m < 16)
+  /// in qs[32 + m], weight 240 + 4k + j (k < 4, j < 4) in qh[j]. d is not read.
   void (*gemm_tq1_int8)(const TernaryGemm& a) noexcept = nullptr;
-  /// Hugging Face layout: N a multiple of 4, any K; uint8 [N/4, K], weight (n, k) stands in byte (n % (N/4), k) at shift
-  /// 2·(n / (N/4)) as code + 1.
+  /// Hugging Face layout: N a multiple of 4, any K; uint8 [N/4, K], weight (n, k) stands in byte (n % (N/4), k) at
+  /// shift 2·(n / (N/4)) as code + 1.
   void (*gemm_hf2_int8)(const TernaryGemm& a) noexcept = nullptr;
 
   // ---- products with float activations ----------------------------------------------------------------------------
@@ -106,8 +105,8 @@ struct KernelTable {
   void (*silu_mul)(const float* gate, const float* up, std::int64_t n, float* y) noexcept = nullptr;
   /// x_i += y_i.
   void (*add)(float* x, const float* y, std::int64_t n) noexcept = nullptr;
-  /// Rotates one head in place, h = D/2: (x_i·cos_i − x_{i+h}·sin_i, x_{i+h}·cos_i + x_i·sin_i) for i < h; two products and
-  /// one add each, no fma. cos, sin [h].
+  /// Rotates one head in place, h = D/2: (x_i·cos_i − x_{i+h}·sin_i, x_{i+h}·cos_i + x_i·sin_i) for i < h; two products
+  /// and one add each, no fma. cos, sin [h].
   void (*rope_halves)(float* x, const float* cos, const float* sin, std::int64_t head_size) noexcept = nullptr;
   /// Rounds to binary16 bits, half to even, subnormals kept.
   void (*f32_to_f16)(const float* x, std::int64_t n, std::uint16_t* y) noexcept = nullptr;
@@ -118,10 +117,10 @@ struct KernelTable {
 
   // ---- attention and loss -----------------------------------------------------------------------------------------
 
-  /// Key blocks of 64 from position 0 in order, m = −infinity, l = 0, acc = 0 at first. Per block: z_j = dot(q, k_j) · c with
-  /// the dot in lanes with fma; m' = max(m, max z); α = exp(m − m') (0 in the first block); p_j = exp(z_j − m'); Σp in lanes
-  /// with adds (lane j % 16); l = fma(l, α, Σp); acc_i = acc_i · α; then for j ascending acc_i = fma(p_j, v_ji, acc_i).
-  /// out_i = acc_i / l. exp = core::exact_exp.
+  /// Key blocks of 64 from position 0 in order, m = −infinity, l = 0, acc = 0 at first. Per block: z_j = dot(q, k_j) ·
+  /// c with the dot in lanes with fma; m' = max(m, max z); α = exp(m − m') (0 in the first block); p_j = exp(z_j − m');
+  /// Σp in lanes with adds (lane j % 16); l = fma(l, α, Σp); acc_i = acc_i · α; then for j ascending acc_i = fma(p_j,
+  /// v_ji, acc_i). out_i = acc_i / l. exp = core::exact_exp.
   void (*attention_head)(const AttentionHead& a) noexcept = nullptr;
   /// Largest x (float maximum; n ≥ 1) and Σ exp(x_i − largest) in lanes with adds.
   BlockSum (*sum_exp)(const float* x, std::int64_t n) noexcept = nullptr;

@@ -25,6 +25,7 @@ struct Model {
   Config config;
   Weights weights;
   std::optional<text::Tokenizer> tokenizer;  ///< absent for files without a vocabulary
+  std::string tokenizer_fault;               ///< why there is no tokenizer although the file names a vocabulary
   std::string tokenizer_config_json;         ///< tokenizer_config.json as it was read; empty where there was none
   std::string chat_template;                 ///< Jinja source; empty where the model has none
   std::vector<std::string> warnings;         ///< what a user should know about this file, a line each

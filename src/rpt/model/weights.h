@@ -10,7 +10,7 @@
 
 #include "rpt/model/config.h"
 #include "rpt/tensor/view.h"
-#include "rpt/ternary/quantise.h"
+#include "rpt/ternary/layouts.h"
 #include "rpt/ternary/scale_rules.h"
 
 namespace rpt::model {

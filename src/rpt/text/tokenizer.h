@@ -49,6 +49,8 @@ struct GgufVocabulary {
   std::shared_ptr<const void> keep_alive;    ///< whatever owns the bytes of tokens and merges
 };
 
+struct TokenizerState;
+
 /// A byte-pair vocabulary with its pre-tokenizer: text → token ids and back. A handle: copies share one immutable
 /// vocabulary; encode and decode may be called from any number of threads at once.
 ///
@@ -121,9 +123,8 @@ class Tokenizer {
   std::string to_tokenizer_json() const;
 
  private:
-  struct State;
-  explicit Tokenizer(std::shared_ptr<const State> state);
-  std::shared_ptr<const State> state_;
+  explicit Tokenizer(std::shared_ptr<const TokenizerState> state);
+  std::shared_ptr<const TokenizerState> state_;
 };
 
 /// The 256 special tokens of Llama 3.1, ids 128000…128255 in this order.

@@ -34,6 +34,9 @@ void append_utf8(std::string& out, char32_t code_point);
 /// The text with each maximal subpart of an invalid sequence replaced by U+FFFD.
 std::string replace_invalid_utf8(std::string_view text);
 
+/// The start of a text (100 bytes), fit for a one-line message: what is no UTF-8 as U+FFFD, control characters as \xNN.
+std::string for_message(std::string_view text);
+
 /// Turns a stream of byte pieces, cut anywhere, into whole characters. Everything given out is valid UTF-8: an invalid
 /// sequence becomes U+FFFD as soon as it is known to be invalid. The pieces of one stream, joined, equal
 /// replace_invalid_utf8 of the joined input.

@@ -166,7 +166,8 @@ TEST_F(ReadFileTest, ReadsAllSizes) {
     write_file_atomic(folder_ / "a", content);
     EXPECT_TRUE(read_file(folder_ / "a") == content) << size;
     EXPECT_TRUE(read_file(folder_ / "a", size) == content) << size;
-    if (size > 0) EXPECT_THROW(read_file(folder_ / "a", size - 1), ConfigError) << size;
+    if (size == 0) continue;
+    EXPECT_THROW(read_file(folder_ / "a", size - 1), ConfigError) << size;
   }
 }
 

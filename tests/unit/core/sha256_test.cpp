@@ -3,9 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
-#include <utility>
-#include <vector>
 
 namespace rpt::core {
 namespace {
@@ -28,7 +27,7 @@ TEST(Sha256, DoesNotDependOnHowTheStreamIsCut) {
     std::string text;
     for (std::size_t i = 0; i < size; ++i) text.push_back(static_cast<char>(i * 37 + size));
     const std::string whole = sha256_hex(text);
-    for (const std::size_t piece : {1, 3, 55, 56, 63, 64, 65, 127}) {
+    for (const std::size_t piece : {1U, 3U, 55U, 56U, 63U, 64U, 65U, 127U}) {
       Sha256 hash;
       for (std::size_t at = 0; at < size; at += piece) hash.update(text.data() + at, std::min(piece, size - at));
       ASSERT_EQ(hash.hex_digest(), whole) << size << " bytes in pieces of " << piece;

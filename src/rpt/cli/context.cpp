@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT
+#include "rpt/cli/context.h"
+
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
+
+#include "rpt/cli/terminal_progress.h"
+#include "rpt/core/atomic_file.h"
+#include "rpt/core/error.h"
+#include "rpt/core/parallel.h"
+#include "rpt/kernels/isa.h"
+
+namespace rpt::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The processor's name as the kernel tells it.
+std::string processor_name() {
+  std::ifstream info("/proc/cpuinfo");
+  std::string line;
+  while (std::getline(info, line)) {
+    if (line.starts_with("model name")) {
+      const auto colon = line.find(": ");
+      if (colon != std::string::npos) return line.substr(colon + 2);
+    }
+  }
+  return "unknown";
+}
+
+/// Swallows what is written to it.
+std::ostream& nowhere() {
+  static std::ostream stream(nullptr);
+  return stream;
+}
+
+}  // namespace
+
+std::ostream& Context::out() const { return common.json == "-" ? nowhere() : out_; }
+
+void Context::say(const std::string& line) const {
+  if (!common.quiet) err_ << line << '\n';
+}
+
+void Context::detail(const std::string& line) const {
+  if (common.verbose) err_ << line << '\n';
+}
+
+core::ProgressSink& Context::progress() {
+  if (common.quiet || &err_ != &std::cerr) return core::null_progress();
+  if (!progress_) progress_ = make_terminal_progress();
+  return *progress_;
+}
+
+void Context::write_json(const std::string& command, const std::string& model, const report::Record& figures) const {
+  if (common.json.empty()) return;
+  report::Record environment;
+  environment.set("processor", processor_name());
+  environment.set("instruction_set", std::string(kernels::active().name));
+  environment.set("threads", std::int64_t{core::threads()});
+  report::Record whole;
+  whole.set("command", command);
+  whole.set("model", model);
+  whole.set("version", std::string(RPT_VERSION));
+  whole.set("environment", environment);
+  whole.append(figures);
+  const std::string text = whole.to_json() + "\n";
+  if (common.json == "-") {
+    out_ << text;
+  } else {
+    core::write_file_atomic(common.json, text);
+  }
+}
+
+void Context::apply() const {
+  core::set_threads(common.threads);
+  try {
+    if (common.isa.empty()) {
+      kernels::active();
+    } else {
+      kernels::force_isa(common.isa);
+    }
+  } catch (const ConfigError& e) {
+    throw UsageError(e.what());
+  }
+}
+
+void add_common_options(CLI::App& app, CommonOptions& options) {
+  app.add_option("--threads", options.threads, "Threads to use (0: every core)")->check(CLI::Range(0, 1024));
+  app.add_option("--isa", options.isa, "Instruction set to force: reference, avx2, avx512 (default: $RPT_ISA, else the best)");
+  app.add_option("--seed", options.seed, "Seed of everything random")->capture_default_str();
+  app.add_option("--json", options.json, "Write the figures as JSON to this file; - is standard output")->type_name("FILE");
+  app.add_flag("--quiet", options.quiet, "No messages and no progress on standard error");
+  app.add_flag("--verbose", options.verbose, "More messages on standard error");
+}
+
+std::vector<fs::path> data_roots() {
+  std::vector<fs::path> roots;
+  if (const char* data = std::getenv("RPT_DATA"); data != nullptr && *data != '\0') roots.emplace_back(data);
+  std::error_code error;
+  const fs::path program = fs::read_symlink("/proc/self/exe", error);
+  if (!error) roots.push_back(program.parent_path().parent_path() / "share" / "rpt");
+  roots.emplace_back(RPT_SOURCE_ROOT);
+  return roots;
+}
+
+std::unique_ptr<model::Model> open_model(const std::string& name_or_path, const Context& context) {
+  fs::path path = name_or_path;
+  std::error_code error;
+  if (!fs::exists(path, error) && name_or_path.find('/') == std::string::npos) {
+    for (const fs::path& root : data_roots()) {
+      const fs::path embedded = root / "models" / name_or_path;
+      if (fs::exists(embedded / "config.json", error)) {
+        path = embedded;
+        break;
+      }
+    }
+  }
+  auto opened = model::open_model(path);
+  for (const std::string& warning : opened->warnings) context.say("warning: " + warning);
+  return opened;
+}
+
+}  // namespace rpt::cli

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <iosfwd>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "rpt/core/progress.h"
+#include "rpt/model/model.h"
+#include "rpt/report/record.h"
+
+namespace rpt::cli {
+
+/// Wrong usage that the parser could not see. Exit code 2.
+class UsageError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// The options that every command takes.
+struct CommonOptions {
+  int threads = 0;
+  std::string isa;
+  std::uint64_t seed = 0;
+  std::string json;  ///< file, "-" for standard output, empty for none
+  bool quiet = false;
+  bool verbose = false;
+};
+
+/// What a command works with: its streams, the common options, and the way results and messages take.
+class Context {
+ public:
+  Context(std::istream& in, std::ostream& out, std::ostream& err) : in_(in), out_(out), err_(err) {}
+
+  CommonOptions common;
+
+  std::istream& in() const { return in_; }
+  /// Results for people; swallowed where JSON goes to standard output.
+  std::ostream& out() const;
+  /// A message for people on standard error, a line; not with --quiet.
+  void say(const std::string& line) const;
+  /// The same, only with --verbose.
+  void detail(const std::string& line) const;
+  /// A bar on standard error where that is a terminal and the work takes over two seconds.
+  core::ProgressSink& progress();
+
+  /// Adds command, version and environment to a record and writes it where --json says.
+  void write_json(const std::string& command, const std::string& model, const report::Record& figures) const;
+
+  /// Sets threads and instruction set. Throws UsageError for an unknown instruction set, EnvironmentError for one that the
+  /// processor lacks.
+  void apply() const;
+
+ private:
+  std::istream& in_;
+  std::ostream& out_;
+  std::ostream& err_;
+  std::unique_ptr<core::ProgressSink> progress_;
+};
+
+/// A command: its parser and what runs it. run() returns the exit code.
+struct Command {
+  CLI::App* app = nullptr;
+  std::function<int(Context&)> run;
+};
+
+/// Adds the options that every command takes.
+void add_common_options(CLI::App& app, CommonOptions& options);
+
+/// Folders in which embedded models and texts are looked for: $RPT_DATA, <prefix>/share/rpt, the source tree.
+std::vector<std::filesystem::path> data_roots();
+
+/// Opens MODEL: a path, or the name of an embedded model; says the file's warnings.
+std::unique_ptr<model::Model> open_model(const std::string& name_or_path, const Context& context);
+
+/// Each command adds itself to the program's parser.
+Command add_inspect(CLI::App& program);
+Command add_tokenize(CLI::App& program);
+Command add_generate(CLI::App& program);
+Command add_perplexity(CLI::App& program);
+Command add_compare(CLI::App& program);
+Command add_export(CLI::App& program);
+
+}  // namespace rpt::cli

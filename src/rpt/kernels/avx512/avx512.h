@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include "rpt/kernels/kernel_table.h"
+
+namespace rpt::kernels::avx512 {
+
+/// Replaces the entries that this set computes faster. The processor must have the set.
+void override_entries(KernelTable& table) noexcept;
+
+// The families that override_entries() puts together.
+void override_ternary(KernelTable& table) noexcept;
+void override_float(KernelTable& table) noexcept;
+
+}  // namespace rpt::kernels::avx512

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: MIT
+#include "rpt/kernels/avx512/avx512.h"
+
+namespace rpt::kernels::avx512 {
+
+void override_entries(KernelTable& table) noexcept {
+  table.name = "avx512";
+  override_ternary(table);
+  override_float(table);
+}
+
+}  // namespace rpt::kernels::avx512

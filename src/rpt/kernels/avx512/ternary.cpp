@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: MIT
+#include <cstdint>
+
+#include "rpt/kernels/avx512/avx512.h"
+#include "rpt/kernels/avx512/vector.h"
+#include "rpt/kernels/lanes/intrinsics.h"
+#include "rpt/kernels/lanes/ternary_tiles.h"
+#include "rpt/kernels/lanes/ternary_tq1.h"
+
+namespace rpt::kernels::avx512 {
+namespace {
+
+// vpdpbusd multiplies unsigned bytes by signed ones and adds the products of four neighbours to an int32, without
+// saturation. The unsigned factor is code + 1, or code + 1 times 4^i where it is used as it stands in its byte; sums of
+// such scaled values are divided by 4^i at the end, exactly. The largest, 3 · 64 · 128 a product, fits for K < 2^18 ·
+// 256.
+
+__m512i load(const void* p) {
+  return _mm512_loadu_si512(p);
+}
+__m256i load_256(const void* p) {
+  return _mm256_loadu_si256(static_cast<const __m256i*>(p));
+}
+
+/// Two groups of 32 bytes as one register.
+__m512i join(const void* low, const void* high) {
+  return _mm512_inserti64x4(_mm512_castsi256_si512(load_256(low)), load_256(high), 1);
+}
+
+/// The bits 2i and 2i + 1 of every byte.
+__m512i mask_of_pair(int i) {
+  return _mm512_set1_epi8(static_cast<char>(3 << (2 * i)));
+}
+
+/// Σ over pairs i of acc[i] / 4^i.
+__m512i weigh_pairs(const __m512i (&acc)[4]) {
+  const __m512i low = _mm512_add_epi32(acc[0], _mm512_srai_epi32(acc[1], 2));
+  const __m512i high = _mm512_add_epi32(_mm512_srai_epi32(acc[2], 4), _mm512_srai_epi32(acc[3], 6));
+  return _mm512_add_epi32(low, high);
+}
+
+// ---- the layouts of 2-bit codes in groups of 128 weights -----------------------------------------------------------
+// 64 bytes hold 256 weights as two groups of 32 bytes; of a group, weight j stands in byte j % 32 at bits 2 · pair(j /
+// 32).
+
+struct I2S {
+  static constexpr std::int64_t kBytes256 = 64;  ///< bytes from one 256 weights to the next
+  static constexpr bool kHalfBlock = true;       ///< a row may end in a single group of 128
+  static constexpr int pair(int quarter) { return 3 - quarter; }
+  static std::int64_t row_bytes(std::int64_t columns) { return (columns + 127) / 128 * 32; }
+};
+
+struct Tq2 {
+  static constexpr std::int64_t kBytes256 = 66;
+  static constexpr bool kHalfBlock = false;
+  static constexpr int pair(int quarter) { return quarter; }
+  static std::int64_t row_bytes(std::int64_t columns) { return columns / 256 * 66; }
+};
+
+/// Unpacking for the tiles: a group of 32 bytes is doubled, and each half shifted to its own quarter.
+template <typename Layout>
+struct Unpack2Bit {
+  static void unpack(const TernaryGemm& a, std::int64_t n, std::int64_t k, std::int64_t count, std::uint8_t* codes) {
+    constexpr std::int64_t s0 = 2 * Layout::pair(0);
+    constexpr std::int64_t s1 = 2 * Layout::pair(1);
+    constexpr std::int64_t s2 = 2 * Layout::pair(2);
+    constexpr std::int64_t s3 = 2 * Layout::pair(3);
+    const __m512i shift01 = _mm512_setr_epi64(s0, s0, s0, s0, s1, s1, s1, s1);
+    const __m512i shift23 = _mm512_setr_epi64(s2, s2, s2, s2, s3, s3, s3, s3);
+    const __m512i three = _mm512_set1_epi8(3);
+    const std::uint8_t* row = a.weights + n * Layout::row_bytes(a.columns) + k / 256 * Layout::kBytes256;
+    for (std::int64_t i = 0; i < count; i += 128) {
+      const __m512i group = _mm512_broadcast_i64x4(load_256(row + i / 256 * Layout::kBytes256 + i % 256 / 4));
+      _mm512_storeu_si512(codes + i, _mm512_and_si512(_mm512_srlv_epi64(group, shift01), three));
+      _mm512_storeu_si512(codes + i + 64, _mm512_and_si512(_mm512_srlv_epi64(group, shift23), three));
+    }
+  }
+};
+
+/// The sums of kRows rows and kTokens tokens, one register for each pair of bits.
+template <int kRows, int kTokens>
+struct PairSums {
+  __m512i acc[kRows][kTokens][4];
+};
+
+/// Adds the products of 256 weights (or of 128 with kHalf) of each row: q is read in the order in which the codes of
+/// one bit pair stand in 64 bytes.
+template <typename Layout, int kRows, int kTokens, bool kHalf>
+void add_256(PairSums<kRows, kTokens>& sums, const std::uint8_t* w, std::int64_t row_bytes, const std::int8_t* q,
+             std::int64_t q_stride) {
+  __m512i codes[kRows];
+  for (int r = 0; r < kRows; ++r) {
+    codes[r] = kHalf ? _mm512_zextsi256_si512(load_256(w + r * row_bytes)) : load(w + r * row_bytes);
+  }
+  for (int quarter = 0; quarter < 4; ++quarter) {
+    const __m512i mask = mask_of_pair(Layout::pair(quarter));
+    __m512i x[kTokens];
+    for (int t = 0; t < kTokens; ++t) {
+      const std::int8_t* place = q + t * q_stride + 32 * quarter;
+      x[t] = kHalf ? _mm512_zextsi256_si512(load_256(place)) : join(place, place + 128);
+    }
+    for (int r = 0; r < kRows; ++r) {
+      const __m512i factor = _mm512_and_si512(codes[r], mask);
+      for (int t = 0; t < kTokens; ++t) {
+        __m512i& acc = sums.acc[r][t][Layout::pair(quarter)];
+        acc = _mm512_dpbusd_epi32(acc, factor, x[t]);
+      }
+    }
+  }
+}
+
+/// Few tokens: straight from the packed rows. kRows rows share the loads of q.
+template <typename Layout, int kRows, int kTokens>
+void fused_rows(const TernaryGemm& a, std::int64_t n) {
+  const std::int64_t row_bytes = Layout::row_bytes(a.columns);
+  const std::uint8_t* w = a.weights + n * row_bytes;
+  PairSums<kRows, kTokens> sums;
+  for (auto& row : sums.acc) {
+    for (auto& token : row) {
+      for (auto& acc : token) acc = _mm512_setzero_si512();
+    }
+  }
+  const std::int8_t* q = a.q;
+  std::int64_t groups = (a.columns + 127) / 128;
+  for (; groups >= 2; groups -= 2, w += Layout::kBytes256, q += 256) {
+    add_256<Layout, kRows, kTokens, false>(sums, w, row_bytes, q, a.q_stride);
+  }
+  if (Layout::kHalfBlock && groups > 0) add_256<Layout, kRows, kTokens, true>(sums, w, row_bytes, q, a.q_stride);
+
+  for (int t = 0; t < kTokens; ++t) {
+    __m512i total[4];
+    for (int r = 0; r < 4; ++r) total[r] = r < kRows ? weigh_pairs(sums.acc[r % kRows][t]) : _mm512_setzero_si512();
+    if constexpr (kRows == 4) {
+      lanes::put_four_rows(a, n, t, Vector::sum_of_four(total[0], total[1], total[2], total[3]), true);
+    } else {
+      for (int r = 0; r < kRows; ++r) a.acc[t * a.acc_stride + n + r] = Vector::sum(total[r]) - a.q_sum[t];
+    }
+  }
+}
+
+template <typename Layout, int kRows, int kTokens>
+void fused(const TernaryGemm& a) noexcept {
+  std::int64_t n = a.n_begin;
+  for (; n + kRows <= a.n_end; n += kRows) fused_rows<Layout, kRows, kTokens>(a, n);
+  for (; n < a.n_end; ++n) fused_rows<Layout, 1, kTokens>(a, n);
+}
+
+// ---- the Hugging Face layout ---------------------------------------------------------------------------------------
+// A byte holds the codes of four rows a quarter of the tensor apart, in the order of q.
+
+/// The `count` (up to 64) bytes from p on, zeros behind them.
+__m512i load_first(const std::uint8_t* p, std::int64_t count) {
+  return _mm512_maskz_loadu_epi8(count >= 64 ? ~__mmask64{0} : (__mmask64{1} << count) - 1, p);
+}
+
+struct UnpackHf2 {
+  static void unpack(const TernaryGemm& a, std::int64_t n, std::int64_t k, std::int64_t count, std::uint8_t* codes) {
+    const std::int64_t quarter = a.rows / 4;
+    const std::uint8_t* row = a.weights + n % quarter * a.columns + k;
+    const __m128i shift = _mm_cvtsi64_si128(2 * (n / quarter));
+    for (std::int64_t i = 0; i < count; i += 64) {
+      const __m512i bytes = load_first(row + i, a.columns - k - i);
+      _mm512_storeu_si512(codes + i, _mm512_and_si512(_mm512_srl_epi64(bytes, shift), _mm512_set1_epi8(3)));
+    }
+  }
+};
+
+/// The four rows of one row of bytes with kTokens tokens; writes those in [n_begin, n_end).
+template <int kTokens>
+void fused_hf2_bytes(const TernaryGemm& a, std::int64_t byte_row) {
+  const std::uint8_t* w = a.weights + byte_row * a.columns;
+  __m512i acc[kTokens][4];
+  for (auto& token : acc) {
+    for (auto& pair : token) pair = _mm512_setzero_si512();
+  }
+  const auto step = [&](__m512i bytes, std::int64_t k) {
+    for (int t = 0; t < kTokens; ++t) {
+      const __m512i x = load(a.q + t * a.q_stride + k);
+      for (int i = 0; i < 4; ++i) {
+        acc[t][i] = _mm512_dpbusd_epi32(acc[t][i], _mm512_and_si512(bytes, mask_of_pair(i)), x);
+      }
+    }
+  };
+  std::int64_t k = 0;
+  for (; k + 64 <= a.columns; k += 64) step(load(w + k), k);
+  if (k < a.columns) step(load_first(w + k, a.columns - k), k);
+
+  for (int t = 0; t < kTokens; ++t) {
+    alignas(16) std::int32_t sums[4];
+    _mm_store_si128(reinterpret_cast<__m128i*>(sums),
+                    Vector::sum_of_four(acc[t][0], _mm512_srai_epi32(acc[t][1], 2), _mm512_srai_epi32(acc[t][2], 4),
+                                        _mm512_srai_epi32(acc[t][3], 6)));
+    for (int i = 0; i < 4; ++i) {
+      const std::int64_t n = byte_row + i * (a.rows / 4);
+      if (a.n_begin <= n && n < a.n_end) a.acc[t * a.acc_stride + n] = sums[i] - a.q_sum[t];
+    }
+  }
+}
+
+template <int kTokens>
+void fused_hf2(const TernaryGemm& a) noexcept {
+  const std::int64_t quarter = a.rows / 4;
+  for (std::int64_t byte_row = 0; byte_row < quarter; ++byte_row) {
+    bool wanted = false;
+    for (std::int64_t n = byte_row; n < a.rows; n += quarter) wanted = wanted || (a.n_begin <= n && n < a.n_end);
+    if (wanted) fused_hf2_bytes<kTokens>(a, byte_row);
+  }
+}
+
+// ---- many tokens ---------------------------------------------------------------------------------------------------
+
+struct Tiles {
+  static constexpr int kTokens = 6;  ///< 24 sums, 4 codes, 1 activation of 32 registers
+
+  template <int kCount>
+  static void tile(const std::uint8_t* codes, const std::int8_t* q, std::int64_t q_stride, std::int64_t count,
+                   __m128i (&sums)[kCount]) {
+    __m512i acc[kCount][4];
+    for (auto& token : acc) {
+      for (auto& row : token) row = _mm512_setzero_si512();
+    }
+    for (std::int64_t k = 0; k < count; k += 64) {
+      __m512i w[4];
+      for (int r = 0; r < 4; ++r) w[r] = load(codes + r * lanes::kTileColumns + k);
+      for (int t = 0; t < kCount; ++t) {
+        const __m512i x = load(q + t * q_stride + k);
+        for (int r = 0; r < 4; ++r) acc[t][r] = _mm512_dpbusd_epi32(acc[t][r], w[r], x);
+      }
+    }
+    for (int t = 0; t < kCount; ++t) sums[t] = Vector::sum_of_four(acc[t][0], acc[t][1], acc[t][2], acc[t][3]);
+  }
+};
+
+// ---- entries -------------------------------------------------------------------------------------------------------
+
+template <typename Layout>
+void gemm_2bit(const TernaryGemm& a) noexcept {
+  switch (a.tokens) {
+    case 1:
+      return fused<Layout, 4, 1>(a);
+    case 2:
+      return fused<Layout, 2, 2>(a);
+    case 3:
+      return fused<Layout, 1, 3>(a);
+    default:
+      return lanes::gemm_ternary_tiled<Tiles, Unpack2Bit<Layout>>(a);
+  }
+}
+
+void gemm_hf2(const TernaryGemm& a) noexcept {
+  switch (a.tokens) {
+    case 1:
+      return fused_hf2<1>(a);
+    case 2:
+      return fused_hf2<2>(a);
+    case 3:
+      return fused_hf2<3>(a);
+    default:
+      return lanes::gemm_ternary_tiled<Tiles, UnpackHf2>(a);
+  }
+}
+
+}  // namespace
+
+void override_ternary(KernelTable& table) noexcept {
+  table.gemm_ternary2_int8 = gemm_2bit<I2S>;
+  table.gemm_tq2_int8 = gemm_2bit<Tq2>;
+  table.gemm_tq1_int8 = lanes::gemm_ternary_tiled<Tiles, lanes::Tq1>;
+  table.gemm_hf2_int8 = gemm_hf2;
+}
+
+}  // namespace rpt::kernels::avx512

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: MIT
+#include "rpt/kernels/reference/reference.h"
+
+namespace rpt::kernels::reference {
+
+void fill(KernelTable& table) noexcept {
+  table.name = "reference";
+  fill_ternary(table);
+  fill_gemm_float(table);
+  fill_rows(table);
+  fill_attention(table);
+  fill_quantize(table);
+}
+
+}  // namespace rpt::kernels::reference

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+#include "rpt/model/assemble.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "rpt/tensor/ops.h"
+
+namespace rpt::model {
+
+void load_weights(TensorLoader& loader, const Config& config, Weights& weights) {
+  weights.blocks.resize(static_cast<std::size_t>(config.layers));
+  if (!config.tied_head) weights.head.emplace();
+  visit_weights(weights, [&](const std::string& name, auto& weight) {
+    const auto [rows, columns] = expected_shape(name, config);
+    loader.load(name, rows, columns, weight);
+  });
+}
+
+NormWeight make_norm(Origin origin, const tensor::StoredView& values) {
+  if (values.type != tensor::DType::f32 && values.type != tensor::DType::f16 && values.type != tensor::DType::bf16) {
+    throw FormatError(origin.file, origin.offset, "tensor " + origin.tensor, "type f32, f16 or bf16",
+                      std::string(tensor::name(values.type)));
+  }
+  NormWeight norm{std::move(origin), tensor::widen(values), values.type};
+  const auto bad = std::find_if(norm.gain.begin(), norm.gain.end(), [](float g) { return !std::isfinite(g); });
+  if (bad != norm.gain.end()) {
+    throw FormatError(norm.origin.file, norm.origin.offset, "tensor " + norm.origin.tensor, "finite gains",
+                      fmt::format("{} at index {}", *bad, bad - norm.gain.begin()));
+  }
+  return norm;
+}
+
+void settle_special_ids(Model& model) {
+  const auto add = [&](std::int32_t id) {
+    if (std::find(model.end_ids.begin(), model.end_ids.end(), id) == model.end_ids.end()) model.end_ids.push_back(id);
+  };
+  for (const std::int32_t id : model.config.eos_ids) add(id);
+  model.bos_id = model.config.bos_id;
+  if (!model.tokenizer) return;
+  const text::Tokenizer& t = *model.tokenizer;
+  if (t.vocab_size() > model.config.vocabulary) {
+    throw ConfigError(fmt::format("{}: the vocabulary holds {} tokens, the embedding has {} rows", model.path.string(),
+                                  t.vocab_size(), model.config.vocabulary));
+  }
+  if (t.bos_id()) model.bos_id = t.bos_id();
+  model.adds_bos = t.adds_bos() && model.bos_id.has_value();
+  for (const std::int32_t id : t.end_ids()) add(id);
+}
+
+const text::Tokenizer& Model::vocabulary() const {
+  if (!tokenizer) {
+    throw ConfigError(fmt::format("{}: {}", path.string(), tokenizer_fault.empty() ? "holds no vocabulary" : tokenizer_fault));
+  }
+  return *tokenizer;
+}
+
+std::unique_ptr<Model> open_model(const std::filesystem::path& path) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) return open_huggingface(path);
+  if (!std::filesystem::exists(path, error)) throw IoError(fmt::format("{}: no such file or directory", path.string()));
+  return open_gguf(path);
+}
+
+}  // namespace rpt::model

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <set>
+#include <string>
+
+#include "rpt/model/model.h"
+
+namespace rpt::model {
+
+/// Fills the named weights of a model from a file: one load per tensor, whatever the file's format is.
+class TensorLoader {
+ public:
+  virtual ~TensorLoader() = default;
+
+  /// Loads `weight` by GGUF's name without ".weight". Throws: FormatError for a missing tensor, a shape other than
+  /// `rows` x `columns`, or a type that it cannot have.
+  virtual void load(const std::string& name, std::int64_t rows, std::int64_t columns, EmbeddingWeight& weight) = 0;
+  virtual void load(const std::string& name, std::int64_t rows, std::int64_t columns, NormWeight& weight) = 0;
+  virtual void load(const std::string& name, std::int64_t rows, std::int64_t columns, LinearWeight& weight) = 0;
+};
+
+/// Sizes `weights` by `config` (a head of its own unless tied) and loads each of them.
+void load_weights(TensorLoader& loader, const Config& config, Weights& weights);
+
+/// A norm's gains from stored bytes, widened. Throws: FormatError for another type or a gain that is not finite.
+NormWeight make_norm(Origin origin, const tensor::StoredView& values);
+
+/// Fills bos_id, adds_bos and end_ids from the vocabulary and the configuration. Throws: ConfigError where the vocabulary
+/// holds more ids than the embedding has rows.
+void settle_special_ids(Model& model);
+
+}  // namespace rpt::model

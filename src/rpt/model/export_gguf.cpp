@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: MIT
+#include <array>
+#include <bit>
+#include <cmath>
+
+#include "rpt/core/float16.h"
+#include "rpt/io/gguf_writer.h"
+#include "rpt/model/export.h"
+#include "rpt/model/export_parts.h"
+#include "rpt/model/gate.h"
+#include "rpt/tensor/ops.h"
+#include "rpt/ternary/layouts.h"
+
+namespace rpt::model {
+namespace {
+
+using tensor::DType;
+
+/// llama.cpp's numbers for general.file_type; readers only print them.
+std::uint32_t file_type(DType type) {
+  switch (type) {
+    case DType::f32: return 0;
+    case DType::f16: return 1;
+    case DType::bf16: return 32;
+    case DType::tq1_0: return 36;
+    case DType::tq2_0: return 37;
+    case DType::i2_s: return 40;
+    default: throw ConfigError(fmt::format("a GGUF file of type {} cannot be written", tensor::name(type)));
+  }
+}
+
+/// One GGUF file in the making: declares every tensor, then streams them in the same order.
+class GgufExport {
+ public:
+  GgufExport(const Model& model, const std::filesystem::path& target, DType type, const ExportOptions& options)
+      : model_(model), type_(type), options_(options), writer_(target) {}
+
+  void run() {
+    set_keys();
+    visit_weights(model_.weights, [&](const std::string& name, const auto& weight) { declare(name, weight); });
+    visit_weights(model_.weights, [&](const std::string& name, const auto& weight) { write(name, weight); });
+    const auto& written = writer_.seal();
+    if (!options_.lossy) expect_identical(model_, *open_gguf(written));
+    writer_.commit();
+  }
+
+ private:
+  void set_keys() {
+    const Config& c = model_.config;
+    const std::string arch = c.activation == Activation::relu2 ? "bitnet-b1.58" : "bitnet";
+    const auto u32 = [&](const char* key, std::int64_t value) {
+      writer_.set_u32(arch + "." + key, static_cast<std::uint32_t>(value));
+    };
+    const auto theta = static_cast<float>(c.rope_theta);
+    if (static_cast<double>(theta) != c.rope_theta && !options_.lossy) {
+      throw ConfigError(fmt::format("rope theta {} is not exact in the float that GGUF stores", c.rope_theta));
+    }
+    writer_.set_string("general.architecture", arch);
+    writer_.set_string("general.name", c.name);
+    u32("vocab_size", c.vocabulary);
+    u32("context_length", c.context);
+    u32("embedding_length", c.hidden);
+    u32("block_count", c.layers);
+    u32("feed_forward_length", c.feed_forward);
+    u32("rope.dimension_count", c.head_size);
+    u32("attention.head_count", c.heads);
+    u32("attention.head_count_kv", c.kv_heads);
+    if (c.query_size() != c.hidden) {
+      u32("attention.key_length", c.head_size);
+      u32("attention.value_length", c.head_size);
+    }
+    writer_.set_f32(arch + ".attention.layer_norm_rms_epsilon", c.norm_epsilon);
+    writer_.set_f32(arch + ".rope.freq_base", theta);
+    writer_.set_u32("general.file_type", file_type(type_));
+    set_vocabulary();
+    writer_.set_u32("general.quantization_version", 2);
+  }
+
+  void set_vocabulary() {
+    if (!model_.tokenizer) {
+      if (!model_.tokenizer_fault.empty()) {
+        throw ConfigError(fmt::format("the vocabulary cannot be written: {}", model_.tokenizer_fault));
+      }
+      writer_.set_string("tokenizer.ggml.model", "no_vocab");
+      return;
+    }
+    const text::Tokenizer& t = *model_.tokenizer;
+    const auto pre = t.gguf_pre();
+    if (!pre) throw ConfigError(fmt::format("{}: GGUF has no name for this pre-tokenizer", model_.path.string()));
+    std::vector<std::string> tokens;
+    std::vector<std::int32_t> types;
+    for (std::int32_t id = 0; id < model_.config.vocabulary; ++id) {
+      const bool known = id < t.vocab_size();  // an embedding may have more rows than there are tokens
+      tokens.push_back(known ? std::string(t.token_text(id)) : fmt::format("[PAD{}]", id));
+      types.push_back(static_cast<std::int32_t>(known ? t.type(id) : text::TokenType::unused));
+    }
+    writer_.set_string("tokenizer.ggml.model", "gpt2");
+    writer_.set_string("tokenizer.ggml.pre", *pre);
+    writer_.set_strings("tokenizer.ggml.tokens", std::span<const std::string>(tokens));
+    writer_.set_f32s("tokenizer.ggml.scores", std::vector<float>(tokens.size(), 0.0F));
+    writer_.set_i32s("tokenizer.ggml.token_type", types);
+    writer_.set_strings("tokenizer.ggml.merges", std::span<const std::string>(t.merges()));
+    writer_.set_bool("tokenizer.ggml.add_bos_token", model_.adds_bos);
+    const auto id = [&](const char* key, std::optional<std::int32_t> value) {
+      if (value) writer_.set_u32(fmt::format("tokenizer.ggml.{}_token_id", key), static_cast<std::uint32_t>(*value));
+    };
+    id("bos", model_.bos_id);
+    if (!model_.end_ids.empty()) id("eos", model_.end_ids.front());
+    // Readers know two more names for ids that end a turn; the rest is found by the tokens' texts.
+    if (model_.end_ids.size() > 1) id("eot", model_.end_ids[1]);
+    id("padding", model_.config.pad_id);
+    if (!model_.chat_template.empty()) writer_.set_string("tokenizer.chat_template", model_.chat_template);
+  }
+
+  DType embedding_type(const EmbeddingWeight& weight) {
+    const DType stored = weight.values().type;
+    if (stored == DType::q8_0 || stored == DType::q6_k) return stored;
+    return exact_in_f16(weight) ? DType::f16 : DType::f32;
+  }
+
+  void declare(const std::string& name, const EmbeddingWeight& weight) {
+    const auto& v = weight.values();
+    writer_.declare(name + ".weight", embedding_type(weight), {v.columns, v.rows});
+  }
+  void declare(const std::string& name, const NormWeight& weight) {
+    writer_.declare(name + ".weight", DType::f32, {static_cast<std::int64_t>(weight.gain.size())});
+  }
+  void declare(const std::string& name, const LinearWeight& weight) {
+    const auto& codes = weight.weight.codes();
+    const std::int64_t block = io::gguf_block(type_);
+    if (codes.columns % block != 0) {
+      throw ConfigError(fmt::format("{}: rows of {} weights do not fit {}, which takes multiples of {}", name, codes.columns,
+                                    tensor::name(type_), block));
+    }
+    require_exact_scale(name, codes.scale, type_, options_);
+    writer_.declare(name + ".weight", type_, {codes.columns, codes.rows});
+    if (weight.output_scale) writer_.declare(name + ".scale", DType::f32, {1});
+  }
+
+  void write(const std::string& name, const EmbeddingWeight& weight) {
+    writer_.begin_tensor(name + ".weight");
+    const auto& v = weight.values();
+    const DType type = embedding_type(weight);
+    if (type == v.type) {
+      writer_.write(v.data, v.bytes);
+      return;
+    }
+    write_float_rows(weight.values(), type, [&](std::span<const std::byte> row) { writer_.write(row); });
+  }
+  void write(const std::string& name, const NormWeight& weight) {
+    writer_.begin_tensor(name + ".weight");
+    writer_.write(std::as_bytes(std::span(weight.gain)));
+  }
+  void write(const std::string& name, const LinearWeight& weight) {
+    writer_.begin_tensor(name + ".weight");
+    const auto& codes = weight.weight.codes();
+    if (tensor::is_ternary(type_)) {
+      const ternary::PackedTernary packed = ternary::repack(codes, type_, options_.lossy);
+      writer_.write(packed.view().data, packed.view().bytes);
+      if (type_ == DType::i2_s) writer_.write(&codes.scale, sizeof codes.scale);
+    } else {
+      write_code_rows(codes, type_, [&](std::span<const std::byte> row) { writer_.write(row); });
+    }
+    if (weight.output_scale) {
+      writer_.begin_tensor(name + ".scale");
+      writer_.write(&*weight.output_scale, sizeof(float));
+    }
+  }
+
+  const Model& model_;
+  DType type_;
+  const ExportOptions& options_;
+  io::GgufWriter writer_;
+};
+
+}  // namespace
+
+void export_gguf(const Model& model, const std::filesystem::path& target, tensor::DType type, const ExportOptions& options) {
+  if (!options.replace && std::filesystem::exists(target)) throw IoError(fmt::format("{}: exists already", target.string()));
+  GgufExport(model, target, type, options).run();
+}
+
+}  // namespace rpt::model

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "rpt/core/atomic_file.h"
+#include "rpt/io/safetensors_writer.h"
+#include "rpt/model/export.h"
+#include "rpt/model/export_parts.h"
+#include "rpt/model/gate.h"
+#include "rpt/tensor/ops.h"
+#include "rpt/ternary/layouts.h"
+
+namespace rpt::model {
+namespace {
+
+using tensor::DType;
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+/// A tensor of the file to be written.
+struct Planned {
+  std::string name;
+  DType type;
+  std::vector<std::int64_t> shape;
+  std::function<void(const RowSink&)> write;
+};
+
+/// The latents of a linear layer, which must still have them.
+tensor::StoredView latents_of(const std::string& name, const LinearWeight& weight) {
+  const auto latents = weight.weight.latents();
+  if (!latents) {
+    throw ConfigError(fmt::format("{}: holds codes, not latents: every reader of an online directory would quantise them "
+                                  "again and shrink the scale; write it packed (hf-packed)", name));
+  }
+  return *latents;
+}
+
+/// Collects the tensors of a directory and writes them.
+class HfExport {
+ public:
+  HfExport(const Model& model, HfForm form, const ExportOptions& options) : model_(model), form_(form), options_(options) {}
+
+  void write(const fs::path& folder) {
+    visit_weights(model_.weights, [&](const std::string& name, const auto& weight) { plan(name, weight); });
+    // Wide types first: then every tensor begins at a multiple of its element.
+    std::stable_sort(planned_.begin(), planned_.end(), [](const Planned& a, const Planned& b) {
+      return tensor::element_size(a.type) > tensor::element_size(b.type);
+    });
+    io::SafetensorsWriter writer(folder / "model.safetensors");
+    for (const Planned& p : planned_) writer.declare(p.name, p.type, p.shape);
+    for (const Planned& p : planned_) {
+      writer.begin_tensor(p.name);
+      p.write([&](std::span<const std::byte> bytes) { writer.write(bytes); });
+    }
+    writer.commit();
+    write_side_files(folder);
+  }
+
+ private:
+  void plan(const std::string& name, const EmbeddingWeight& weight) {
+    const tensor::StoredView& v = weight.values();
+    const bool plain = tensor::element_size(v.type) > 0;
+    const DType type = plain ? v.type : exact_in_f16(weight) ? DType::f16 : DType::f32;
+    planned_.push_back({hf_tensor_name(name), type, {v.rows, v.columns}, [v, plain, type](const RowSink& sink) {
+      if (plain) {
+        sink({v.data, v.bytes});
+      } else {
+        write_float_rows(v, type, sink);
+      }
+    }});
+  }
+
+  void plan(const std::string& name, const NormWeight& weight) {
+    const bool narrow = std::all_of(weight.gain.begin(), weight.gain.end(),
+                                    [](float g) { return round_to(g, DType::bf16) == g; });
+    const DType type = narrow ? DType::bf16 : DType::f32;
+    const auto count = static_cast<std::int64_t>(weight.gain.size());
+    planned_.push_back({hf_tensor_name(name), type, {count}, [&weight, type](const RowSink& sink) {
+      std::vector<std::byte> bytes;
+      append_as(weight.gain, type, bytes);
+      sink(bytes);
+    }});
+  }
+
+  void plan(const std::string& name, const LinearWeight& weight) {
+    if (weight.output_scale) {
+      throw ConfigError(fmt::format("{}: multiplies its output by a scale of its own, which a Hugging Face directory cannot say", name));
+    }
+    const std::string hf_name = hf_tensor_name(name);
+    if (form_ == HfForm::latents) {
+      const tensor::StoredView v = latents_of(name, weight);
+      latent_type_ = v.type;
+      planned_.push_back({hf_name, v.type, {v.rows, v.columns}, [v](const RowSink& sink) { sink({v.data, v.bytes}); }});
+      return;
+    }
+    const tensor::PackedTernaryView& codes = weight.weight.codes();
+    if (codes.rows % 4 != 0) {
+      throw ConfigError(fmt::format("{}: {} rows cannot be packed by fours", name, codes.rows));
+    }
+    require_exact_scale(name, codes.scale, DType::bf16, options_);
+    const bool lossy = options_.lossy;
+    planned_.push_back({hf_name, DType::u8, {codes.rows / 4, codes.columns}, [&codes, lossy](const RowSink& sink) {
+      const auto packed = ternary::repack(codes, DType::hf_packed, lossy);
+      sink({reinterpret_cast<const std::byte*>(packed.view().data), packed.view().bytes});
+    }});
+    planned_.push_back({hf_name + "_scale", DType::bf16, {1}, [&codes](const RowSink& sink) {
+      std::vector<std::byte> bytes;
+      append_as({&codes.scale, 1}, DType::bf16, bytes);
+      sink(bytes);
+    }});
+  }
+
+  void write_side_files(const fs::path& folder) {
+    HfConfig hf;
+    hf.config = model_.config;
+    hf.config.bos_id = model_.bos_id;
+    hf.config.eos_ids = model_.end_ids;
+    hf.mode = form_ == HfForm::latents ? QuantizationMode::online : QuantizationMode::offline;
+    hf.dtype = form_ == HfForm::packed || latent_type_ == DType::bf16 ? "bfloat16"
+               : latent_type_ == DType::f16                           ? "float16"
+                                                                      : "float32";
+    core::write_file_atomic(folder / "config.json", to_hf_config_json(hf));
+    Json generation;
+    if (model_.bos_id) generation["bos_token_id"] = *model_.bos_id;
+    if (model_.end_ids.size() == 1) generation["eos_token_id"] = model_.end_ids.front();
+    if (model_.end_ids.size() > 1) generation["eos_token_id"] = model_.end_ids;
+    core::write_file_atomic(folder / "generation_config.json", generation.dump(2) + "\n");
+    if (!model_.tokenizer) return;
+    core::write_file_atomic(folder / "tokenizer.json", model_.tokenizer->to_tokenizer_json());
+    core::write_file_atomic(folder / "tokenizer_config.json", tokenizer_config());
+    if (!model_.chat_template.empty() && model_.tokenizer_config_json.find("\"chat_template\"") == std::string::npos) {
+      core::write_file_atomic(folder / "chat_template.jinja", model_.chat_template);
+    }
+  }
+
+  std::string tokenizer_config() const {
+    if (!model_.tokenizer_config_json.empty()) return model_.tokenizer_config_json;
+    Json j;
+    j["tokenizer_class"] = "PreTrainedTokenizerFast";
+    if (model_.bos_id) j["bos_token"] = model_.tokenizer->piece(*model_.bos_id);
+    if (!model_.end_ids.empty()) j["eos_token"] = model_.tokenizer->piece(model_.end_ids.front());
+    j["add_bos_token"] = model_.adds_bos;
+    return j.dump(2) + "\n";
+  }
+
+  const Model& model_;
+  HfForm form_;
+  const ExportOptions& options_;
+  DType latent_type_ = DType::bf16;
+  std::vector<Planned> planned_;
+};
+
+}  // namespace
+
+void export_huggingface(const Model& model, const fs::path& target, HfForm form, const ExportOptions& options) {
+  core::AtomicDirectory folder(target, options.replace);
+  HfExport(model, form, options).write(folder.path());
+  if (!options.lossy) expect_identical(model, *open_huggingface(folder.path()));
+  folder.commit();
+}
+
+}  // namespace rpt::model

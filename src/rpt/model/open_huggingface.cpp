@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: MIT
+#include <cmath>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "rpt/core/atomic_file.h"
+#include "rpt/core/float16.h"
+#include "rpt/io/safetensors.h"
+#include "rpt/model/assemble.h"
+#include "rpt/model/model.h"
+#include "rpt/tensor/ops.h"
+
+namespace rpt::model {
+namespace {
+
+using tensor::DType;
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+constexpr std::uint64_t kJsonLimit = 64 << 20;
+
+bool is_float(DType type) { return type == DType::f32 || type == DType::f16 || type == DType::bf16; }
+
+/// Loads tensors in place from the safetensors files of a folder.
+class HfLoader final : public TensorLoader {
+ public:
+  HfLoader(const io::SafetensorsDirectory& folder, QuantizationMode mode, Model& model)
+      : folder_(folder), mode_(mode), model_(model) {}
+
+  void load(const std::string& name, std::int64_t rows, std::int64_t columns, EmbeddingWeight& weight) override {
+    const io::SafetensorsTensor& t = take(hf_tensor_name(name), {rows, columns});
+    if (!is_float(t.type)) fail(t, "type f32, f16 or bf16", std::string(tensor::name(t.type)));
+    weight = EmbeddingWeight(origin(t), view(t, rows, columns));
+  }
+
+  void load(const std::string& name, std::int64_t rows, std::int64_t columns, NormWeight& weight) override {
+    const io::SafetensorsTensor& t = take(hf_tensor_name(name), {columns});
+    weight = make_norm(origin(t), view(t, rows, columns));
+  }
+
+  void load(const std::string& name, std::int64_t rows, std::int64_t columns, LinearWeight& weight) override {
+    const std::string hf_name = hf_tensor_name(name);
+    if (mode_ == QuantizationMode::online) {
+      const io::SafetensorsTensor& t = take(hf_name, {rows, columns});
+      if (!is_float(t.type)) {
+        fail(t, "latents in f32, f16 or bf16 (quantization_mode is online)", std::string(tensor::name(t.type)));
+      }
+      weight.weight = TernaryWeight::latent(origin(t), view(t, rows, columns), false);
+      return;
+    }
+    if (rows % 4 != 0) {
+      throw ConfigError(fmt::format("{}: packed weights of {} rows, expected a multiple of 4", hf_name, rows));
+    }
+    const io::SafetensorsTensor& t = take(hf_name, {rows / 4, columns});
+    if (t.type != DType::u8) fail(t, "packed u8 (quantization_mode is offline)", std::string(tensor::name(t.type)));
+    const auto* data = reinterpret_cast<const std::uint8_t*>(t.data.data());
+    weight.weight = TernaryWeight::stored(origin(t), {data, t.data.size(), DType::hf_packed, rows, columns, scale(hf_name)});
+  }
+
+  /// Refuses tensors that no part of the network reads, but for those that are known to carry nothing.
+  void finish() {
+    for (const io::SafetensorsTensor* t : folder_.tensors()) {
+      if (used_.contains(t->name) || t->name.ends_with("rotary_emb.inv_freq")) continue;
+      if (t->name == "lm_head.weight" && model_.config.tied_head) {
+        model_.warnings.push_back(file(*t) + ": lm_head.weight is not read, since tie_word_embeddings is true");
+        continue;
+      }
+      fail(*t, "only tensors of a BitNet decoder", "one that this architecture does not use");
+    }
+  }
+
+ private:
+  std::string file(const io::SafetensorsTensor& t) const { return folder_.file_of(t.name)->name(); }
+  Origin origin(const io::SafetensorsTensor& t) const { return {file(t), t.name, t.offset}; }
+  [[noreturn]] void fail(const io::SafetensorsTensor& t, const std::string& expected, const std::string& found) const {
+    throw FormatError(file(t), t.offset, "tensor " + t.name, expected, found);
+  }
+  static std::string shape_text(const std::vector<std::int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+
+  const io::SafetensorsTensor& take(const std::string& name, const std::vector<std::int64_t>& shape) {
+    const io::SafetensorsTensor* t = folder_.find(name);
+    if (t == nullptr) {
+      throw FormatError(folder_.folder().string(), 0, "tensor " + name, "a tensor " + shape_text(shape), "no such tensor");
+    }
+    if (t->shape != shape) fail(*t, "shape " + shape_text(shape), shape_text(t->shape));
+    used_.insert(name);
+    return *t;
+  }
+
+  tensor::StoredView view(const io::SafetensorsTensor& t, std::int64_t rows, std::int64_t columns) {
+    const std::byte* data = t.data.data();
+    if (!t.aligned()) {  // other writers may place a tensor anywhere
+      auto copy = std::make_shared<core::AlignedBuffer<std::byte>>(t.data.size());
+      std::memcpy(copy->data(), t.data.data(), t.data.size());
+      data = copy->data();
+      model_.storage.push_back(std::move(copy));
+    }
+    return {data, t.data.size(), t.type, rows, columns};
+  }
+
+  /// The scale {1} beside packed weights.
+  float scale(const std::string& weight_name) {
+    const std::string name = weight_name + "_scale";
+    const io::SafetensorsTensor* t = folder_.find(name);
+    if (t != nullptr && t->shape.empty()) used_.insert(name);  // a scalar will do as well
+    const io::SafetensorsTensor& s = t != nullptr && t->shape.empty() ? *t : take(name, {1});
+    if (!is_float(s.type)) fail(s, "type f32, f16 or bf16", std::string(tensor::name(s.type)));
+    const float value = tensor::widen(view(s, 1, 1)).front();
+    if (!std::isfinite(value)) fail(s, "a finite scale", fmt::format("{}", value));
+    return value;
+  }
+
+  const io::SafetensorsDirectory& folder_;
+  QuantizationMode mode_;
+  Model& model_;
+  std::set<std::string> used_;
+};
+
+/// A JSON object from a file of the folder; null where there is no such file. Throws FormatError.
+Json read_json(const fs::path& path, std::string* text_out = nullptr) {
+  if (!fs::exists(path)) return nullptr;
+  const std::string text = core::read_file(path, kJsonLimit);
+  if (text_out != nullptr) *text_out = text;
+  try {
+    Json json = Json::parse(text);
+    if (json.is_object()) return json;
+  } catch (const Json::parse_error& e) {
+    throw FormatError(path.string(), e.byte, "JSON", "a JSON object", "a syntax error there");
+  }
+  throw FormatError(path.string(), 0, "JSON", "a JSON object", "another value");
+}
+
+/// The text of a special token: a string, or an object with `content`.
+std::string token_content(const Json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  if (value.is_object() && value.contains("content") && value["content"].is_string()) return value["content"].get<std::string>();
+  return {};
+}
+
+void read_vocabulary(const fs::path& folder, Model& model) {
+  try {
+    if (const fs::path json = folder / "tokenizer.json"; fs::exists(json)) {
+      model.tokenizer = text::Tokenizer::from_tokenizer_json(core::read_file(json, kJsonLimit), json.string());
+    } else if (const fs::path tiktoken = folder / "tokenizer.model"; fs::exists(tiktoken)) {
+      model.tokenizer = text::Tokenizer::from_tiktoken(core::read_file(tiktoken, kJsonLimit), {}, tiktoken.string());
+    }
+  } catch (const ConfigError& e) {
+    model.tokenizer_fault = e.what();
+    model.warnings.push_back(model.tokenizer_fault);
+  }
+}
+
+/// tokenizer_config.json and generation_config.json: BOS rule, special ids, chat template.
+void read_side_files(const fs::path& folder, Model& model) {
+  const Json tokenizer = read_json(folder / "tokenizer_config.json", &model.tokenizer_config_json);
+  if (tokenizer.is_object() && model.tokenizer) {
+    const std::string bos = token_content(tokenizer.value("bos_token", Json()));
+    if (!bos.empty()) {
+      if (const auto id = model.tokenizer->find(bos)) model.bos_id = id;
+    }
+    if (const auto it = tokenizer.find("add_bos_token"); it != tokenizer.end() && it->is_boolean()) {
+      model.adds_bos = it->get<bool>() && model.bos_id.has_value();
+    }
+    const std::string eos = token_content(tokenizer.value("eos_token", Json()));
+    const auto id = eos.empty() ? std::nullopt : model.tokenizer->find(eos);
+    if (id && std::find(model.end_ids.begin(), model.end_ids.end(), *id) == model.end_ids.end()) model.end_ids.push_back(*id);
+  }
+  if (tokenizer.is_object()) {
+    if (const auto it = tokenizer.find("chat_template"); it != tokenizer.end() && it->is_string()) {
+      model.chat_template = it->get<std::string>();
+    }
+  }
+  if (const fs::path jinja = folder / "chat_template.jinja"; fs::exists(jinja)) {
+    model.chat_template = core::read_file(jinja, kJsonLimit);
+  }
+  const Json generation = read_json(folder / "generation_config.json");
+  if (generation.is_object() && generation.contains("eos_token_id")) {
+    const Json& eos = generation["eos_token_id"];
+    for (const Json& id : eos.is_array() ? eos : Json::array({eos})) {
+      if (!id.is_number_integer() || id.get<std::int64_t>() < 0 || id.get<std::int64_t>() >= model.config.vocabulary) continue;
+      const auto value = id.get<std::int32_t>();
+      if (std::find(model.end_ids.begin(), model.end_ids.end(), value) == model.end_ids.end()) model.end_ids.push_back(value);
+    }
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<Model> open_huggingface(const fs::path& folder) {
+  const fs::path config_path = folder / "config.json";
+  if (!fs::exists(config_path)) {
+    throw IoError(fmt::format("{}: no config.json in this directory", folder.string()));
+  }
+  const HfConfig hf = parse_hf_config(core::read_file(config_path, kJsonLimit), config_path.string());
+  auto files = std::make_shared<const io::SafetensorsDirectory>(io::SafetensorsDirectory::open(folder));
+  auto model = std::make_unique<Model>();
+  model->path = folder;
+  model->format = "huggingface";
+  model->storage.push_back(files);
+  model->config = hf.config;
+  model->config.name = fs::weakly_canonical(folder).filename().string();
+  HfLoader loader(*files, hf.mode, *model);
+  load_weights(loader, model->config, model->weights);
+  loader.finish();
+  read_vocabulary(folder, *model);
+  settle_special_ids(*model);
+  read_side_files(folder, *model);
+  return model;
+}
+
+}  // namespace rpt::model

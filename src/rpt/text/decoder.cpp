@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT
+#include "rpt/text/decoder.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "rpt/text/byte_level.h"
+
+namespace rpt::text {
+
+namespace {
+
+std::string replace_all(std::string_view text, const std::string& from, const std::string& to) {
+  std::string out;
+  std::size_t at = 0;
+  for (std::size_t found; (found = text.find(from, at)) != std::string_view::npos; at = found + from.size()) {
+    out += text.substr(at, found - at);
+    out += to;
+  }
+  out += text.substr(at);
+  return out;
+}
+
+/// `<0xNN>` → the byte; anything else as it is.
+std::string byte_of(std::string text) {
+  if (text.size() != 6 || !text.starts_with("<0x") || text[5] != '>') return text;
+  unsigned byte = 0;
+  const auto [end, error] = std::from_chars(text.data() + 3, text.data() + 5, byte, 16);
+  if (error != std::errc() || end != text.data() + 5) return text;
+  return std::string(1, static_cast<char>(static_cast<std::uint8_t>(byte)));
+}
+
+std::string_view strip(std::string_view text, const DecoderStep& step) {
+  for (std::size_t i = 0; i < step.start && text.starts_with(step.from); ++i) text.remove_prefix(step.from.size());
+  for (std::size_t i = 0; i < step.stop && text.ends_with(step.from); ++i) text.remove_suffix(step.from.size());
+  return text;
+}
+
+std::string apply(const DecoderStep& step, std::string text) {
+  switch (step.kind) {
+    case DecoderStep::Kind::byte_level: return from_byte_level(text).value_or(text);
+    case DecoderStep::Kind::replace: return replace_all(text, step.from, step.to);
+    case DecoderStep::Kind::byte_fallback: return byte_of(std::move(text));
+    case DecoderStep::Kind::strip: return std::string(strip(text, step));
+    case DecoderStep::Kind::fuse: break;
+  }
+  return text;
+}
+
+}  // namespace
+
+Decoder::Decoder(std::vector<DecoderStep> steps) {
+  const auto is_fuse = [](const DecoderStep& step) { return step.kind == DecoderStep::Kind::fuse; };
+  const auto fuse = std::find_if(steps.begin(), steps.end(), is_fuse);
+  token_steps_.assign(steps.begin(), fuse);
+  text_steps_.assign(fuse, steps.end());
+}
+
+std::string Decoder::piece(const Vocabulary& vocabulary, std::int32_t id) const {
+  std::string text(vocabulary.text(id));
+  if (vocabulary.is_literal(id)) return text;
+  for (const DecoderStep& step : token_steps_) text = apply(step, std::move(text));
+  return text;
+}
+
+std::string Decoder::decode(const Vocabulary& vocabulary, std::span<const std::int32_t> ids) const {
+  std::string text;
+  for (const std::int32_t id : ids) text += piece(vocabulary, id);
+  for (const DecoderStep& step : text_steps_) text = apply(step, std::move(text));
+  return text;
+}
+
+}  // namespace rpt::text

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT
+#include <array>
+
+#include "rpt/core/error.h"
+#include "rpt/text/tokenizer_state.h"
+
+namespace rpt::text {
+
+namespace {
+
+/// Appends a JSON string. The text must be UTF-8, as all texts of a vocabulary are.
+void put_quoted(std::string& out, std::string_view text) {
+  out += '"';
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (static_cast<unsigned char>(c) < 0x20) {
+      out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
+    } else {
+      out += c;
+    }
+  }
+  out += '"';
+}
+
+std::string quoted(std::string_view text) {
+  std::string out;
+  put_quoted(out, text);
+  return out;
+}
+
+const char* name(SplitBehavior behavior) {
+  switch (behavior) {
+    case SplitBehavior::removed: return "Removed";
+    case SplitBehavior::isolated: return "Isolated";
+    case SplitBehavior::merged_with_previous: return "MergedWithPrevious";
+    case SplitBehavior::merged_with_next: return "MergedWithNext";
+    case SplitBehavior::contiguous: break;
+  }
+  return "Contiguous";
+}
+
+/// The kinds that a named pre-tokenizer is made of.
+std::string step_json(const PreTokenizerStep& step) {
+  if (step.kind == PreTokenizerStep::Kind::byte_level) {
+    return fmt::format(R"({{"type":"ByteLevel","add_prefix_space":{},"trim_offsets":true,"use_regex":{}}})",
+                       step.add_prefix_space, step.use_regex);
+  }
+  RPT_CHECK(step.kind == PreTokenizerStep::Kind::split, "a step of kind {}", static_cast<int>(step.kind));
+  return fmt::format(R"({{"type":"Split","pattern":{{"{}":{}}},"behavior":"{}","invert":{}}})",
+                     step.is_expression ? "Regex" : "String", quoted(step.pattern), name(step.behavior), step.invert);
+}
+
+std::string added_tokens_json(const Vocabulary& vocabulary) {
+  std::string out = "[";
+  for (std::int32_t id = 0; id < vocabulary.size(); ++id) {
+    if (!vocabulary.is_literal(id)) continue;
+    if (out.size() > 1) out += ",";
+    out += fmt::format(
+        R"({{"id":{},"content":{},"single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":{}}})", id,
+        quoted(vocabulary.text(id)), vocabulary.type(id) != TokenType::user_defined);
+  }
+  return out + "]";
+}
+
+std::string pre_tokenizer_json(const PreTokenizer& pre_tokenizer) {
+  std::string steps;
+  for (const PreTokenizerStep& step : pre_tokenizer.steps()) steps += (steps.empty() ? "" : ",") + step_json(step);
+  return fmt::format(R"({{"type":"Sequence","pretokenizers":[{}]}})", steps);
+}
+
+std::string post_processor_json(const TokenizerState& state) {
+  constexpr std::string_view kByteLevel =
+      R"({"type":"ByteLevel","add_prefix_space":true,"trim_offsets":false,"use_regex":true})";
+  if (!state.special.adds_bos) return std::string(kByteLevel);
+  const std::int32_t id = *state.special.bos;
+  const std::string bos = quoted(state.vocabulary.text(id));
+  const std::string special = fmt::format(R"({{"SpecialToken":{{"id":{},"type_id":0}}}})", bos);
+  return fmt::format(
+      R"({{"type":"TemplateProcessing","single":[{0},{{"Sequence":{{"id":"A","type_id":0}}}}],)"
+      R"("pair":[{0},{{"Sequence":{{"id":"A","type_id":0}}}},{{"Sequence":{{"id":"B","type_id":1}}}}],)"
+      R"("special_tokens":{{{1}:{{"id":{1},"ids":[{2}],"tokens":[{1}]}}}}}})",
+      special, bos, id);
+}
+
+/// All tokens stand in the vocab, added ones too: so each keeps its id wherever it is.
+std::string vocab_json(const Vocabulary& vocabulary) {
+  std::string out = "{";
+  for (std::int32_t id = 0; id < vocabulary.size(); ++id) {
+    if (id > 0) out += ',';
+    put_quoted(out, vocabulary.text(id));
+    out += fmt::format(":{}", id);
+  }
+  return out + "}";
+}
+
+std::string merges_json(const Vocabulary& vocabulary, const BytePairModel& model) {
+  std::string out = "[";
+  for (const auto& [left, right] : model.merges()) {
+    if (out.size() > 1) out += ',';
+    out += '[';
+    put_quoted(out, vocabulary.text(left));
+    out += ',';
+    put_quoted(out, vocabulary.text(right));
+    out += ']';
+  }
+  return out + "]";
+}
+
+}  // namespace
+
+std::string Tokenizer::to_tokenizer_json() const {
+  const TokenizerState& state = *state_;
+  if (!state.tokenizer_json.empty()) return state.tokenizer_json;
+  std::string out = R"({"version":"1.0","truncation":null,"padding":null,"added_tokens":)";
+  out += added_tokens_json(state.vocabulary);
+  out += R"(,"normalizer":null,"pre_tokenizer":)" + pre_tokenizer_json(state.pre_tokenizer);
+  out += R"(,"post_processor":)" + post_processor_json(state);
+  out += R"(,"decoder":{"type":"ByteLevel","add_prefix_space":true,"trim_offsets":true,"use_regex":true})";
+  out += R"(,"model":{"type":"BPE","dropout":null,"unk_token":null,"continuing_subword_prefix":null,)";
+  out += fmt::format(
+      R"("end_of_word_suffix":null,"fuse_unk":false,"byte_fallback":false,"ignore_merges":{},"vocab":)",
+      state.model.options().ignore_merges);
+  out += vocab_json(state.vocabulary);
+  out += R"(,"merges":)" + merges_json(state.vocabulary, state.model);
+  return out + "}}\n";
+}
+
+}  // namespace rpt::text

@@ -1,0 +1,154 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Writes the seeds of the byte formats into corpus/gguf and corpus/safetensors, beside this script.
+
+The seeds are valid files and single damages of them; the same bytes come out every time.
+"""
+import json
+import pathlib
+import struct
+
+HERE = pathlib.Path(__file__).parent
+
+
+def u32(value):
+    return struct.pack("<I", value)
+
+
+def u64(value):
+    return struct.pack("<Q", value)
+
+
+def text(value):
+    return u64(len(value)) + value.encode()
+
+
+def key(name, value_type, value):
+    return text(name) + u32(value_type) + value
+
+
+def array(name, element_type, count, elements):
+    return key(name, 9, u32(element_type) + u64(count) + elements)
+
+
+def gguf(keys=(), tensors=(), data=0, version=3, alignment=32, n_keys=None, n_tensors=None):
+    """tensors: (name, extents, type, offset)."""
+    head = b"GGUF" + u32(version)
+    head += u64(len(tensors) if n_tensors is None else n_tensors)
+    head += u64(len(keys) if n_keys is None else n_keys)
+    head += b"".join(keys)
+    for name, extents, ggml_type, offset in tensors:
+        head += text(name) + u32(len(extents)) + b"".join(map(u64, extents)) + u32(ggml_type) + u64(offset)
+    head += bytes(-len(head) % alignment)
+    return head + bytes(i % 251 for i in range(data))
+
+
+EVERY_KEY = [
+    key("u8", 0, b"\xc8"),
+    key("i8", 1, b"\xfb"),
+    key("u16", 2, struct.pack("<H", 60000)),
+    key("i16", 3, struct.pack("<h", -300)),
+    key("u32", 4, u32(4000000000)),
+    key("i32", 5, struct.pack("<i", -70000)),
+    key("f32", 6, struct.pack("<f", 1e-5)),
+    key("bool", 7, b"\x01"),
+    key("string", 8, text("bitnet-b1.58")),
+    array("strings", 8, 3, text("a") + text("") + text("bcd")),
+    array("f32s", 6, 2, struct.pack("<2f", 0.5, -1)),
+    array("i32s", 5, 3, struct.pack("<3i", 1, 3, 6)),
+    array("u8s", 0, 4, b"\x01\x02\x03\x04"),
+    key("u64", 10, u64(2**64 - 1)),
+    key("i64", 11, struct.pack("<q", -9)),
+    key("f64", 12, struct.pack("<d", 2.5)),
+]
+ARCHITECTURE = [key("general.architecture", 8, text("bitnet"))]
+EVERY_TENSOR = [
+    ("f32", [8, 3], 0, 0),
+    ("f16", [16], 1, 96),
+    ("q8_0", [32, 2], 8, 128),
+    ("q6_k", [256], 14, 224),
+    ("bf16", [2, 2, 2, 2], 30, 448),
+    ("tq1_0", [256], 34, 480),
+    ("tq2_0", [256], 35, 544),
+    ("i2_s", [128, 2], 36, 640),
+    ("i8", [5], 24, 736),
+    ("i64", [2], 27, 768),
+]
+TWO = [("a", [8, 3], 0, 0), ("b", [128], 36, 96)]
+
+GGUF = {
+    "keys": gguf(EVERY_KEY),
+    "tensors": gguf(ARCHITECTURE, EVERY_TENSOR, 784),
+    "both": gguf(EVERY_KEY, EVERY_TENSOR, 784),
+    "version2": gguf(ARCHITECTURE, TWO, 160, version=2),
+    "alignment64": gguf([key("general.alignment", 4, u32(64))], [TWO[0], ("b", [128], 36, 128)], 192, alignment=64),
+    "empty": gguf(),
+    "bad_alignment": gguf([key("general.alignment", 4, u32(3))], TWO, 160),
+    "bad_big_endian": gguf(ARCHITECTURE, TWO, 160, version=0x03000000),
+    "bad_tensor_count": gguf(ARCHITECTURE, TWO, 160, n_tensors=2**60),
+    "bad_key_count": gguf(ARCHITECTURE, TWO, 160, n_keys=2**60),
+    "bad_array_count": gguf([array("k", 8, 2**60, text("a"))], TWO, 160),
+    "bad_nested_array": gguf([array("k", 9, 1, u32(4) + u64(1) + u32(7))], TWO, 160),
+    "bad_key_length": gguf([u64(2**63) + b"abc"], TWO, 160),
+    "bad_key_twice": gguf(ARCHITECTURE * 2, TWO, 160),
+    "bad_tensor_twice": gguf(ARCHITECTURE, [TWO[0], ("a", [128], 36, 96)], 160),
+    "bad_overlap": gguf(ARCHITECTURE, [TWO[0], ("b", [128], 36, 64)], 160),
+    "bad_product": gguf(ARCHITECTURE, [("a", [2**33, 2**33], 0, 0)], 160),
+    "bad_type": gguf(ARCHITECTURE, [("a", [256], 12, 0)], 160),
+    "bad_short": gguf(ARCHITECTURE, TWO, 159),
+}
+
+
+def safetensors(header, data):
+    if not isinstance(header, str):
+        header = json.dumps(header, separators=(",", ":"))
+    header += " " * (-len(header) % 8)
+    return u64(len(header)) + header.encode() + bytes(i % 251 for i in range(data))
+
+
+def tensor(dtype, shape, begin, end):
+    return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+
+
+EVERY_DTYPE = {
+    "__metadata__": {"format": "pt"},
+    "f64": tensor("F64", [2], 0, 16),
+    "f32": tensor("F32", [2, 2], 16, 32),
+    "i64": tensor("I64", [1], 32, 40),
+    "i32": tensor("I32", [2], 40, 48),
+    "bf16": tensor("BF16", [2, 2], 48, 56),
+    "f16": tensor("F16", [4], 56, 64),
+    "u8": tensor("U8", [3, 1], 64, 67),
+    "i8": tensor("I8", [], 67, 68),
+    "none": tensor("F32", [0, 4], 68, 68),
+}
+INDEX = {
+    "metadata": {"total_size": 3, "more": [1.5, None, {"weight_map": True}]},
+    "weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"},
+}
+
+SAFETENSORS = {
+    "dtypes": safetensors(EVERY_DTYPE, 68),
+    "empty": safetensors({}, 0),
+    "metadata": safetensors({"__metadata__": {"a": "\u00e9\\n\"", "b": ""}}, 0),
+    "index": json.dumps(INDEX).encode(),
+    "bad_index_outside": json.dumps({"weight_map": {"a": "../x"}}).encode(),
+    "bad_index_twice": b'{"weight_map":{"a":"x","a":"x"}}',
+    "bad_length": u64(2**63) + b"{}",
+    "bad_short": safetensors(EVERY_DTYPE, 67),
+    "bad_overlap": safetensors({"a": tensor("U8", [4], 0, 4), "b": tensor("U8", [4], 2, 6)}, 6),
+    "bad_hole": safetensors({"a": tensor("U8", [4], 0, 4), "b": tensor("U8", [4], 6, 10)}, 10),
+    "bad_product": safetensors({"a": tensor("F32", [2**32, 2**32], 0, 8)}, 8),
+    "bad_dtype": safetensors({"a": tensor("F8_E4M3", [8], 0, 8)}, 8),
+    "bad_twice": safetensors('{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},'
+                             '"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}', 2),
+    "bad_numbers": safetensors('{"a":{"dtype":"U8","shape":[-1,1.5,1e400],"data_offsets":[0,1]}}', 1),
+    "bad_nesting": safetensors('{"a":' + "[" * 200 + "]" * 200 + "}", 1),
+}
+
+if __name__ == "__main__":
+    for folder, seeds in (("gguf", GGUF), ("safetensors", SAFETENSORS)):
+        target = HERE / "corpus" / folder
+        target.mkdir(parents=True, exist_ok=True)
+        for name, content in seeds.items():
+            (target / name).write_bytes(content)
