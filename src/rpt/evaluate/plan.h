@@ -30,7 +30,7 @@ struct ProtocolOptions {
   /// Whether BOS stands before a text; nothing means the vocabulary's rule for full and llama.cpp, no for the others.
   /// legacy refuses it. In lm-eval it would stand, and be scored, behind the prefix token: lm-eval's
   /// add_bos_token=True.
-  std::optional<bool> bos;
+  std::optional<bool> bos = std::nullopt;
 };
 
 /// What a plan needs to know of a model.

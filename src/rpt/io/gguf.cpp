@@ -190,8 +190,10 @@ void GgufFile::read_alignment() {
 }
 
 void GgufFile::read_tensors(ByteReader& reader, std::uint64_t count) {
-  std::uint64_t next_offset = 0;  // where the tensor must begin: behind the one before, padded
+  std::vector<std::uint64_t> starts;  // of the records
+  std::uint64_t next_offset = 0;      // where the tensor must begin: behind the one before, padded
   for (std::uint64_t i = 0; i < count; ++i) {
+    starts.push_back(reader.offset());
     GgufTensor tensor = read_record(reader);
     const std::string place = tensor_place(tensor.name);
     const std::uint64_t at = reader.offset();
@@ -213,7 +215,8 @@ void GgufFile::read_tensors(ByteReader& reader, std::uint64_t count) {
   }
   tensors_by_name_ = index_by_name(tensors_, &GgufTensor::name);
   if (const auto* tensor = find_duplicate(tensors_, tensors_by_name_, &GgufTensor::name)) {
-    reader.fail(tensor_place(tensor->name), "every tensor once", "a second one of this name");
+    const std::uint64_t at = starts[static_cast<std::size_t>(tensor - tensors_.data())];
+    reader.fail_at(at, tensor_place(tensor->name), "every tensor once", "a second one of this name");
   }
 }
 

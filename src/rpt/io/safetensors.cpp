@@ -32,7 +32,9 @@ SafetensorsTensor read_tensor(SafetensorsRecord& record, const std::string& file
   std::optional<std::uint64_t> bytes = static_cast<std::uint64_t>(tensor::element_size(*type));
   for (const std::int64_t extent : record.shape) {
     bytes = core::multiply(*bytes, static_cast<std::uint64_t>(extent));
-    if (!bytes) fail("a shape whose bytes fit in 64 bits", fmt::format("[{}]", fmt::join(record.shape, ", ")));
+    // An extent of 0 further on would bring any product down to 0: users multiply shapes as int64.
+    if (!bytes || !std::in_range<std::int64_t>(*bytes))
+      fail("a shape whose bytes fit in 63 bits", fmt::format("[{}]", fmt::join(record.shape, ", ")));
   }
   if (record.begin > record.end || record.end - record.begin != *bytes) {
     fail(fmt::format("data_offsets of {} bytes for {} [{}]", *bytes, record.dtype, fmt::join(record.shape, ", ")),

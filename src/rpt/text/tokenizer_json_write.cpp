@@ -66,7 +66,10 @@ std::string added_tokens_json(const Vocabulary& vocabulary) {
 
 std::string pre_tokenizer_json(const PreTokenizer& pre_tokenizer) {
   std::string steps;
-  for (const PreTokenizerStep& step : pre_tokenizer.steps()) steps += (steps.empty() ? "" : ",") + step_json(step);
+  for (const PreTokenizerStep& step : pre_tokenizer.steps()) {
+    if (!steps.empty()) steps += ',';
+    steps += step_json(step);
+  }
   return fmt::format(R"({{"type":"Sequence","pretokenizers":[{}]}})", steps);
 }
 

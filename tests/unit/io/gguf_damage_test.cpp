@@ -119,7 +119,7 @@ const Damage kTensorDamages[] = {
     {"name_length_2_60",
      [](auto& p) { p.records.clear(), p.keys.push_back(Bytes().u64(kHuge)); },  // stands where the first record should
      {"offset 108 (tensor name)", "expected 1152921504606846976 bytes"}},
-    {"tensor_twice", [](auto& p) { p.records[1].name = "a"; }, {"(tensor a)", "every tensor once"}},
+    {"tensor_twice", [](auto& p) { p.records[1].name = "a"; }, {"offset 141 (tensor a)", "every tensor once"}},
     {"dimensions_0", [](auto& p) { p.records[0].ne = {}; }, {"offset 109 (tensor a)", "1 to 4", "found 0"}},
     {"dimensions_5",
      [](auto& p) {

@@ -15,7 +15,7 @@ namespace {
 
 using tensor::DType;
 
-constexpr std::int64_t kRows = 300;
+constexpr std::int64_t kRows = 140;
 constexpr std::int64_t kColumns = 500;
 
 std::vector<float> snapped(const std::vector<std::int8_t>& codes, float scale) {

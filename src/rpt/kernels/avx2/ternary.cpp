@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
+#include <immintrin.h>
+
 #include <cstdint>
 
 #include "rpt/kernels/avx2/avx2.h"
 #include "rpt/kernels/avx2/vector.h"
-#include "rpt/kernels/lanes/intrinsics.h"
 #include "rpt/kernels/lanes/ternary_tiles.h"
 #include "rpt/kernels/lanes/ternary_tq1.h"
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
+#include <immintrin.h>
+
 #include <cstdint>
 
 #include "rpt/kernels/avx512/avx512.h"
 #include "rpt/kernels/avx512/vector.h"
-#include "rpt/kernels/lanes/intrinsics.h"
 #include "rpt/kernels/lanes/ternary_tiles.h"
 #include "rpt/kernels/lanes/ternary_tq1.h"
 

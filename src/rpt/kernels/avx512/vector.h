@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
+#include <immintrin.h>
+
 #include <cstdint>
 
-#include "rpt/kernels/lanes/intrinsics.h"
 #include "rpt/kernels/lanes/part.h"
 #include "rpt/kernels/lanes/x86.h"
 

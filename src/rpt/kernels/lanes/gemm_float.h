@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
+#include <immintrin.h>
+
 #include <cstdint>
 
 #include "rpt/kernels/kernel_table.h"
-#include "rpt/kernels/lanes/intrinsics.h"
 #include "rpt/kernels/lanes/part.h"
 
 namespace rpt::kernels::lanes {

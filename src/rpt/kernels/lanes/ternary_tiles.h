@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
+#include <immintrin.h>
+
 #include <cstdint>
 
 #include "rpt/kernels/kernel_table.h"
-#include "rpt/kernels/lanes/intrinsics.h"
 
 /// Ternary products of many tokens: the codes of four rows are unpacked once, to bytes 0 … 3 in the order of the
 /// weights, and a register tile of four rows × some tokens runs over them. The unused code 3 counts as +2 as in the

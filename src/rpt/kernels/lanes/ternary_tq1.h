@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
+#include <immintrin.h>
+
 #include <cstdint>
 
 #include "rpt/kernels/kernel_table.h"
-#include "rpt/kernels/lanes/intrinsics.h"
 
 /// The base-3 layout TQ1_0, unpacked with 256-bit instructions on every x86 set.
 namespace rpt::kernels::lanes {

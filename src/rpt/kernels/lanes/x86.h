@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-#include <cstdint>
+#include <immintrin.h>
 
-#include "rpt/kernels/lanes/intrinsics.h"
+#include <cstdint>
 
 /// The 128-bit endings of reductions and single-number operations that all x86 sets share.
 namespace rpt::kernels::lanes {

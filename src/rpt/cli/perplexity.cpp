@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT
+#include "rpt/evaluate/perplexity.h"
+
+#include <fmt/format.h>
+
+#include <iostream>
+
+#include "rpt/cli/context.h"
+#include "rpt/cli/scoring.h"
+#include "rpt/core/timer.h"
+#include "rpt/evaluate/saved_logits.h"
+
+namespace rpt::cli {
+namespace {
+
+struct PerplexityOptions {
+  std::string model;
+  ScoringOptions scoring;
+  std::string save_logits;
+};
+
+/// Runs the plan, saving the logits on the way where that is asked for.
+evaluate::PerplexityResult score(const model::Model& model, const evaluate::ScoringPlan& plan,
+                                 const PerplexityOptions& options, Context& context) {
+  evaluate::DecoderScorer scorer(model);
+  if (options.save_logits.empty()) return evaluate::perplexity(plan, scorer, context.common.seed, context.progress());
+  evaluate::LogitsWriter writer(options.save_logits, model.config.vocabulary, plan.scored.size());
+  scorer.set_row_visitor([&](std::int32_t target, std::span<const float> logits) { writer.add(target, logits); });
+  auto result = evaluate::perplexity(plan, scorer, context.common.seed, context.progress());
+  writer.commit();
+  return result;
+}
+
+int run_perplexity(const PerplexityOptions& options, Context& context) {
+  const auto model = open_model(options.model, context);
+  const text::Corpus corpus = load_scoring_text(options.scoring);
+  const evaluate::ScoringPlan plan =
+      evaluate::plan_scoring(corpus, evaluate::text_model(*model), protocol_options(options.scoring));
+  const core::Stopwatch watch;
+  const evaluate::PerplexityResult r = score(*model, plan, options, context);
+  const double seconds = watch.seconds();
+  const double rate = static_cast<double>(r.tokens_read) / seconds;
+
+  const std::string interval = r.interval ? fmt::format(" [{:.4f}, {:.4f}]", r.interval->low, r.interval->high) : "";
+  context.out() << fmt::format("perplexity {:.4f}{}, mean NLL {:.6f} nats, {} tokens scored in {} documents\n", r.perplexity,
+                               interval, r.mean_nll, r.scored_tokens, r.documents);
+  if (r.bits_per_byte) context.out() << fmt::format("bits per byte {:.4f}", *r.bits_per_byte);
+  if (r.word_perplexity) context.out() << fmt::format(", word perplexity {:.4f}", *r.word_perplexity);
+  if (r.bits_per_byte || r.word_perplexity) context.out() << '\n';
+  context.out() << fmt::format("nll_sha256 {}\n", r.nll_sha256);
+  context.say(fmt::format("{} tokens read at {:.1f}/s", r.tokens_read, rate));
+
+  report::Record figures;
+  figures.set("text", options.scoring.text);
+  figures.set("protocol", options.scoring.protocol);
+  figures.set("perplexity", r.perplexity);
+  figures.set("mean_nll", r.mean_nll);
+  figures.set("scored_tokens", r.scored_tokens);
+  set_optional(figures, "interval_low", r.interval ? std::optional(r.interval->low) : std::nullopt);
+  set_optional(figures, "interval_high", r.interval ? std::optional(r.interval->high) : std::nullopt);
+  set_optional(figures, "bits_per_byte", r.bits_per_byte);
+  set_optional(figures, "byte_perplexity", r.byte_perplexity);
+  set_optional(figures, "word_perplexity", r.word_perplexity);
+  figures.set("nll_sha256", r.nll_sha256);
+  figures.set("documents", r.documents);
+  figures.set("tokens_read", r.tokens_read);
+  figures.set("tokens_per_second", rate);
+  figures.set("seed", static_cast<std::int64_t>(context.common.seed));
+  context.write_json("perplexity", options.model, figures);
+  return 0;
+}
+
+}  // namespace
+
+Command add_perplexity(CLI::App& program) {
+  auto options = std::make_shared<PerplexityOptions>();
+  CLI::App* app = program.add_subcommand("perplexity", "Score a text");
+  app->add_option("MODEL", options->model, "Hugging Face directory, .gguf file, or name of an embedded model")->required();
+  add_scoring_options(*app, options->scoring);
+  app->add_option("--save-logits", options->save_logits, "Write the logits of every scored token to this file");
+  app->footer("Example:\n  rpt perplexity seedling --text wikitext-2-raw:test --protocol llama.cpp --context 256");
+  return {app, [options](Context& context) { return run_perplexity(*options, context); }};
+}
+
+}  // namespace rpt::cli

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+#include "rpt/cli/scoring.h"
+
+#include "rpt/cli/context.h"
+
+namespace rpt::cli {
+
+void add_scoring_options(CLI::App& app, ScoringOptions& o) {
+  app.add_option("--text", o.text, "UTF-8 file, or wikitext-2:train|validation|test, wikitext-2-raw:validation|test, sotu:train|test")
+      ->required();
+  app.add_option("--protocol", o.protocol, "full, llama.cpp, legacy, lm-eval")
+      ->check(CLI::IsMember({"full", "llama.cpp", "legacy", "lm-eval"}))
+      ->capture_default_str();
+  app.add_option("--context", o.context, "Tokens of a window (0: the protocol's own)")->check(CLI::NonNegativeNumber);
+  app.add_option("--stride", o.stride, "Tokens from window to window, full only (0: half the context)")->check(CLI::NonNegativeNumber);
+  app.add_option("--bos", o.bos, "Begin-of-text token before a text: auto, yes, no")
+      ->check(CLI::IsMember({"auto", "yes", "no"}))
+      ->capture_default_str();
+}
+
+evaluate::ProtocolOptions protocol_options(const ScoringOptions& o) {
+  evaluate::ProtocolOptions out;
+  out.protocol = evaluate::parse_protocol(o.protocol);
+  out.context = o.context;
+  out.stride = o.stride;
+  if (o.bos != "auto") out.bos = o.bos == "yes";
+  return out;
+}
+
+text::Corpus load_scoring_text(const ScoringOptions& o) {
+  std::vector<std::filesystem::path> roots;
+  for (const auto& root : data_roots()) roots.push_back(root / "data");
+  return text::load_corpus(text::resolve_text(o.text, roots));
+}
+
+void set_optional(report::Record& record, const std::string& key, const std::optional<double>& value) {
+  if (value) {
+    record.set(key, *value);
+  } else {
+    record.set_null(key);
+  }
+}
+
+}  // namespace rpt::cli

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: MIT
+#include "rpt/tensor/ops.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "rpt/core/float16.h"
+#include "rpt/core/parallel.h"
+#include "rpt/core/random.h"
+#include "rpt/tensor/dequantise.h"
+
+namespace rpt::tensor {
+namespace {
+
+Tensor random_tensor(std::int64_t rows, std::int64_t columns, std::uint64_t seed) {
+  core::Random random(seed);
+  Tensor out(rows, columns);
+  for (std::int64_t i = 0; i < rows * columns; ++i) out.data()[i] = static_cast<float>(random.normal());
+  return out;
+}
+
+/// I2_S bytes of codes [rows, 128].
+std::vector<std::uint8_t> pack(const std::vector<int>& codes, std::int64_t rows) {
+  std::vector<std::uint8_t> out(static_cast<std::size_t>(rows) * 32);
+  for (std::int64_t n = 0; n < rows; ++n) {
+    for (std::size_t j = 0; j < 128; ++j) {
+      const auto code = static_cast<unsigned>(codes[static_cast<std::size_t>(n) * 128 + j] + 1);
+      out[static_cast<std::size_t>(n) * 32 + j % 32] |= static_cast<std::uint8_t>(code << (6 - 2 * (j / 32)));
+    }
+  }
+  return out;
+}
+
+TEST(QuantiseRows, PadsWithZerosAndFindsTheFirstBadRow) {
+  Tensor x = random_tensor(3, 100, 1);
+  QuantisedRows q;
+  ASSERT_EQ(quantise_rows(x.view(), q), -1);
+  EXPECT_EQ(q.stride, 128);
+  for (std::int64_t t = 0; t < 3; ++t) {
+    std::int32_t sum = 0;
+    float largest = 0;
+    for (std::int64_t k = 0; k < 128; ++k) {
+      const int code = q.q[static_cast<std::size_t>(t * 128 + k)];
+      if (k >= 100) EXPECT_EQ(code, 0);
+      sum += code;
+      if (k < 100) largest = std::max(largest, std::fabs(x.view().row(t)[k]));
+    }
+    EXPECT_EQ(sum, q.sum[static_cast<std::size_t>(t)]);
+    EXPECT_EQ(largest, q.amax[static_cast<std::size_t>(t)]);
+  }
+  x.view().row(2)[7] = HUGE_VALF;
+  EXPECT_EQ(quantise_rows(x.view(), q), 2);
+  x.view().row(1)[99] = std::nanf("");
+  EXPECT_EQ(quantise_rows(x.view(), q), 1);
+}
+
+TEST(MatmulTernary, IsTheFormula) {
+  core::Random random(3);
+  const std::int64_t rows = 37;
+  std::vector<int> codes(static_cast<std::size_t>(rows) * 128);
+  for (int& c : codes) c = static_cast<int>(random.below(3)) - 1;
+  const auto bytes = pack(codes, rows);
+  const PackedTernaryView w{bytes.data(), bytes.size(), DType::i2_s, rows, 128, 0.37F};
+  const Tensor x = random_tensor(5, 128, 4);
+  QuantisedRows q;
+  quantise_rows(x.view(), q);
+  for (const int threads : {1, 2, 3}) {
+    core::set_threads(threads);
+    Tensor y(5, rows);
+    matmul_ternary(w, q, y.view());
+    for (std::int64_t t = 0; t < 5; ++t) {
+      for (std::int64_t n = 0; n < rows; ++n) {
+        std::int32_t dot = 0;
+        for (std::int64_t k = 0; k < 128; ++k) {
+          dot += codes[static_cast<std::size_t>(n * 128 + k)] * q.q[static_cast<std::size_t>(t * 128 + k)];
+        }
+        ASSERT_EQ(y.view().row(t)[n], static_cast<float>(dot) * ((0.37F * q.amax[static_cast<std::size_t>(t)]) / 127.0F));
+      }
+    }
+  }
+  core::set_threads(0);
+}
+
+TEST(MatmulTernary, RefusesShapesThatDoNotFit) {
+  const std::vector<std::uint8_t> bytes(32 * 4, 0x55);
+  const PackedTernaryView w{bytes.data(), bytes.size(), DType::i2_s, 4, 128, 1};
+  QuantisedRows q;
+  const Tensor x = random_tensor(2, 127, 1);
+  quantise_rows(x.view(), q);
+  Tensor y(2, 4);
+  EXPECT_THROW(matmul_ternary(w, q, y.view()), ShapeError);
+  const Tensor fits = random_tensor(2, 128, 1);
+  quantise_rows(fits.view(), q);
+  Tensor narrow(2, 3);
+  EXPECT_THROW(matmul_ternary(w, q, narrow.view()), ShapeError);
+  PackedTernaryView dense = w;
+  dense.type = DType::f32;
+  EXPECT_THROW(matmul_ternary(dense, q, y.view()), ShapeError);
+}
+
+/// One value for each dense type, against a sum in double with the bound of 16 lanes of K/16 fused steps and a tree.
+TEST(MatmulDense, AgreesWithDoubleForEveryType) {
+  const std::int64_t rows = 19, columns = 512;
+  core::Random random(8);
+  std::vector<float> values(static_cast<std::size_t>(rows * columns));
+  for (float& v : values) v = core::f16_to_float(core::float_to_f16(static_cast<float>(random.normal())));
+  const Tensor x = random_tensor(3, columns, 2);
+  std::vector<std::uint16_t> f16, bf16;
+  for (const float v : values) {
+    f16.push_back(core::float_to_f16(v));
+    bf16.push_back(core::float_to_bf16(v));
+  }
+  // q8_0 and q6_k from random bytes with a small d: read_row is the definition of their values.
+  std::vector<std::uint8_t> q8(static_cast<std::size_t>(rows * q8_0_row_bytes(columns)), 0), q6(static_cast<std::size_t>(rows * q6_k_row_bytes(columns)), 0);
+  const auto fill = [&](std::vector<std::uint8_t>& bytes, std::size_t block, std::size_t d_at) {
+    for (auto& b : bytes) b = static_cast<std::uint8_t>(random.below(256));
+    for (std::size_t at = 0; at < bytes.size(); at += block) {
+      const std::uint16_t d = core::float_to_f16(0.01F);
+      std::memcpy(bytes.data() + at + d_at, &d, 2);
+    }
+  };
+  fill(q8, 34, 0);
+  fill(q6, 210, 208);
+  const auto view = [&](const void* data, std::size_t bytes, DType type) {
+    return StoredView{static_cast<const std::byte*>(data), bytes, type, rows, columns};
+  };
+  for (const StoredView& w : {view(values.data(), values.size() * 4, DType::f32), view(f16.data(), f16.size() * 2, DType::f16),
+                              view(bf16.data(), bf16.size() * 2, DType::bf16), view(q8.data(), q8.size(), DType::q8_0),
+                              view(q6.data(), q6.size(), DType::q6_k)}) {
+    Tensor y(3, rows);
+    matmul_dense(w, x.view(), y.view());
+    std::vector<float> row(static_cast<std::size_t>(columns));
+    for (std::int64_t n = 0; n < rows; ++n) {
+      read_row(w, n, row);
+      for (std::int64_t t = 0; t < 3; ++t) {
+        double sum = 0, size = 0;
+        for (std::int64_t k = 0; k < columns; ++k) {
+          const double p = static_cast<double>(row[static_cast<std::size_t>(k)]) * static_cast<double>(x.view().row(t)[k]);
+          sum += p;
+          size += std::abs(p);
+        }
+        ASSERT_NEAR(static_cast<double>(y.view().row(t)[n]), sum, (columns / 16 + 4) * std::ldexp(1.0, -24) * size)
+            << name(w.type) << " " << n;
+      }
+    }
+  }
+}
+
+TEST(ReadRow, Q8AndQ6AreTheirFormulas) {
+  std::vector<std::uint8_t> q8(34);
+  const std::uint16_t d = core::float_to_f16(0.5F);
+  std::memcpy(q8.data(), &d, 2);
+  for (int i = 0; i < 32; ++i) q8[static_cast<std::size_t>(2 + i)] = static_cast<std::uint8_t>(static_cast<std::int8_t>(i - 16));
+  std::vector<float> out(32);
+  read_row({reinterpret_cast<const std::byte*>(q8.data()), 34, DType::q8_0, 1, 32}, 0, out);
+  for (int i = 0; i < 32; ++i) EXPECT_EQ(out[static_cast<std::size_t>(i)], 0.5F * static_cast<float>(i - 16));
+
+  // Q6_K: write value v(i) = (i % 64) − 32 with scale s(i) = i / 16 + 1 by the format's own layout, read it back.
+  std::vector<std::uint8_t> q6(210, 0);
+  for (std::size_t i = 0; i < 256; ++i) {
+    const auto q = static_cast<unsigned>(i % 64);
+    const std::size_t half = i / 128, in_half = i % 128, part = in_half / 32, l = in_half % 32;
+    q6[half * 64 + l + 32 * (part % 2)] |= static_cast<std::uint8_t>((q & 15U) << (part < 2 ? 0 : 4));
+    q6[128 + half * 32 + l] |= static_cast<std::uint8_t>((q >> 4) << (2 * part));
+  }
+  for (std::size_t s = 0; s < 16; ++s) q6[192 + s] = static_cast<std::uint8_t>(s + 1);
+  std::memcpy(q6.data() + 208, &d, 2);
+  std::vector<float> row(256);
+  read_row({reinterpret_cast<const std::byte*>(q6.data()), 210, DType::q6_k, 1, 256}, 0, row);
+  for (int i = 0; i < 256; ++i) {
+    EXPECT_EQ(row[static_cast<std::size_t>(i)], (0.5F * static_cast<float>(i / 16 + 1)) * static_cast<float>(i % 64 - 32)) << i;
+  }
+  EXPECT_THROW(read_row({reinterpret_cast<const std::byte*>(q8.data()), 34, DType::q8_0, 1, 32}, 1, out), ShapeError);
+}
+
+TEST(ReadRow, Bf16IsReadAsF16) {
+  // 2^-20 · 1.5078125 needs eight bits below f16's smallest normal: f16 keeps it only rounded.
+  const std::vector<std::uint16_t> bits{core::float_to_bf16(1.5078125F * 0x1p-20F), core::float_to_bf16(-3.25F)};
+  std::vector<float> out(2);
+  read_row({reinterpret_cast<const std::byte*>(bits.data()), 4, DType::bf16, 1, 2}, 0, out);
+  EXPECT_EQ(out[0], core::f16_to_float(core::float_to_f16(1.5078125F * 0x1p-20F)));
+  EXPECT_NE(out[0], core::bf16_to_float(bits[0]));
+  EXPECT_EQ(out[1], -3.25F);
+  EXPECT_EQ(widen({reinterpret_cast<const std::byte*>(bits.data()), 4, DType::bf16, 1, 2})[0], core::bf16_to_float(bits[0]));
+}
+
+TEST(RowOperations, RefuseShapesThatDoNotFit) {
+  Tensor a(2, 3), b(2, 4), c(3, 3);
+  const std::vector<float> gain(3, 1.0F);
+  EXPECT_THROW(rms_norm(a.view(), gain, 1e-5F, b.view()), ShapeError);
+  EXPECT_THROW(rms_norm(b.view(), gain, 1e-5F, b.view()), ShapeError);
+  EXPECT_THROW(relu2_mul(a.view(), b.view(), a.view()), ShapeError);
+  EXPECT_THROW(silu_mul(a.view(), c.view(), a.view()), ShapeError);
+  EXPECT_THROW(add(a.view(), c.view()), ShapeError);
+}
+
+TEST(RowOperations, WorkRowByRow) {
+  const Tensor x = random_tensor(40, 33, 5), up = random_tensor(40, 33, 6);
+  const std::vector<float> gain(33, 2.0F);
+  Tensor normed(40, 33), relu(40, 33), silu(40, 33), sum = random_tensor(40, 33, 5);
+  rms_norm(x.view(), gain, 1e-5F, normed.view());
+  relu2_mul(x.view(), up.view(), relu.view());
+  silu_mul(x.view(), up.view(), silu.view());
+  add(sum.view(), up.view());
+  for (std::int64_t t = 0; t < 40; ++t) {
+    double squares = 0;
+    for (std::int64_t i = 0; i < 33; ++i) squares += std::pow(static_cast<double>(x.view().row(t)[i]), 2);
+    const double r = 1 / std::sqrt(squares / 33 + 1e-5);
+    for (std::int64_t i = 0; i < 33; ++i) {
+      const double g = static_cast<double>(x.view().row(t)[i]), u = static_cast<double>(up.view().row(t)[i]);
+      const auto near = [&](const Tensor& got, double want) {
+        ASSERT_NEAR(static_cast<double>(const_cast<Tensor&>(got).view().row(t)[i]), want, 16 * std::ldexp(1.0, -24) * std::abs(want));
+      };
+      near(normed, g * r * 2);
+      near(relu, std::pow(std::max(g, 0.0), 2) * u);
+      near(silu, g / (1 + std::exp(-g)) * u);
+      EXPECT_EQ(sum.view().row(t)[i], x.view().row(t)[i] + up.view().row(t)[i]);
+    }
+  }
+}
+
+TEST(TokenNll, AgreesWithDoubleAcrossBlocks) {
+  for (const std::int64_t vocabulary : {1, 2, 4095, 4096, 4097, 12345}) {
+    const Tensor logits = random_tensor(1, vocabulary, static_cast<std::uint64_t>(vocabulary));
+    const std::span<const float> row{logits.data(), static_cast<std::size_t>(vocabulary)};
+    double sum = 0;
+    for (const float x : row) sum += std::exp(static_cast<double>(x));
+    const auto target = static_cast<std::int32_t>(vocabulary / 2);
+    // Sums of positive terms in float lanes: relative error of at most (V/16 + 4) ulp, in practice far less.
+    EXPECT_NEAR(token_nll(row, target), std::log(sum) - static_cast<double>(row[static_cast<std::size_t>(target)]), 2e-6);
+    EXPECT_NEAR(log_sum_exp(row), std::log(sum), 2e-6);
+    EXPECT_THROW(token_nll(row, static_cast<std::int32_t>(vocabulary)), ShapeError);
+    EXPECT_THROW(token_nll(row, -1), ShapeError);
+  }
+}
+
+TEST(ArgMax, TakesTheLowestOfEquals) {
+  EXPECT_EQ(arg_max(std::vector<float>{1, 5, 2, 5}), 1);
+  EXPECT_THROW(arg_max({}), ShapeError);
+}
+
+TEST(DTypes, HaveNamesAndSizes) {
+  EXPECT_EQ(name(DType::i2_s), "i2_s");
+  EXPECT_EQ(name(DType::hf_packed), "hf_packed");
+  EXPECT_TRUE(is_ternary(DType::tq1_0));
+  EXPECT_FALSE(is_ternary(DType::q8_0));
+  EXPECT_EQ(element_size(DType::bf16), 2);
+  EXPECT_EQ(element_size(DType::i2_s), 0);
+}
+
+}  // namespace
+}  // namespace rpt::tensor
