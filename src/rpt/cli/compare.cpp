@@ -40,8 +40,8 @@ int run_compare(const CompareOptions& options, Context& context) {
   figures.set("mean_nll_b", r.mean_nll_b);
   figures.set("mean_nll_difference", r.mean_nll_difference);
   const auto& i = r.difference_interval;
-  set_optional(figures, "mean_nll_difference_low", i ? std::optional(i->low) : std::nullopt);
-  set_optional(figures, "mean_nll_difference_high", i ? std::optional(i->high) : std::nullopt);
+  figures.set("mean_nll_difference_low", i ? std::optional(i->low) : std::nullopt);
+  figures.set("mean_nll_difference_high", i ? std::optional(i->high) : std::nullopt);
   figures.set("kl_divergence", r.kl_divergence);
   figures.set("same_top_share", r.same_top_share);
   figures.set("bit_identical", r.bit_identical);

@@ -101,27 +101,25 @@ report::Record to_record(const TensorReport& r) {
 }
 
 report::Table to_table(const std::vector<TensorReport>& reports) {
-  using report::Align;
-  report::Table table({{"tensor", Align::left}, {"type", Align::left}, {"shape", Align::left}, {"bytes", Align::right},
-                       {"scale", Align::right}, {"-1 %", Align::right}, {"0 %", Align::right}, {"+1 %", Align::right},
-                       {"bits/weight", Align::right}, {"dead rows", Align::right}, {"latents 0 %", Align::right},
-                       {"near 0 %", Align::right}});
+  using report::number_column;
+  report::Table table({{"tensor"}, {"type"}, {"shape"}, number_column("bytes", {}, true), number_column("scale", 6),
+                       number_column("-1 %", 2), number_column("0 %", 2), number_column("+1 %", 2),
+                       number_column("bits/weight", 4), number_column("dead rows"), number_column("latents 0 %", 2),
+                       number_column("near 0 %", 2)});
   for (const TensorReport& r : reports) {
-    std::vector<std::string> row{r.name, r.type, r.rows == 1 ? fmt::format("[{}]", r.columns) : fmt::format("[{}, {}]", r.rows, r.columns),
-                                 std::to_string(r.bytes)};
+    std::vector<report::Cell> row{r.name, r.type,
+                                  r.rows == 1 ? fmt::format("[{}]", r.columns) : fmt::format("[{}, {}]", r.rows, r.columns),
+                                  static_cast<std::int64_t>(r.bytes)};
     if (r.ternary) {
       const auto total = r.codes.total();
-      const auto percent = [](double s) { return fmt::format("{:.2f}", 100 * s); };
-      row.insert(row.end(), {fmt::format("{:.6g}", r.scale), percent(share(r.codes.negative, total)), percent(r.codes.zero_share()),
-                             percent(share(r.codes.positive, total)), fmt::format("{:.4f}", r.codes.entropy_bits()),
-                             std::to_string(r.codes.dead_rows)});
-      if (r.latents) {
-        row.push_back(percent(share(r.latents->zero, r.latents->total)));
-        row.push_back(percent(share(r.latents->near_zero, r.latents->total)));
-      }
+      row.insert(row.end(), {r.scale, 100 * share(r.codes.negative, total), 100 * r.codes.zero_share(),
+                             100 * share(r.codes.positive, total), r.codes.entropy_bits(), r.codes.dead_rows});
     }
-    row.resize(table.columns());
-    table.add_row(std::vector<report::Cell>(row.begin(), row.end()));
+    if (r.latents) {
+      row.insert(row.end(), {100 * share(r.latents->zero, r.latents->total), 100 * share(r.latents->near_zero, r.latents->total)});
+    }
+    row.resize(12);
+    table.add_row(std::move(row));
   }
   return table;
 }

@@ -56,11 +56,11 @@ int run_perplexity(const PerplexityOptions& options, Context& context) {
   figures.set("perplexity", r.perplexity);
   figures.set("mean_nll", r.mean_nll);
   figures.set("scored_tokens", r.scored_tokens);
-  set_optional(figures, "interval_low", r.interval ? std::optional(r.interval->low) : std::nullopt);
-  set_optional(figures, "interval_high", r.interval ? std::optional(r.interval->high) : std::nullopt);
-  set_optional(figures, "bits_per_byte", r.bits_per_byte);
-  set_optional(figures, "byte_perplexity", r.byte_perplexity);
-  set_optional(figures, "word_perplexity", r.word_perplexity);
+  figures.set("interval_low", r.interval ? std::optional(r.interval->low) : std::nullopt);
+  figures.set("interval_high", r.interval ? std::optional(r.interval->high) : std::nullopt);
+  figures.set("bits_per_byte", r.bits_per_byte);
+  figures.set("byte_perplexity", r.byte_perplexity);
+  figures.set("word_perplexity", r.word_perplexity);
   figures.set("nll_sha256", r.nll_sha256);
   figures.set("documents", r.documents);
   figures.set("tokens_read", r.tokens_read);

@@ -33,12 +33,4 @@ text::Corpus load_scoring_text(const ScoringOptions& o) {
   return text::load_corpus(text::resolve_text(o.text, roots));
 }
 
-void set_optional(report::Record& record, const std::string& key, const std::optional<double>& value) {
-  if (value) {
-    record.set(key, *value);
-  } else {
-    record.set_null(key);
-  }
-}
-
 }  // namespace rpt::cli

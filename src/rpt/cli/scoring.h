@@ -2,11 +2,9 @@
 #pragma once
 #include <CLI/CLI.hpp>
 #include <cstdint>
-#include <optional>
 #include <string>
 
 #include "rpt/evaluate/plan.h"
-#include "rpt/report/record.h"
 #include "rpt/text/corpus.h"
 
 namespace rpt::cli {
@@ -27,8 +25,5 @@ evaluate::ProtocolOptions protocol_options(const ScoringOptions& options);
 
 /// The text by name or path. Throws as text::load_corpus.
 text::Corpus load_scoring_text(const ScoringOptions& options);
-
-/// Sets a figure, or null.
-void set_optional(report::Record& record, const std::string& key, const std::optional<double>& value);
 
 }  // namespace rpt::cli

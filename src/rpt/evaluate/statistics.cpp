@@ -93,11 +93,11 @@ double normal_quantile(double p) {
   RPT_CHECK(p >= 1e-9 && p <= 1.0 - 1e-9, "{}", p);
   double low = -7.0;
   double high = 7.0;
-  while (true) {
+  for (int halving = 0; halving < 60; ++halving) {
     const double middle = 0.5 * (low + high);
-    if (middle <= low || middle >= high) return middle;
     (normal_cdf(middle) < p ? low : high) = middle;
   }
+  return high;
 }
 
 std::optional<Interval> bca_ratio_interval(std::span<const double> numerators, std::span<const double> denominators,

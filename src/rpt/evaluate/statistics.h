@@ -37,8 +37,8 @@ std::optional<Interval> bca_ratio_interval(std::span<const double> numerators, s
 /// everywhere.
 double normal_cdf(double x);
 
-/// Its inverse, for 1e-9 ≤ p ≤ 1 − 1e-9 (LogicError outside). Absolute error below 1e-10 (1e-6 at the ends of the
-/// range).
+/// Its inverse, for 1e-9 ≤ p ≤ 1 − 1e-9 (LogicError outside). Absolute error below 1e-15 / φ(x) at the result x: 2e-14
+/// for p = 0.025, 2e-7 for 1e-9.
 double normal_quantile(double p);
 
 }  // namespace rpt::evaluate

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "rpt/io/gguf.h"
 
-#include <algorithm>
 #include <limits>
 #include <utility>
 

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-#include <limits>
 #include <utility>
 
 #include "rpt/io/gguf.h"

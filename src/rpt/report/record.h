@@ -45,6 +45,11 @@ class Record {
     }
   }
 
+  /// Sets every figure of another record here, in its order.
+  void append(const Record& other) {
+    for (const auto& [name, value] : other.entries_) put(name, value);
+  }
+
   /// One JSON object. Doubles read back the same and are short; infinities and NaNs are null; bytes of a text that are
   /// not UTF-8 become U+FFFD. `indent` spaces a level, or −1 for a single line.
   std::string to_json(int indent = 2) const;

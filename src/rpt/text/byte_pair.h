@@ -75,6 +75,9 @@ class BytePairModel {
   /// Adds a merge; ranks need not be dense. False where the pair has one already.
   bool add_merge(std::int32_t left, std::int32_t right, std::uint32_t rank, std::int32_t merged);
 
+  /// Announces an add_merge.
+  void prefetch_merge(std::int32_t left, std::int32_t right) const { pairs_.prefetch(left, right); }
+
   /// Appends the tokens of a pre-token, not empty and below 4 GiB. Returns the number of its bytes that no token stands
   /// for. Cost: n log n for n units, quadratic only in short words.
   std::uint64_t encode(const Vocabulary& vocabulary, std::string_view piece, BytePairScratch& scratch,

@@ -77,7 +77,8 @@ Tokenizer Tokenizer::from_gguf(GgufVocabulary gguf) {
   const BytePairOptions options{.byte_level = true, .ignore_merges = named.ignore_merges};
   state->model = BytePairModel(state->vocabulary, options, gguf.merges.size());
   MergeReader reader(state->vocabulary, state->model, gguf.file);
-  for (const std::string_view merge : gguf.merges) reader.add(merge, 0);
+  for (const std::string_view merge : gguf.merges) reader.add(merge);
+  reader.finish();
   state->raw_added = added_tokens_of(state->vocabulary);
   state->pre_tokenizer = PreTokenizer(named.steps, std::string(named.name));
   state->decoder = Decoder({{.kind = DecoderStep::Kind::byte_level}});

@@ -148,11 +148,12 @@ class Reader {
     MergeReader reader(state_->vocabulary, state_->model, file_);
     for (const TokenizerJsonTree::Merge& merge : tree_->merges) {
       if (merge.joined) {
-        reader.add(tree_->view(merge.left), 0);
+        reader.add(tree_->view(merge.left));
       } else {
-        reader.add(tree_->view(merge.left), tree_->view(merge.right), 0);
+        reader.add(tree_->view(merge.left), tree_->view(merge.right));
       }
     }
+    reader.finish();
   }
 
   void build_added_sets() {

@@ -50,33 +50,54 @@ void find_special_ids_by_name(const Vocabulary& vocabulary, SpecialIds& ids) {
   }
 }
 
-void MergeReader::fail(std::uint64_t offset, const std::string& expected, const std::string& found) const {
-  throw FormatError(file_, offset, fmt::format("merge {}", rank_), expected, found);
+void MergeReader::fail(std::size_t rank, const std::string& expected, const std::string& found) const {
+  throw FormatError(file_, 0, fmt::format("merge {}", rank), expected, found);
 }
 
-std::int32_t MergeReader::plain_token(std::string_view text, std::uint64_t offset) const {
-  const std::int32_t id = vocabulary_.find(text);
-  if (id < 0) fail(offset, "tokens of the vocabulary", fmt::format("'{}'", for_message(text)));
-  if (!vocabulary_.is_plain(id)) fail(offset, "plain tokens", fmt::format("the special token '{}'", for_message(text)));
-  return id;
+void MergeReader::check_plain(std::size_t rank, std::string_view text, std::int32_t id) const {
+  if (id < 0) fail(rank, "tokens of the vocabulary", fmt::format("'{}'", for_message(text)));
+  if (!vocabulary_.is_plain(id)) fail(rank, "plain tokens", fmt::format("the special token '{}'", for_message(text)));
 }
 
-void MergeReader::add(std::string_view left, std::string_view right, std::uint64_t offset) {
-  const std::int32_t left_id = plain_token(left, offset), right_id = plain_token(right, offset);
-  joined_.assign(left);
-  joined_ += right;
-  if (!model_.add_merge(left_id, right_id, rank_, plain_token(joined_, offset))) {
-    fail(offset, "a pair that was not there before", fmt::format("'{} {}' again", for_message(left), for_message(right)));
-  }
-  ++rank_;
+void MergeReader::add(std::string_view left, std::string_view right) {
+  block_.push_back({left, right});
+  if (block_.size() == kBlock) finish();
 }
 
-void MergeReader::add(std::string_view merge, std::uint64_t offset) {
+void MergeReader::add(std::string_view merge) {
   const std::size_t space = merge.find(' ');
   if (space == std::string_view::npos || merge.find(' ', space + 1) != std::string_view::npos) {
-    fail(offset, "two tokens and a space between them", fmt::format("'{}'", for_message(merge)));
+    fail(rank_ + block_.size(), "two tokens and a space between them", fmt::format("'{}'", for_message(merge)));
   }
-  add(merge.substr(0, space), merge.substr(space + 1), offset);
+  add(merge.substr(0, space), merge.substr(space + 1));
+}
+
+void MergeReader::finish() {
+  // All three texts of a merge: left, right, and the two joined.
+  std::size_t size = 0;
+  for (const Merge& merge : block_) size += merge.left.size() + merge.right.size();
+  std::string joined;
+  joined.reserve(size);  // so that the views stay good
+  std::array<std::string_view, 3 * kBlock> texts;
+  std::array<std::int32_t, 3 * kBlock> ids;
+  for (std::size_t i = 0; i < block_.size(); ++i) {
+    const std::size_t begin = joined.size();
+    joined.append(block_[i].left).append(block_[i].right);
+    texts[3 * i] = block_[i].left;
+    texts[3 * i + 1] = block_[i].right;
+    texts[3 * i + 2] = std::string_view(joined).substr(begin);
+  }
+  vocabulary_.find_many(std::span(texts).first(3 * block_.size()), ids);
+  for (std::size_t i = 0; i < block_.size(); ++i) model_.prefetch_merge(ids[3 * i], ids[3 * i + 1]);
+  for (std::size_t i = 0; i < block_.size(); ++i) {
+    for (std::size_t j = 3 * i; j < 3 * i + 3; ++j) check_plain(rank_ + i, texts[j], ids[j]);
+    if (!model_.add_merge(ids[3 * i], ids[3 * i + 1], static_cast<std::uint32_t>(rank_ + i), ids[3 * i + 2])) {
+      fail(rank_ + i, "a pair that was not there before",
+           fmt::format("'{} {}' again", for_message(texts[3 * i]), for_message(texts[3 * i + 1])));
+    }
+  }
+  rank_ += block_.size();
+  block_.clear();
 }
 
 }  // namespace rpt::text

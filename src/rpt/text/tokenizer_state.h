@@ -63,26 +63,33 @@ AddedTokens added_tokens_of(const Vocabulary& vocabulary);
 /// Tokenizer::bos_id and end_ids.
 void find_special_ids_by_name(const Vocabulary& vocabulary, SpecialIds& ids);
 
-/// Fills a model from merges. Throws FormatError for parts or results that are no plain tokens, and for pairs that come
-/// twice.
+/// Fills a model from merges, a block of them at a time. Throws FormatError for parts or results that are no plain tokens,
+/// and for pairs that come twice.
 class MergeReader {
  public:
+  /// The texts of the merges must outlive the reader.
   MergeReader(const Vocabulary& vocabulary, BytePairModel& model, const std::string& file)
       : vocabulary_(vocabulary), model_(model), file_(file) {}
-  /// The next merge, in order of rank; `offset` is the place in the file, or 0.
-  void add(std::string_view left, std::string_view right, std::uint64_t offset);
+  /// The next merge, in order of rank.
+  void add(std::string_view left, std::string_view right);
   /// The same for "left right".
-  void add(std::string_view merge, std::uint64_t offset);
+  void add(std::string_view merge);
+  /// To be called behind the last merge.
+  void finish();
 
  private:
-  [[noreturn]] void fail(std::uint64_t offset, const std::string& expected, const std::string& found) const;
-  std::int32_t plain_token(std::string_view text, std::uint64_t offset) const;
+  static constexpr std::size_t kBlock = 64;
+  struct Merge {
+    std::string_view left, right;
+  };
+  [[noreturn]] void fail(std::size_t rank, const std::string& expected, const std::string& found) const;
+  void check_plain(std::size_t rank, std::string_view text, std::int32_t id) const;
 
   const Vocabulary& vocabulary_;
   BytePairModel& model_;
   const std::string& file_;
-  std::string joined_;
-  std::uint32_t rank_ = 0;
+  std::vector<Merge> block_;
+  std::size_t rank_ = 0;  ///< of the first merge of the block
 };
 
 }  // namespace rpt::text

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
+#include <gtest/gtest.h>
+
 #include <cstdint>
 #include <deque>
 #include <string>

@@ -126,7 +126,7 @@ TEST(PlanLlamaCpp, SaysHowManyTokensThereAre) {
 
 TEST(PlanLegacy, JoinsStrippedLinesOfTwentyCharacters) {
   const std::string kept = "  twenty characters!!!  \n";  // 20 characters when stripped
-  const std::string dropped = "   nineteen character!!   \n";
+  const std::string dropped = "   nineteen character!   \n";
   std::string document;
   for (int i = 0; i < 13; ++i) document += kept + dropped;
   const ScoringPlan plan =
@@ -160,7 +160,7 @@ TEST(PlanLmEval, ScoresDetokenisedPagesFromAPrefixToken) {
   const text::Corpus corpus{{" \n = A = \n x @-@ y \n", " = B = \n"}, false};
   const ScoringPlan plan = plan_scoring(corpus, byte_model(8, true), {.protocol = Protocol::lm_eval});
   expect_consistent(plan);
-  EXPECT_EQ(scored_text(plan), " = A =\nx-y = B =\n");
+  EXPECT_EQ(scored_text(plan), " = A =\nx-y  = B =\n");
   EXPECT_EQ(plan.windows[0].tokens.front(), 256);
   EXPECT_EQ(plan.windows[0].tokens.size(), 8U);
   EXPECT_EQ(plan.bytes, std::string(" = A = \n x @-@ y  = B = \n").size());

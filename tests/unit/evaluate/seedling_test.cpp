@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include <gtest/gtest.h>
 
-#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "rpt/core/atomic_file.h"
 #include "rpt/core/error.h"
+#include "rpt/core/parallel.h"
 #include "rpt/core/sha256.h"
 #include "rpt/evaluate/compare.h"
 #include "rpt/evaluate/perplexity.h"
@@ -30,6 +30,7 @@ std::string sha256_of_ids(const std::vector<std::int32_t>& ids) {
 /// The first bytes of a text of the golden file: ids as they were hashed there, number of scored tokens, mean NLL
 /// within 3e-4 of the float64 run.
 void expect_golden(const std::string& name) {
+  core::set_threads(1);  // many small products: threads that share cores with other tests would mostly wait
   const nlohmann::json expected = golden()["texts"][name];
   const std::string text =
       core::read_file(test::shared("data/text/" + name)).substr(0, expected["bytes"].get<std::size_t>());
@@ -72,6 +73,24 @@ TEST(Seedling, TakesEveryProtocol) {
     EXPECT_LT(*result.bits_per_byte, 3.0) << name(protocol);
     EXPECT_FALSE(result.interval) << name(protocol);
   }
+}
+
+TEST(Seedling, GivesItsRulesToPlans) {
+  const TextModel rules = text_model(seedling());
+  EXPECT_TRUE(rules.adds_bos);
+  EXPECT_EQ(rules.bos_id, 0);
+  EXPECT_EQ(rules.eos_id, 1);
+  EXPECT_EQ(rules.context, 1024);
+  const text::EncodedText encoded = rules.encode("The old house");
+  EXPECT_EQ(encoded.ids, (std::vector<std::int32_t>{495, 673, 853}));
+  EXPECT_EQ(encoded.ends, (std::vector<std::uint64_t>{3, 7, 13}));
+}
+
+TEST(Seedling, CannotBeComparedOnOtherTokens) {
+  const auto other = model::open_model(test::source_dir() / "models/seedling");
+  other->adds_bos = false;
+  EXPECT_THROW(compare(seedling(), *other, {{kText}, false}, {}, 0), ConfigError);
+  EXPECT_TRUE(compare(seedling(), *other, {{kText}, false}, {.bos = true}, 0).bit_identical);
 }
 
 TEST(Seedling, ComparedWithItselfIsIdentical) {

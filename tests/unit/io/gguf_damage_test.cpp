@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
-#include <algorithm>
 #include <functional>
-#include <limits>
 #include <ostream>
+#include <vector>
 
 #include "rpt/io/gguf.h"
 #include "tests/unit/io/gguf_test_support.h"

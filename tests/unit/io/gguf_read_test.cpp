@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include <sys/resource.h>
 
-#include <limits>
 #include <utility>
+#include <vector>
 
 #include "rpt/io/gguf.h"
 #include "tests/shared_data.h"

@@ -2,6 +2,8 @@
 #include "rpt/io/gguf_writer.h"
 
 #include <array>
+#include <limits>
+#include <vector>
 
 #include "rpt/io/gguf.h"
 #include "tests/unit/io/io_test_support.h"

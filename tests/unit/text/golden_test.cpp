@@ -58,9 +58,12 @@ TEST(Golden, EncodingsAreTheirs) {
       const std::string text = row["text"];
       const EncodedText encoded = tokenizer.encode_with_offsets(text);
       EXPECT_EQ(encoded.ids, row["ids"].get<std::vector<std::int32_t>>());
-      // Theirs are in characters, so a token that ends inside of one differs.
+      // Theirs are in characters, so a token that ends inside of one differs; and what a normaliser puts in front of a
+      // character covers that character. Where characters are left out theirs lose count.
       const bool ascii = std::all_of(text.begin(), text.end(), [](char c) { return static_cast<signed char>(c) >= 0; });
-      if (ascii) EXPECT_EQ(encoded.ends, row["ends"].get<std::vector<std::uint64_t>>());
+      if (ascii && entry["tokenizer"]["normalizer"].is_null() && encoded.dropped_bytes == 0) {
+        EXPECT_EQ(encoded.ends, row["ends"].get<std::vector<std::uint64_t>>());
+      }
       EXPECT_EQ(tokenizer.encode(text, {.special = true}), row["special_ids"].get<std::vector<std::int32_t>>());
       EXPECT_EQ(tokenizer.decode(encoded.ids), row["decoded"].get<std::string>());
       ++compared;

@@ -7,6 +7,7 @@
 #include "rpt/kernels/avx2/vector.h"
 #include "rpt/kernels/lanes/ternary_tiles.h"
 #include "rpt/kernels/lanes/ternary_tq1.h"
+#include "rpt/kernels/lanes/unroll.h"
 
 namespace rpt::kernels::avx2 {
 namespace {
@@ -79,32 +80,33 @@ void fused_rows(const TernaryGemm& a, std::int64_t n) {
   const std::int64_t row_bytes = Layout::row_bytes(a.columns);
   const std::uint8_t* w = a.weights + n * row_bytes;
   const std::int64_t groups = (a.columns + 127) / 128;
-  __m256i sum[kRows][kTokens];
-  for (auto& row : sum) {
-    for (auto& token : row) token = _mm256_setzero_si256();
-  }
+  __m256i sum[kRows][kTokens] = {};
   for (std::int64_t begin = 0; begin < groups; begin += kGroupsPerWidening) {
     const std::int64_t end = begin + kGroupsPerWidening < groups ? begin + kGroupsPerWidening : groups;
-    __m256i acc[kRows][kTokens];
-    for (auto& row : acc) {
-      for (auto& token : row) token = _mm256_setzero_si256();
-    }
+    __m256i acc[kRows][kTokens] = {};
     for (std::int64_t g = begin; g < end; ++g) {
+      RPT_UNROLL
       for (int r = 0; r < kRows; ++r) {
         const __m256i bytes = load(w + r * row_bytes + Layout::group_offset(g));
         const __m256i codes[4] = {codes_of_pair<Layout::pair(0)>(bytes), codes_of_pair<Layout::pair(1)>(bytes),
                                   codes_of_pair<Layout::pair(2)>(bytes), codes_of_pair<Layout::pair(3)>(bytes)};
+        RPT_UNROLL
         for (int t = 0; t < kTokens; ++t) {
           const std::int8_t* q = a.q + t * a.q_stride + 128 * g;
+          RPT_UNROLL
           for (int i = 0; i < 4; ++i) acc[r][t] = add_products(acc[r][t], codes[i], load(q + 32 * i));
         }
       }
     }
+    RPT_UNROLL
     for (int r = 0; r < kRows; ++r) {
+      RPT_UNROLL
       for (int t = 0; t < kTokens; ++t) sum[r][t] = widen(sum[r][t], acc[r][t]);
     }
   }
+  RPT_UNROLL
   for (int r = 0; r < kRows; ++r) {
+    RPT_UNROLL
     for (int t = 0; t < kTokens; ++t) a.acc[t * a.acc_stride + n + r] = sum_of(sum[r][t]) - a.q_sum[t];
   }
 }
@@ -143,10 +145,10 @@ struct UnpackHf2 {
 void fused_hf2_bytes(const TernaryGemm& a, std::int64_t byte_row, std::int64_t t) {
   const std::uint8_t* w = a.weights + byte_row * a.columns;
   const std::int8_t* q = a.q + t * a.q_stride;
-  __m256i sum[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256()};
+  __m256i sum[4] = {};
   for (std::int64_t begin = 0; begin < a.columns; begin += 32 * kStepsPerWidening) {
     const std::int64_t end = begin + 32 * kStepsPerWidening < a.columns ? begin + 32 * kStepsPerWidening : a.columns;
-    __m256i acc[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256()};
+    __m256i acc[4] = {};
     for (std::int64_t k = begin; k < end; k += 32) {
       const __m256i bytes = load_first(w + k, end - k);
       const __m256i x = load(q + k);
@@ -155,8 +157,10 @@ void fused_hf2_bytes(const TernaryGemm& a, std::int64_t byte_row, std::int64_t t
       acc[2] = add_products(acc[2], codes_of_pair<2>(bytes), x);
       acc[3] = add_products(acc[3], codes_of_pair<3>(bytes), x);
     }
+    RPT_UNROLL
     for (int i = 0; i < 4; ++i) sum[i] = widen(sum[i], acc[i]);
   }
+  RPT_UNROLL
   for (int i = 0; i < 4; ++i) {
     const std::int64_t n = byte_row + i * (a.rows / 4);
     if (a.n_begin <= n && n < a.n_end) a.acc[t * a.acc_stride + n] = sum_of(sum[i]) - a.q_sum[t];
@@ -180,28 +184,28 @@ struct Tiles {
   template <int kCount>
   static void tile(const std::uint8_t* codes, const std::int8_t* q, std::int64_t q_stride, std::int64_t count,
                    __m128i (&sums)[kCount]) {
-    __m256i sum[kCount][4];
-    for (auto& token : sum) {
-      for (auto& row : token) row = _mm256_setzero_si256();
-    }
+    __m256i sum[kCount][4] = {};
     for (std::int64_t begin = 0; begin < count; begin += 32 * kStepsPerWidening) {
       const std::int64_t end = begin + 32 * kStepsPerWidening < count ? begin + 32 * kStepsPerWidening : count;
-      __m256i acc[kCount][4];
-      for (auto& token : acc) {
-        for (auto& row : token) row = _mm256_setzero_si256();
-      }
+      __m256i acc[kCount][4] = {};
       for (std::int64_t k = begin; k < end; k += 32) {
         __m256i x[kCount];
+        RPT_UNROLL
         for (int t = 0; t < kCount; ++t) x[t] = load(q + t * q_stride + k);
+        RPT_UNROLL
         for (int r = 0; r < 4; ++r) {
-          const __m256i w = load(codes + r * lanes::kTileColumns + k);
+          const __m256i w = load(codes + r * lanes::kTileStride + k);
+          RPT_UNROLL
           for (int t = 0; t < kCount; ++t) acc[t][r] = add_products(acc[t][r], w, x[t]);
         }
       }
+      RPT_UNROLL
       for (int t = 0; t < kCount; ++t) {
+        RPT_UNROLL
         for (int r = 0; r < 4; ++r) sum[t][r] = widen(sum[t][r], acc[t][r]);
       }
     }
+    RPT_UNROLL
     for (int t = 0; t < kCount; ++t) sums[t] = Vector::sum_of_four(sum[t][0], sum[t][1], sum[t][2], sum[t][3]);
   }
 };

@@ -7,6 +7,7 @@
 #include "rpt/kernels/avx512/vector.h"
 #include "rpt/kernels/lanes/ternary_tiles.h"
 #include "rpt/kernels/lanes/ternary_tq1.h"
+#include "rpt/kernels/lanes/unroll.h"
 
 namespace rpt::kernels::avx512 {
 namespace {
@@ -15,6 +16,14 @@ namespace {
 // saturation. The unsigned factor is code + 1, or code + 1 times 4^i where it is used as it stands in its byte; sums of
 // such scaled values are divided by 4^i at the end, exactly. The largest, 3 · 64 · 128 a product, fits for K < 2^18 ·
 // 256.
+
+/// A sum in a register, as 16 int32. Not __m512i (8 int64): GCC 12 keeps a sum that changes its type in every step of a
+/// loop in two registers, runs out of them and spills.
+using Sum [[gnu::vector_size(64)]] = std::int32_t;
+
+Sum add_products(Sum sum, __m512i codes, __m512i x) {
+  return reinterpret_cast<Sum>(_mm512_dpbusd_epi32(reinterpret_cast<__m512i>(sum), codes, x));
+}
 
 __m512i load(const void* p) {
   return _mm512_loadu_si512(p);
@@ -33,11 +42,15 @@ __m512i mask_of_pair(int i) {
   return _mm512_set1_epi8(static_cast<char>(3 << (2 * i)));
 }
 
+/// The sums over the lanes of four registers.
+__m128i sum_of_four(const Sum (&s)[4]) {
+  return Vector::sum_of_four(reinterpret_cast<__m512i>(s[0]), reinterpret_cast<__m512i>(s[1]),
+                             reinterpret_cast<__m512i>(s[2]), reinterpret_cast<__m512i>(s[3]));
+}
+
 /// Σ over pairs i of acc[i] / 4^i.
-__m512i weigh_pairs(const __m512i (&acc)[4]) {
-  const __m512i low = _mm512_add_epi32(acc[0], _mm512_srai_epi32(acc[1], 2));
-  const __m512i high = _mm512_add_epi32(_mm512_srai_epi32(acc[2], 4), _mm512_srai_epi32(acc[3], 6));
-  return _mm512_add_epi32(low, high);
+Sum weigh_pairs(const Sum (&acc)[4]) {
+  return acc[0] + (acc[1] >> 2) + (acc[2] >> 4) + (acc[3] >> 6);
 }
 
 // ---- the layouts of 2-bit codes in groups of 128 weights -----------------------------------------------------------
@@ -81,7 +94,7 @@ struct Unpack2Bit {
 /// The sums of kRows rows and kTokens tokens, one register for each pair of bits.
 template <int kRows, int kTokens>
 struct PairSums {
-  __m512i acc[kRows][kTokens][4];
+  Sum acc[kRows][kTokens][4];
 };
 
 /// Adds the products of 256 weights (or of 128 with kHalf) of each row: q is read in the order in which the codes of
@@ -90,21 +103,27 @@ template <typename Layout, int kRows, int kTokens, bool kHalf>
 void add_256(PairSums<kRows, kTokens>& sums, const std::uint8_t* w, std::int64_t row_bytes, const std::int8_t* q,
              std::int64_t q_stride) {
   __m512i codes[kRows];
+  RPT_UNROLL
   for (int r = 0; r < kRows; ++r) {
     codes[r] = kHalf ? _mm512_zextsi256_si512(load_256(w + r * row_bytes)) : load(w + r * row_bytes);
+    _mm_prefetch(reinterpret_cast<const char*>(w + r * row_bytes + 0), _MM_HINT_T0);
   }
+  RPT_UNROLL
   for (int quarter = 0; quarter < 4; ++quarter) {
     const __m512i mask = mask_of_pair(Layout::pair(quarter));
     __m512i x[kTokens];
+    RPT_UNROLL
     for (int t = 0; t < kTokens; ++t) {
       const std::int8_t* place = q + t * q_stride + 32 * quarter;
       x[t] = kHalf ? _mm512_zextsi256_si512(load_256(place)) : join(place, place + 128);
     }
+    RPT_UNROLL
     for (int r = 0; r < kRows; ++r) {
       const __m512i factor = _mm512_and_si512(codes[r], mask);
+      RPT_UNROLL
       for (int t = 0; t < kTokens; ++t) {
-        __m512i& acc = sums.acc[r][t][Layout::pair(quarter)];
-        acc = _mm512_dpbusd_epi32(acc, factor, x[t]);
+        Sum& acc = sums.acc[r][t][Layout::pair(quarter)];
+        acc = add_products(acc, factor, x[t]);
       }
     }
   }
@@ -115,12 +134,7 @@ template <typename Layout, int kRows, int kTokens>
 void fused_rows(const TernaryGemm& a, std::int64_t n) {
   const std::int64_t row_bytes = Layout::row_bytes(a.columns);
   const std::uint8_t* w = a.weights + n * row_bytes;
-  PairSums<kRows, kTokens> sums;
-  for (auto& row : sums.acc) {
-    for (auto& token : row) {
-      for (auto& acc : token) acc = _mm512_setzero_si512();
-    }
-  }
+  PairSums<kRows, kTokens> sums = {};
   const std::int8_t* q = a.q;
   std::int64_t groups = (a.columns + 127) / 128;
   for (; groups >= 2; groups -= 2, w += Layout::kBytes256, q += 256) {
@@ -128,13 +142,17 @@ void fused_rows(const TernaryGemm& a, std::int64_t n) {
   }
   if (Layout::kHalfBlock && groups > 0) add_256<Layout, kRows, kTokens, true>(sums, w, row_bytes, q, a.q_stride);
 
+  RPT_UNROLL
   for (int t = 0; t < kTokens; ++t) {
-    __m512i total[4];
-    for (int r = 0; r < 4; ++r) total[r] = r < kRows ? weigh_pairs(sums.acc[r % kRows][t]) : _mm512_setzero_si512();
+    Sum total[4] = {};
+    RPT_UNROLL
+    for (int r = 0; r < kRows; ++r) total[r] = weigh_pairs(sums.acc[r][t]);
     if constexpr (kRows == 4) {
-      lanes::put_four_rows(a, n, t, Vector::sum_of_four(total[0], total[1], total[2], total[3]), true);
+      lanes::put_four_rows(a, n, t, sum_of_four(total), true);
     } else {
-      for (int r = 0; r < kRows; ++r) a.acc[t * a.acc_stride + n + r] = Vector::sum(total[r]) - a.q_sum[t];
+      alignas(16) std::int32_t values[4];
+      _mm_store_si128(reinterpret_cast<__m128i*>(values), sum_of_four(total));
+      for (int r = 0; r < kRows; ++r) a.acc[t * a.acc_stride + n + r] = values[r] - a.q_sum[t];
     }
   }
 }
@@ -170,15 +188,14 @@ struct UnpackHf2 {
 template <int kTokens>
 void fused_hf2_bytes(const TernaryGemm& a, std::int64_t byte_row) {
   const std::uint8_t* w = a.weights + byte_row * a.columns;
-  __m512i acc[kTokens][4];
-  for (auto& token : acc) {
-    for (auto& pair : token) pair = _mm512_setzero_si512();
-  }
+  Sum acc[kTokens][4] = {};
   const auto step = [&](__m512i bytes, std::int64_t k) {
+    RPT_UNROLL
     for (int t = 0; t < kTokens; ++t) {
       const __m512i x = load(a.q + t * a.q_stride + k);
+      RPT_UNROLL
       for (int i = 0; i < 4; ++i) {
-        acc[t][i] = _mm512_dpbusd_epi32(acc[t][i], _mm512_and_si512(bytes, mask_of_pair(i)), x);
+        acc[t][i] = add_products(acc[t][i], _mm512_and_si512(bytes, mask_of_pair(i)), x);
       }
     }
   };
@@ -186,11 +203,12 @@ void fused_hf2_bytes(const TernaryGemm& a, std::int64_t byte_row) {
   for (; k + 64 <= a.columns; k += 64) step(load(w + k), k);
   if (k < a.columns) step(load_first(w + k, a.columns - k), k);
 
+  RPT_UNROLL
   for (int t = 0; t < kTokens; ++t) {
+    const Sum total[4] = {acc[t][0], acc[t][1] >> 2, acc[t][2] >> 4, acc[t][3] >> 6};
     alignas(16) std::int32_t sums[4];
-    _mm_store_si128(reinterpret_cast<__m128i*>(sums),
-                    Vector::sum_of_four(acc[t][0], _mm512_srai_epi32(acc[t][1], 2), _mm512_srai_epi32(acc[t][2], 4),
-                                        _mm512_srai_epi32(acc[t][3], 6)));
+    _mm_store_si128(reinterpret_cast<__m128i*>(sums), sum_of_four(total));
+    RPT_UNROLL
     for (int i = 0; i < 4; ++i) {
       const std::int64_t n = byte_row + i * (a.rows / 4);
       if (a.n_begin <= n && n < a.n_end) a.acc[t * a.acc_stride + n] = sums[i] - a.q_sum[t];
@@ -216,19 +234,20 @@ struct Tiles {
   template <int kCount>
   static void tile(const std::uint8_t* codes, const std::int8_t* q, std::int64_t q_stride, std::int64_t count,
                    __m128i (&sums)[kCount]) {
-    __m512i acc[kCount][4];
-    for (auto& token : acc) {
-      for (auto& row : token) row = _mm512_setzero_si512();
-    }
+    Sum acc[kCount][4] = {};
     for (std::int64_t k = 0; k < count; k += 64) {
       __m512i w[4];
-      for (int r = 0; r < 4; ++r) w[r] = load(codes + r * lanes::kTileColumns + k);
+      RPT_UNROLL
+      for (int r = 0; r < 4; ++r) w[r] = load(codes + r * lanes::kTileStride + k);
+      RPT_UNROLL
       for (int t = 0; t < kCount; ++t) {
         const __m512i x = load(q + t * q_stride + k);
-        for (int r = 0; r < 4; ++r) acc[t][r] = _mm512_dpbusd_epi32(acc[t][r], w[r], x);
+        RPT_UNROLL
+        for (int r = 0; r < 4; ++r) acc[t][r] = add_products(acc[t][r], w[r], x);
       }
     }
-    for (int t = 0; t < kCount; ++t) sums[t] = Vector::sum_of_four(acc[t][0], acc[t][1], acc[t][2], acc[t][3]);
+    RPT_UNROLL
+    for (int t = 0; t < kCount; ++t) sums[t] = sum_of_four(acc[t]);
   }
 };
 

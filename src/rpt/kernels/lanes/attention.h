@@ -7,6 +7,7 @@
 #include "rpt/kernels/kernel_table.h"
 #include "rpt/kernels/lanes/exp.h"
 #include "rpt/kernels/lanes/part.h"
+#include "rpt/kernels/lanes/unroll.h"
 
 namespace rpt::kernels::lanes {
 namespace {
@@ -22,12 +23,14 @@ void dot_keys(const AttentionHead& a, std::int64_t begin, std::int64_t count, fl
   for (std::int64_t j = 0; j < count; j += 4) {
     const std::uint16_t* k[4];
     typename V::Float dot[4];
+    RPT_UNROLL
     for (int r = 0; r < 4; ++r) {
       k[r] = first + (j + r < count ? j + r : count - 1) * a.stride;
       dot[r] = V::zero();
     }
     for_each_16(a.head_size, [&](std::int64_t i, auto part) {
       const auto q = V::load(a.query + i, part);
+      RPT_UNROLL
       for (int r = 0; r < 4; ++r) dot[r] = V::fma(q, V::load_f16(k[r] + i, part), dot[r], part);
     });
     _mm_storeu_ps(z + j, V::sum_of_four(dot[0], dot[1], dot[2], dot[3]));
@@ -65,11 +68,14 @@ template <typename V, int kGroups, typename Part>
 void add_values(float* acc, float alpha, const float* p, const std::uint16_t* v, std::int64_t stride,
                 std::int64_t count, Part part) {
   typename V::Float sum[kGroups];
+  RPT_UNROLL
   for (int g = 0; g < kGroups; ++g) sum[g] = V::mul(V::load(acc + 16 * g, part), V::broadcast(alpha));
   for (std::int64_t j = 0; j < count; ++j) {
     const auto weight = V::broadcast(p[j]);
+    RPT_UNROLL
     for (int g = 0; g < kGroups; ++g) sum[g] = V::fma(weight, V::load_f16(v + j * stride + 16 * g, part), sum[g]);
   }
+  RPT_UNROLL
   for (int g = 0; g < kGroups; ++g) V::store(acc + 16 * g, sum[g], part);
 }
 

@@ -6,6 +6,7 @@
 
 #include "rpt/kernels/kernel_table.h"
 #include "rpt/kernels/lanes/part.h"
+#include "rpt/kernels/lanes/unroll.h"
 
 namespace rpt::kernels::lanes {
 namespace {
@@ -44,23 +45,25 @@ template <typename V, template <typename> typename Weight, int kRows, int kToken
 void float_tile(const FloatGemm& a, std::int64_t n, std::int64_t t) {
   const auto* w = static_cast<const typename Weight<V>::Stored*>(a.weights) + n * a.row_stride;
   const float* x = a.x + t * a.x_stride;
-  typename V::Float dot[kRows][kTokens];
-  for (auto& row : dot) {
-    for (auto& lanes : row) lanes = V::zero();
-  }
+  typename V::Float dot[kRows][kTokens] = {};
   for_each_16(a.columns, [&](std::int64_t k, auto part) {
     typename V::Float weight[kRows];
+    RPT_UNROLL
     for (int r = 0; r < kRows; ++r) weight[r] = Weight<V>::load(w + r * a.row_stride + k, part);
+    RPT_UNROLL
     for (int c = 0; c < kTokens; ++c) {
       const auto activation = V::load(x + c * a.x_stride + k, part);
+      RPT_UNROLL
       for (int r = 0; r < kRows; ++r) dot[r][c] = V::fma(weight[r], activation, dot[r][c], part);
     }
   });
+  RPT_UNROLL
   for (int c = 0; c < kTokens; ++c) {
     float* y = a.y + (t + c) * a.y_stride + n;
     if constexpr (kRows == 4) {
       _mm_storeu_ps(y, V::sum_of_four(dot[0][c], dot[1][c], dot[2][c], dot[3][c]));
     } else {
+      RPT_UNROLL
       for (int r = 0; r < kRows; ++r) y[r] = V::sum(dot[r][c]);
     }
   }

@@ -13,8 +13,9 @@ namespace rpt::kernels::lanes {
 namespace {
 
 constexpr std::int64_t kTileRows = 4;
-constexpr std::int64_t kTileColumns = 4096;  ///< 4 rows of codes take 16 KiB: half of a first-level cache
-constexpr std::int64_t kTileStep = 64;       ///< codes come in multiples of this; q is zero past K
+constexpr std::int64_t kTileColumns = 4096;              ///< 4 rows of codes take 16 KiB: half of a first-level cache
+constexpr std::int64_t kTileStride = kTileColumns + 64;  ///< bytes from row to row: not all in the same cache sets
+constexpr std::int64_t kTileStep = 64;                   ///< codes come in multiples of this; q is zero past K
 
 /// Adds Σ (code + 1) · q of the rows n … n+3 and one token to acc, or begins with it less Σ q (code + 1 − 1 = code).
 inline void put_four_rows(const TernaryGemm& a, std::int64_t n, std::int64_t t, __m128i sums, bool first) {
@@ -53,20 +54,20 @@ void ternary_tile_rest(const TernaryGemm& a, const std::uint8_t* codes, std::int
   }
 }
 
-/// Set: kTokens and tile<T>(codes, q, q_stride, count, sums), the products of four rows of codes, kTileColumns apart,
+/// Set: kTokens and tile<T>(codes, q, q_stride, count, sums), the products of four rows of codes, kTileStride apart,
 /// with T tokens. Layout: unpack(a, n, k, count, codes) writes code + 1 of the weights (n, k …), `count` of them (a
 /// multiple of kTileStep); what stands past K is of no matter.
 template <typename Set, typename Layout>
 void gemm_ternary_tiled(const TernaryGemm& a) noexcept {
   constexpr int kTokens = Set::kTokens;
-  alignas(64) std::uint8_t codes[kTileRows * kTileColumns];
+  alignas(64) std::uint8_t codes[kTileRows * kTileStride];
   for (std::int64_t n = a.n_begin; n < a.n_end; n += kTileRows) {
     for (std::int64_t k = 0; k < a.columns; k += kTileColumns) {
       const std::int64_t left = (a.columns - k + kTileStep - 1) / kTileStep * kTileStep;
       const std::int64_t count = left < kTileColumns ? left : kTileColumns;
       for (std::int64_t r = 0; r < kTileRows; ++r) {
         const std::int64_t row = n + r < a.n_end ? n + r : a.n_end - 1;  // repeats the last one
-        Layout::unpack(a, row, k, count, codes + r * kTileColumns);
+        Layout::unpack(a, row, k, count, codes + r * kTileStride);
       }
       std::int64_t t = 0;
       for (; t + kTokens <= a.tokens; t += kTokens) ternary_tile<Set, kTokens>(a, codes, n, t, k, count);

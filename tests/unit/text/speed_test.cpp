@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <ctime>
+#include <iostream>
+
+#include "rpt/core/atomic_file.h"
+#include "rpt/text/tokenizer.h"
+#include "tests/shared_data.h"
+#include "tests/unit/text/vocabularies.h"
+
+namespace rpt::text {
+namespace {
+
+constexpr const char* kWikiTest = "data/wikitext-2-raw/wiki.test.raw";
+
+/// Processor time of this thread: what other programs do meanwhile does not count.
+double thread_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
+
+/// The least seconds of several runs.
+template <typename Run>
+double best_seconds(int runs, const Run& run) {
+  double best = 1e9;
+  for (int i = 0; i < runs; ++i) {
+    const double begin = thread_seconds();
+    run();
+    best = std::min(best, thread_seconds() - begin);
+  }
+  return best;
+}
+
+void print(const std::string& what, double value, const std::string& unit) {
+  std::cout << fmt::format("[   SPEED  ] {}: {:.1f} {}\n", what, value, unit);
+}
+
+TEST(SlowSpeed, EncodesFiveMegabytesASecond) {
+  RPT_NEEDS_SHARED(kWikiTest);
+  const std::string wiki = core::read_file(test::shared(kWikiTest));
+  const auto megabytes = static_cast<double>(wiki.size()) / 1e6;
+  for (const bool llama : {true, false}) {
+    const Tokenizer tokenizer = llama ? test::llama3_from_gguf() : test::gpt2_from_gguf();
+    const std::string name = llama ? "llama-bpe" : "gpt-2";
+    const double first = best_seconds(1, [&] { (void)tokenizer.encode_with_offsets(wiki); });
+    const double warm = best_seconds(3, [&] { (void)tokenizer.encode_with_offsets(wiki); });
+    print(name + ", wiki.test.raw, first time", megabytes / first, "MB/s");
+    print(name + ", wiki.test.raw, again", megabytes / warm, "MB/s");
+    EXPECT_GT(megabytes / first, 5.0) << name;
+  }
+}
+
+TEST(SlowSpeed, LongWordsAreNotQuadratic) {
+  RPT_NEEDS_SHARED(kWikiTest);
+  const Tokenizer tokenizer = test::llama3_from_gguf();
+  const std::size_t size = std::size_t{1} << 20;
+  const std::string mixed = core::read_file(test::shared(kWikiTest)).substr(0, size);
+  std::string letters;
+  std::copy_if(mixed.begin(), mixed.end(), std::back_inserter(letters), [](char c) { return c >= 'a' && c <= 'z'; });
+  for (const std::string& text : {std::string(size, 'a'), std::string(size, ' '), std::string(size, '\n'),
+                                  std::string(size, '!'), std::string(size, '\xff'), letters}) {
+    const double seconds = best_seconds(1, [&] {
+      const std::vector<std::int32_t> ids = tokenizer.encode(text);
+      EXPECT_EQ(tokenizer.decode(ids), text);
+    });
+    print(fmt::format("a word of {} bytes, beginning 0x{:02x}", text.size(), static_cast<unsigned char>(text[0])),
+          seconds * 1e3, "ms");
+    EXPECT_LT(seconds, 3.0);
+  }
+}
+
+TEST(SlowSpeed, OpensQuickly) {
+  RPT_NEEDS_SHARED(kWikiTest);
+  const auto texts = test::llama3_texts();
+  const double gguf = best_seconds(3, [&] {
+    const Tokenizer tokenizer = Tokenizer::from_gguf(test::gguf_vocabulary(texts, "llama-bpe"));
+    EXPECT_EQ(tokenizer.encode(" antidisestablishmentarianism").size(), 6u);
+  });
+  print("opening 128,256 tokens and 280,147 merges from GGUF arrays, one word encoded", gguf * 1e3, "ms");
+  EXPECT_LT(gguf, 0.13);
+  const std::string json = test::llama3_tokenizer_json(true);
+  const double from_json = best_seconds(3, [&] { (void)Tokenizer::from_tokenizer_json(json, "tokenizer.json"); });
+  print(fmt::format("opening tokenizer.json of {} bytes", json.size()), from_json * 1e3, "ms");
+  EXPECT_LT(from_json, 0.8);
+}
+
+}  // namespace
+}  // namespace rpt::text
