@@ -121,7 +121,7 @@ class HfExport {
                : latent_type_ == DType::f16                           ? "float16"
                                                                       : "float32";
     core::write_file_atomic(folder / "config.json", to_hf_config_json(hf));
-    Json generation;
+    Json generation = Json::object();
     if (model_.bos_id) generation["bos_token_id"] = *model_.bos_id;
     if (model_.end_ids.size() == 1) generation["eos_token_id"] = model_.end_ids.front();
     if (model_.end_ids.size() > 1) generation["eos_token_id"] = model_.end_ids;

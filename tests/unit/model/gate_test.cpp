@@ -144,10 +144,11 @@ TEST_F(Gate, InstructionSetsChangeNoBit) {
   kernels::force_isa(before);
 }
 
-/// The same model with the scale of one tensor of one block one ulp larger.
+/// The same model with the scale of one tensor of one block one ulp larger. (attn_v is none of them: its output passes
+/// through f16, which takes no notice of an ulp.)
 TEST_F(Gate, OneUlpInOneScaleFails) {
   const auto model = TinyModel::make({});
-  for (auto member : {&BlockWeights::attn_v, &BlockWeights::attn_output, &BlockWeights::ffn_up, &BlockWeights::ffn_down}) {
+  for (auto member : {&BlockWeights::attn_output, &BlockWeights::ffn_up, &BlockWeights::ffn_down}) {
     const auto broken = TinyModel::make({});
     auto& linear = broken->weights.blocks[1].*member;
     const auto codes = ternary::repack(linear.weight.codes(), DType::i2_s);

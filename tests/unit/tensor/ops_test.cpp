@@ -43,7 +43,9 @@ TEST(QuantiseRows, PadsWithZerosAndFindsTheFirstBadRow) {
     float largest = 0;
     for (std::int64_t k = 0; k < 128; ++k) {
       const int code = q.q[static_cast<std::size_t>(t * 128 + k)];
-      if (k >= 100) EXPECT_EQ(code, 0);
+      if (k >= 100) {
+        EXPECT_EQ(code, 0);
+      }
       sum += code;
       if (k < 100) largest = std::max(largest, std::fabs(x.view().row(t)[k]));
     }

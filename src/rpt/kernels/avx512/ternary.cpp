@@ -106,7 +106,7 @@ void add_256(PairSums<kRows, kTokens>& sums, const std::uint8_t* w, std::int64_t
   RPT_UNROLL
   for (int r = 0; r < kRows; ++r) {
     codes[r] = kHalf ? _mm512_zextsi256_si512(load_256(w + r * row_bytes)) : load(w + r * row_bytes);
-    _mm_prefetch(reinterpret_cast<const char*>(w + r * row_bytes + 0), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(w + r * row_bytes + 16384), _MM_HINT_T0);
   }
   RPT_UNROLL
   for (int quarter = 0; quarter < 4; ++quarter) {
