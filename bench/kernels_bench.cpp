@@ -2,10 +2,12 @@
 #include <benchmark/benchmark.h>
 
 #include <cstdint>
+#include <cstring>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "rpt/core/aligned_buffer.h"
 #include "rpt/kernels/isa.h"
 
 // Single-thread speed of the kernels that decide the speed of a model, for every set of this processor. GB/s counts the
@@ -14,6 +16,7 @@
 namespace {
 
 using namespace rpt::kernels;
+namespace core = rpt::core;
 
 template <typename T>
 std::vector<T> random_integers(std::int64_t n) {
@@ -25,6 +28,9 @@ std::vector<T> random_integers(std::int64_t n) {
 
 /// Copies of the weights that a run goes through, so that one token meets weights in memory and not in a cache.
 constexpr std::int64_t kColdBytes = std::int64_t{256} << 20;
+
+/// Tensors of a GGUF file begin at multiples of 32 bytes, seldom of 64.
+constexpr std::int64_t kOffset = 32;
 
 void report(benchmark::State& state, std::int64_t bytes, std::int64_t multiply_adds) {
   using benchmark::Counter;
@@ -39,8 +45,12 @@ void ternary(benchmark::State& state, const KernelTable& table, TernaryEntry ent
              std::int64_t rows, std::int64_t columns, std::int64_t tokens, bool cold) {
   const auto bytes = static_cast<std::int64_t>(static_cast<double>(rows * columns) * bytes_per_weight);
   const std::int64_t copies = cold ? kColdBytes / bytes + 1 : 1;
-  const auto weights = random_integers<std::uint8_t>(bytes * copies);
-  const auto q = random_integers<std::int8_t>(tokens * columns);
+  const auto values = random_integers<std::uint64_t>(bytes * copies / 8 + 1);
+  core::AlignedBuffer<std::uint8_t> weights(static_cast<std::size_t>(kOffset + bytes * copies));
+  std::memcpy(weights.data() + kOffset, values.data(), static_cast<std::size_t>(bytes * copies));
+  const auto q_values = random_integers<std::int8_t>(tokens * columns);
+  core::AlignedBuffer<std::int8_t> q(q_values.size());
+  std::memcpy(q.data(), q_values.data(), q_values.size());
   const std::vector<std::int32_t> q_sum(static_cast<std::size_t>(tokens));
   std::vector<std::int32_t> acc(static_cast<std::size_t>(tokens * rows));
   TernaryGemm a;
@@ -52,7 +62,7 @@ void ternary(benchmark::State& state, const KernelTable& table, TernaryEntry ent
   a.acc = acc.data();
   std::int64_t copy = 0;
   for (auto _ : state) {
-    a.weights = weights.data() + copy * bytes;
+    a.weights = weights.data() + kOffset + copy * bytes;
     copy = (copy + 1) % copies;
     (table.*entry)(a);
     benchmark::ClobberMemory();

@@ -6,7 +6,7 @@ preset=$1
 shift
 packages=(g++ cmake ninja-build pkg-config libfmt-dev nlohmann-json3-dev libcli11-dev libpcre2-dev libgtest-dev)
 case $preset in
-  asan | tsan | fuzz) packages+=(clang-14 libclang-rt-14-dev libomp-14-dev) ;;
+  asan | tsan | fuzz) packages+=(clang-14 libclang-rt-14-dev) ;;
 esac
 bash tools/install_packages.sh "${packages[@]}"
 # Where only the program is wanted, the tests need not be configured.

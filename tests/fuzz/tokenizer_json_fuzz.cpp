@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A damaged tokenizer.json may be refused with an rpt::Error, and nothing else may happen. What is accepted must encode,
-// decode and write itself.
+// A damaged tokenizer.json may be refused with an rpt::Error, and nothing else may happen. What is accepted must
+// encode, decode and write itself.
 #include <cstddef>
 #include <cstdint>
 #include <string>

@@ -65,7 +65,8 @@ class AtomicDirectory {
   AtomicDirectory& operator=(const AtomicDirectory&) = delete;
   /// The temporary folder.
   const std::filesystem::path& path() const { return temporary_; }
-  /// Throws IoError; the target is then as it was. Call once.
+  /// Throws IoError; the target is then as it was, unless all that failed was syncing its folder or removing what it
+  /// replaced. Call once.
   void commit();
 
  private:

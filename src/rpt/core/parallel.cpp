@@ -1,18 +1,146 @@
 // SPDX-License-Identifier: MIT
 #include "rpt/core/parallel.h"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <atomic>
 #include <exception>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <utility>
+#include <vector>
 
 #include "rpt/core/error.h"
 
 namespace rpt::core {
 namespace {
-std::atomic<int> wanted{0};
+
+using Body = std::function<void(std::int64_t, std::int64_t)>;
+
+/// How often a waiting thread looks again before it sleeps: about 20 µs, longer than the gaps between the layers of a
+/// forward, shorter than anything that other programs would miss.
+constexpr int kSpins = 1000;
+
+void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
 }
+
+/// Waits until value differs from `old`; sleeps after a while, so that a loaded machine is not kept busy by waiting.
+template <typename T>
+T wait_for_change(const std::atomic<T>& value, T old) {
+  for (int i = 0; i < kSpins; ++i) {
+    const T now = value.load(std::memory_order_acquire);
+    if (now != old) return now;
+    relax();
+  }
+  for (;;) {
+    value.wait(old, std::memory_order_acquire);
+    const T now = value.load(std::memory_order_acquire);
+    if (now != old) return now;
+  }
+}
+
+/// Set while a thread runs a body: what it starts itself runs on it alone.
+thread_local bool inside = false;
+
+/// Threads that take ranges of one job at a time.
+class Pool {
+ public:
+  static Pool& instance() {
+    static Pool pool;
+    return pool;
+  }
+
+  ~Pool() {
+    stopping_ = true;
+    ticket_.fetch_add(kEpoch, std::memory_order_release);
+    ticket_.notify_all();
+    for (std::thread& t : workers_) t.join();
+  }
+
+  /// False where another thread's job is under way.
+  bool run(std::int64_t count, std::int64_t grain, std::int64_t ranges, int team, const Body& body) {
+    const std::unique_lock lock(busy_, std::try_to_lock);
+    if (!lock) return false;
+    while (std::cmp_less(workers_.size(), team - 1)) {
+      workers_.emplace_back([this, index = static_cast<int>(workers_.size())] { work(index); });
+    }
+    body_ = &body;
+    count_ = count;
+    grain_ = grain;
+    ranges_ = ranges;
+    error_ = nullptr;
+    failed_ = false;
+    helpers_.store(team - 1, std::memory_order_relaxed);
+    pending_.store(ranges, std::memory_order_relaxed);
+    // The former job's ranges are all taken, so the low half is 0: one addition begins an epoch with `ranges` left.
+    const std::uint64_t begun = ticket_.load(std::memory_order_relaxed) + kEpoch + static_cast<std::uint64_t>(ranges);
+    ticket_.store(begun, std::memory_order_release);
+    ticket_.notify_all();
+    inside = true;
+    take_ranges(begun >> 32);
+    inside = false;
+    for (std::int64_t left = pending_.load(std::memory_order_acquire); left != 0;) left = wait_for_change(pending_, left);
+    if (error_) std::rethrow_exception(error_);
+    return true;
+  }
+
+ private:
+  static constexpr std::uint64_t kEpoch = std::uint64_t{1} << 32;
+
+  void work(int index) {
+    inside = true;
+    std::uint64_t ticket = ticket_.load(std::memory_order_acquire);
+    while (!stopping_) {
+      if ((ticket & (kEpoch - 1)) != 0 && index < helpers_.load(std::memory_order_relaxed)) {
+        take_ranges(ticket >> 32);
+        ticket = ticket_.load(std::memory_order_acquire);
+      } else {
+        ticket = wait_for_change(ticket_, ticket);
+      }
+    }
+  }
+
+  /// Takes ranges of the job of this epoch as long as there are any. Until a range is taken nothing else of the job is
+  /// read, since by then it might be over; once one is taken, the job lasts until that range is done.
+  void take_ranges(std::uint64_t epoch) {
+    std::uint64_t ticket = ticket_.load(std::memory_order_acquire);
+    while (ticket >> 32 == epoch && (ticket & (kEpoch - 1)) != 0) {
+      if (!ticket_.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+      const std::int64_t range = ranges_ - static_cast<std::int64_t>(ticket & (kEpoch - 1));
+      if (!failed_.load(std::memory_order_relaxed)) {
+        try {
+          (*body_)(range * grain_, std::min(count_, (range + 1) * grain_));
+        } catch (...) {
+          if (!failed_.exchange(true)) error_ = std::current_exception();
+        }
+      }
+      if (pending_.fetch_sub(1, std::memory_order_acq_rel) == 1) pending_.notify_all();
+      ticket = ticket_.load(std::memory_order_acquire);
+    }
+  }
+
+  std::mutex busy_;
+  std::vector<std::thread> workers_;
+  std::atomic<bool> stopping_{false};
+  std::atomic<int> helpers_{0};             ///< workers that may take part
+  std::atomic<std::uint64_t> ticket_{0};    ///< epoch in the high half, ranges left to take in the low
+  std::atomic<std::int64_t> pending_{0};    ///< ranges not yet done
+  const Body* body_ = nullptr;
+  std::int64_t count_ = 0;
+  std::int64_t grain_ = 1;
+  std::int64_t ranges_ = 0;
+  std::atomic<bool> failed_{false};
+  std::exception_ptr error_;
+};
+
+std::atomic<int> wanted{0};
+
+}  // namespace
 
 void set_threads(int count) {
   RPT_CHECK(count >= 0, "{} threads", count);
@@ -20,36 +148,19 @@ void set_threads(int count) {
 }
 
 int threads() {
+  static const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   const int count = wanted;
-  return count > 0 ? count : omp_get_num_procs();
+  return count > 0 ? count : cores;
 }
 
-void parallel_for(std::int64_t count, std::int64_t grain, const std::function<void(std::int64_t, std::int64_t)>& body) {
+void parallel_for(std::int64_t count, std::int64_t grain, const Body& body) {
   RPT_CHECK(grain > 0, "grain {}", grain);
   if (count <= 0) return;
-  const std::int64_t ranges = (count - 1) / grain + 1;
+  const std::int64_t ranges = (count + grain - 1) / grain;
+  RPT_CHECK(ranges < std::int64_t{1} << 32, "{} ranges", ranges);
   const int team = static_cast<int>(std::min<std::int64_t>(threads(), ranges));
-  if (team <= 1 || omp_in_parallel()) {
-    body(0, count);
-    return;
-  }
-  std::atomic<std::int64_t> next{0};
-  std::atomic<bool> failed{false};
-  std::exception_ptr error;
-#pragma omp parallel num_threads(team)
-  {
-    for (;;) {
-      const std::int64_t range = next.fetch_add(1, std::memory_order_relaxed);
-      if (range >= ranges || failed.load(std::memory_order_relaxed)) break;
-      try {
-        const std::int64_t begin = range * grain;
-        body(begin, begin + std::min(grain, count - begin));
-      } catch (...) {
-        if (!failed.exchange(true)) error = std::current_exception();
-      }
-    }
-  }
-  if (error) std::rethrow_exception(error);
+  if (team > 1 && !inside && Pool::instance().run(count, grain, ranges, team, body)) return;
+  body(0, count);
 }
 
 }  // namespace rpt::core

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "rpt/core/checked.h"
 #include "rpt/core/error.h"
@@ -20,14 +19,6 @@ using tensor::PackedTernaryView;
 /// The rows that share bytes and so must be packed together: row r, r + rows/count, r + 2·rows/count, ….
 std::int64_t rows_together(DType type) {
   return type == DType::hf_packed ? 4 : 1;
-}
-
-void check_view(const PackedTernaryView& w) {
-  const std::uint64_t needed = packed_bytes(w.type, w.rows, w.columns);
-  if (w.bytes < needed) {
-    throw ShapeError(
-        fmt::format("{} [{}, {}]: {} bytes, needs {}", tensor::name(w.type), w.rows, w.columns, w.bytes, needed));
-  }
 }
 
 /// The nearest scale that the layout can hold.
@@ -85,6 +76,14 @@ std::uint64_t packed_bytes(DType type, std::int64_t rows, std::int64_t columns) 
   }
 }
 
+void check_bytes(const PackedTernaryView& w) {
+  const std::uint64_t needed = packed_bytes(w.type, w.rows, w.columns);
+  if (w.bytes < needed) {
+    throw ShapeError(
+        fmt::format("{} [{}, {}]: {} bytes, needs {}", tensor::name(w.type), w.rows, w.columns, w.bytes, needed));
+  }
+}
+
 PackedTernary::PackedTernary(DType type, std::int64_t rows, std::int64_t columns, float scale)
     : bytes_(packed_bytes(type, rows, columns)), type_(type), rows_(rows), columns_(columns), scale_(scale) {}
 
@@ -110,8 +109,8 @@ PackedTernary pack(DType type, std::int64_t rows, std::int64_t columns, float sc
 
 PackedTernary pack(DType type, std::int64_t rows, std::int64_t columns, float scale, std::span<const std::int8_t> codes,
                    bool lossy) {
-  RPT_CHECK(rows >= 0 && columns >= 0 && std::cmp_equal(codes.size(), rows * columns), "{} codes for [{}, {}]",
-            codes.size(), rows, columns);
+  (void)packed_bytes(type, rows, columns);  // so that the product fits
+  RPT_CHECK(std::cmp_equal(codes.size(), rows * columns), "{} codes for [{}, {}]", codes.size(), rows, columns);
   return pack(
       type, rows, columns, scale,
       [&](std::int64_t n, std::span<std::int8_t> row) { std::copy_n(codes.data() + n * columns, columns, row.data()); },
@@ -119,14 +118,14 @@ PackedTernary pack(DType type, std::int64_t rows, std::int64_t columns, float sc
 }
 
 PackedTernary repack(const PackedTernaryView& weights, DType type, bool lossy) {
-  check_view(weights);
+  check_bytes(weights);
   return pack(
       type, weights.rows, weights.columns, weights.scale,
       [&](std::int64_t n, std::span<std::int8_t> row) { unpack_row(weights, n, row); }, lossy);
 }
 
 void unpack_row(const PackedTernaryView& weights, std::int64_t n, std::span<std::int8_t> codes) {
-  check_view(weights);
+  check_bytes(weights);
   const std::int64_t columns = weights.columns;
   if (n < 0 || n >= weights.rows || std::cmp_not_equal(codes.size(), columns)) {
     throw ShapeError(fmt::format("row {} of [{}, {}] into {} codes", n, weights.rows, columns, codes.size()));
@@ -149,7 +148,7 @@ void unpack_row(const PackedTernaryView& weights, std::int64_t n, std::span<std:
 }
 
 std::vector<std::int8_t> unpack(const PackedTernaryView& weights) {
-  check_view(weights);
+  check_bytes(weights);
   std::vector<std::int8_t> codes(static_cast<std::size_t>(weights.rows * weights.columns));
   for_row_ranges(weights.rows, weights.columns, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t n = begin; n < end; ++n) {

@@ -32,6 +32,10 @@ inline constexpr std::int64_t kTq2BlockBytes = 66;
 /// Throws: ShapeError where the layout cannot have that shape, the size does not fit, or `type` is no ternary type.
 std::uint64_t packed_bytes(tensor::DType type, std::int64_t rows, std::int64_t columns);
 
+/// Throws: ShapeError where the bytes are fewer than the shape needs, or as packed_bytes. More are allowed (an I2_S
+/// tail).
+void check_bytes(const tensor::PackedTernaryView& weights);
+
 /// Owning packed ternary weights [N, K].
 class PackedTernary {
  public:

@@ -66,7 +66,7 @@ double CodeStatistics::entropy_bits() const {
 }
 
 CodeStatistics code_statistics(const tensor::PackedTernaryView& weights) {
-  (void)packed_bytes(weights.type, weights.rows, weights.columns);  // refuses impossible shapes before memory is taken
+  check_bytes(weights);  // before memory is taken for the shape
   const auto columns = static_cast<std::size_t>(weights.columns);
   CodeStatistics statistics;
   std::vector<std::int8_t> live(columns);  // odd where a code of the column is not zero

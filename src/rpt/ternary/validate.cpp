@@ -21,11 +21,6 @@ using tensor::PackedTernaryView;
 
 constexpr std::int64_t kNone = std::numeric_limits<std::int64_t>::max();
 
-void check_size(const PackedTernaryView& w) {
-  const std::uint64_t needed = packed_bytes(w.type, w.rows, w.columns);
-  if (w.bytes < needed) throw ShapeError(fmt::format("{} bytes of packed codes, needs {}", w.bytes, needed));
-}
-
 /// Calls find(begin, end) on ranges that cover [0, count), in parallel; it returns the first hit in its range, or
 /// kNone. Returns the first hit of all. Ranges behind a hit are skipped.
 template <typename Find>
@@ -109,7 +104,7 @@ bool all_zero(const PackedTernaryView& w, std::int64_t block) {
 }  // namespace
 
 std::optional<BadCode> check_codes(const PackedTernaryView& weights) {
-  check_size(weights);
+  check_bytes(weights);
   if (weights.type == DType::tq1_0) return std::nullopt;
   // Runs of bytes that hold codes only: the blocks of tq2_0 without their d, or else any cut of the whole.
   const bool tq2 = weights.type == DType::tq2_0;
@@ -131,7 +126,7 @@ TqScale tq_common_scale(const PackedTernaryView& weights) {
   if (weights.type != DType::tq1_0 && weights.type != DType::tq2_0) {
     throw ShapeError(fmt::format("{} has no scales in blocks", tensor::name(weights.type)));
   }
-  check_size(weights);
+  check_bytes(weights);
   const std::int64_t block_bytes = weights.type == DType::tq1_0 ? kTq1BlockBytes : kTq2BlockBytes;
   const std::int64_t blocks = weights.rows * (weights.columns / kTqBlock);
   const auto d = [&](std::int64_t block) {

@@ -38,8 +38,8 @@ class AddedTokens {
 
  private:
   const AddedToken* longest_at(std::string_view text, bool special) const;
-  std::vector<AddedToken> tokens_;    ///< sorted by text
-  std::array<bool, 256> begins_{};    ///< bytes with which some token begins
+  std::vector<AddedToken> tokens_;  ///< sorted by text
+  std::array<bool, 256> begins_{};  ///< bytes with which some token begins
 };
 
 }  // namespace rpt::text

@@ -36,7 +36,9 @@ constexpr Alphabet kAlphabet = make_alphabet();
 
 }  // namespace
 
-char32_t byte_to_char(std::uint8_t byte) { return kAlphabet.to_char[byte]; }
+char32_t byte_to_char(std::uint8_t byte) {
+  return kAlphabet.to_char[byte];
+}
 
 std::optional<std::uint8_t> char_to_byte(char32_t character) {
   if (character >= kAlphabetEnd || kAlphabet.to_byte[character] < 0) return std::nullopt;

@@ -108,8 +108,8 @@ std::int32_t BytePairModel::whole_token(const Vocabulary& vocabulary, std::strin
   return id >= 0 && vocabulary.is_plain(id) ? id : -1;
 }
 
-/// Cuts a pre-token into its smallest tokens. Units without a token go to fallback bytes, else to the unknown token, else
-/// they are left out, and what stands around them becomes neighbours.
+/// Cuts a pre-token into its smallest tokens. Units without a token go to fallback bytes, else to the unknown token,
+/// else they are left out, and what stands around them becomes neighbours.
 std::uint64_t BytePairModel::make_units(const Vocabulary& vocabulary, std::string_view piece,
                                         std::vector<TokenEnd>& units) const {
   std::uint64_t dropped = 0;

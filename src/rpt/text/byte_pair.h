@@ -32,6 +32,8 @@ class BytePairScratch {
  public:
   /// The tokens of a pre-token met before, or nothing.
   const std::vector<TokenEnd>* recall(std::string_view piece);
+  /// True after words so long that the memory they took should be given back.
+  bool is_oversized() const { return symbols_.capacity() > std::size_t{1} << 16; }
   /// Keeps the tokens of a pre-token, if they are few and short, in place of another one.
   void remember(std::string_view piece, const TokenEnd* tokens, std::size_t count);
 
@@ -64,8 +66,8 @@ class BytePairScratch {
   std::string form_;
 };
 
-/// Byte-pair encoding of pre-tokens: of all neighbours that merge, the pair of lowest rank, leftmost first, until none is
-/// left. Immutable once filled.
+/// Byte-pair encoding of pre-tokens: of all neighbours that merge, the pair of lowest rank, leftmost first, until none
+/// is left. Immutable once filled.
 class BytePairModel {
  public:
   BytePairModel() = default;

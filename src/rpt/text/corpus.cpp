@@ -146,7 +146,8 @@ std::vector<std::string> split_documents(std::string_view text, DocumentRule rul
     case DocumentRule::whole:
       if (!text.empty()) out.emplace_back(text);
       break;
-    case DocumentRule::wikitext: return split_articles(text);
+    case DocumentRule::wikitext:
+      return split_articles(text);
     case DocumentRule::lines:
       for_each_line(text, [&](std::size_t begin, std::size_t end, std::size_t) {
         if (end > begin) out.emplace_back(text.substr(begin, end - begin));

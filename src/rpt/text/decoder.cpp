@@ -4,18 +4,20 @@
 #include <algorithm>
 #include <charconv>
 
+#include "rpt/core/error.h"
 #include "rpt/text/byte_level.h"
 
 namespace rpt::text {
 
 namespace {
 
-std::string replace_all(std::string_view text, const std::string& from, const std::string& to) {
+std::string replace_all(std::string_view text, const std::string& from, const std::string& to, std::size_t limit) {
   std::string out;
   std::size_t at = 0;
   for (std::size_t found; (found = text.find(from, at)) != std::string_view::npos; at = found + from.size()) {
     out += text.substr(at, found - at);
     out += to;
+    if (out.size() > limit) throw ConfigError(fmt::format("the decoder makes a text over {} bytes", limit));
   }
   out += text.substr(at);
   return out;
@@ -36,14 +38,26 @@ std::string_view strip(std::string_view text, const DecoderStep& step) {
   return text;
 }
 
-std::string apply(const DecoderStep& step, std::string text) {
+std::string apply(const DecoderStep& step, std::string text, std::size_t limit) {
   switch (step.kind) {
-    case DecoderStep::Kind::byte_level: return from_byte_level(text).value_or(text);
-    case DecoderStep::Kind::replace: return replace_all(text, step.from, step.to);
-    case DecoderStep::Kind::byte_fallback: return byte_of(std::move(text));
-    case DecoderStep::Kind::strip: return std::string(strip(text, step));
-    case DecoderStep::Kind::fuse: break;
+    case DecoderStep::Kind::byte_level:
+      return from_byte_level(text).value_or(text);
+    case DecoderStep::Kind::replace:
+      return replace_all(text, step.from, step.to, limit);
+    case DecoderStep::Kind::byte_fallback:
+      return byte_of(std::move(text));
+    case DecoderStep::Kind::strip:
+      return std::string(strip(text, step));
+    case DecoderStep::Kind::fuse:
+      break;
   }
+  return text;
+}
+
+/// Steps that feed each other could fill any memory, so there is a limit to what they make of a text.
+std::string apply(const std::vector<DecoderStep>& steps, std::string text) {
+  const std::size_t limit = 64 * text.size() + (std::size_t{64} << 10);
+  for (const DecoderStep& step : steps) text = apply(step, std::move(text), limit);
   return text;
 }
 
@@ -59,15 +73,13 @@ Decoder::Decoder(std::vector<DecoderStep> steps) {
 std::string Decoder::piece(const Vocabulary& vocabulary, std::int32_t id) const {
   std::string text(vocabulary.text(id));
   if (vocabulary.is_literal(id)) return text;
-  for (const DecoderStep& step : token_steps_) text = apply(step, std::move(text));
-  return text;
+  return apply(token_steps_, std::move(text));
 }
 
 std::string Decoder::decode(const Vocabulary& vocabulary, std::span<const std::int32_t> ids) const {
   std::string text;
   for (const std::int32_t id : ids) text += piece(vocabulary, id);
-  for (const DecoderStep& step : text_steps_) text = apply(step, std::move(text));
-  return text;
+  return apply(text_steps_, std::move(text));
 }
 
 }  // namespace rpt::text

@@ -14,13 +14,14 @@ namespace rpt::text {
 struct DecoderStep {
   enum class Kind { byte_level, replace, byte_fallback, fuse, strip };
   Kind kind;
-  std::string from{};                  ///< replace: this very text; strip: one character
-  std::string to{};                    ///< replace
-  std::size_t start = 0, stop = 0;     ///< strip: how many to take away at each end, at most
+  std::string from{};               ///< replace: this very text; strip: one character
+  std::string to{};                 ///< replace
+  std::size_t start = 0, stop = 0;  ///< strip: how many to take away at each end, at most
 };
 
 /// Token ids → bytes: the steps before `fuse` act on each token, those behind it on the whole text. Literal tokens
-/// (special and added ones) are left as they are written.
+/// (special and added ones) are left as they are written. Decoding throws ConfigError where replacements make a text
+/// more than 64 times (and 64 KiB) longer.
 class Decoder {
  public:
   Decoder() = default;

@@ -35,7 +35,8 @@ inline std::uint64_t hash_bytes(std::string_view bytes) {
   std::uint64_t h = 0x9E3779B97F4A7C15ULL ^ size;
   std::uint64_t last = 0;  // the last bytes, up to 8; where loads overlap, size tells texts apart
   if (size >= 8) {
-    for (std::size_t i = 0; i + 8 < size; i += 8) h = mix_hash(h ^ load_word<std::uint64_t>(p + i), 0xD6E8FEB86659FD93ULL);
+    for (std::size_t i = 0; i + 8 < size; i += 8)
+      h = mix_hash(h ^ load_word<std::uint64_t>(p + i), 0xD6E8FEB86659FD93ULL);
     last = load_word<std::uint64_t>(p + size - 8);
   } else if (size >= 4) {
     last = load_word<std::uint32_t>(p) << 32 | load_word<std::uint32_t>(p + size - 4);
@@ -83,7 +84,8 @@ class StringTable {
         if (home(hashes[i]).index >= 0) __builtin_prefetch(&keys[static_cast<std::size_t>(home(hashes[i]).index)]);
       }
       for (std::size_t i = 0; i < count; ++i) {
-        if (home(hashes[i]).index >= 0) __builtin_prefetch(keys[static_cast<std::size_t>(home(hashes[i]).index)].data());
+        if (home(hashes[i]).index >= 0)
+          __builtin_prefetch(keys[static_cast<std::size_t>(home(hashes[i]).index)].data());
       }
       for (std::size_t i = 0; i < count; ++i) {
         found[begin + i] = slots_[locate(keys, wanted[begin + i], hashes[i])].index;
@@ -135,7 +137,9 @@ class PairTable {
   }
 
   /// Announces that a pair will be inserted soon.
-  void prefetch(std::int32_t left, std::int32_t right) const { __builtin_prefetch(&slots_[home(key_of(left, right))], 1); }
+  void prefetch(std::int32_t left, std::int32_t right) const {
+    __builtin_prefetch(&slots_[home(key_of(left, right))], 1);
+  }
 
   /// The entry of a pair; one with merged < 0 where the two do not merge.
   const Entry& find(std::int32_t left, std::int32_t right) const { return slots_[locate(key_of(left, right))]; }

@@ -6,8 +6,8 @@
 
 namespace rpt::text {
 
-/// The member `text` of the JSON object on one line of a file; `offset` is where the line begins. Throws FormatError where
-/// there is none.
+/// The member `text` of the JSON object on one line of a file; `offset` is where the line begins. Throws FormatError
+/// where there is none.
 std::string text_of_json_line(std::string_view line, std::uint64_t offset, const std::string& file);
 
 }  // namespace rpt::text

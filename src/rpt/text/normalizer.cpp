@@ -3,9 +3,15 @@
 
 #include <numeric>
 
+#include "rpt/core/error.h"
+
 namespace rpt::text {
 
 namespace {
+
+void check_size(const NormalizedText& text, std::size_t limit) {
+  if (text.text.size() > limit) throw ConfigError(fmt::format("the normalizer makes a text over {} bytes", limit));
+}
 
 /// What is put in front covers nothing.
 void prepend(const std::string& what, NormalizedText& text) {
@@ -14,7 +20,7 @@ void prepend(const std::string& what, NormalizedText& text) {
 }
 
 /// All bytes of a replacement end where the replaced text ended.
-NormalizedText replace(const NormalizerStep& step, const NormalizedText& in) {
+NormalizedText replace(const NormalizerStep& step, const NormalizedText& in, std::size_t limit) {
   NormalizedText out;
   std::size_t at = 0;
   const auto copy_to = [&](std::size_t end) {
@@ -28,6 +34,7 @@ NormalizedText replace(const NormalizerStep& step, const NormalizedText& in) {
     at += step.from.size();
     out.text += step.to;
     out.ends.insert(out.ends.end(), step.to.size(), in.ends[at - 1]);
+    check_size(out, limit);
   }
   copy_to(in.text.size());
   return out;
@@ -40,11 +47,13 @@ NormalizedText normalize(const std::vector<NormalizerStep>& steps, std::string_v
   out.text = text;
   out.ends.resize(text.size());
   std::iota(out.ends.begin(), out.ends.end(), std::uint64_t{1});
+  const std::size_t limit = 64 * text.size() + (std::size_t{64} << 10);
   for (const NormalizerStep& step : steps) {
     if (step.kind == NormalizerStep::Kind::prepend) {
       if (!out.text.empty()) prepend(step.to, out);
+      check_size(out, limit);
     } else {
-      out = replace(step, out);
+      out = replace(step, out, limit);
     }
   }
   return out;

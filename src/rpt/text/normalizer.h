@@ -22,7 +22,8 @@ struct NormalizedText {
   std::vector<std::uint64_t> ends;
 };
 
-/// Rewrites a text, not empty, by the steps in order.
+/// Rewrites a text, not empty, by the steps in order. Throws ConfigError where it grows more than 64 times (and 64
+/// KiB): steps that feed each other could fill any memory.
 NormalizedText normalize(const std::vector<NormalizerStep>& steps, std::string_view text);
 
 }  // namespace rpt::text

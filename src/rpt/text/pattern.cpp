@@ -14,9 +14,9 @@ namespace rpt::text {
 
 namespace {
 
-constexpr std::size_t kMaxExpression = 1 << 16;        // bytes of a translated expression
-constexpr std::size_t kJitStack = std::size_t{32} << 20;  // bytes at most; pages are taken as they are needed
-constexpr std::uint32_t kHeapKibibytes = 256 << 10;    // for the interpreter, which is only asked when that overflows
+constexpr std::size_t kMaxExpression = 1 << 16;           // bytes of a translated expression
+constexpr std::size_t kJitStack = std::size_t{64} << 20;  // bytes at most; pages are taken as they are needed
+constexpr std::uint32_t kHeapKibibytes = 256 << 10;       // for the interpreter, where there is no JIT compiler
 constexpr std::uint64_t kSteps = 10'000'000, kStepsPerByte = 64;
 
 /// Frees what PCRE2 made.
@@ -61,7 +61,8 @@ struct Pattern::Compiled {
 Pattern::Pattern(std::string_view expression, const std::string& place) {
   const std::string translated = translate_expression(expression, place);
   if (translated.size() > kMaxExpression) {
-    throw ConfigError(fmt::format("{}: an expression of {} bytes, at most {}", place, translated.size(), kMaxExpression));
+    throw ConfigError(
+        fmt::format("{}: an expression of {} bytes, at most {}", place, translated.size(), kMaxExpression));
   }
   int error = 0;
   std::size_t offset = 0;
@@ -74,7 +75,8 @@ Pattern::Pattern(std::string_view expression, const std::string& place) {
   pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(), kOptions, &error,
                                    &offset, context.get());
   if (code == nullptr) {
-    throw ConfigError(fmt::format("{}: the expression {} does not compile: {}", place, for_message(expression), error_text(error)));
+    throw ConfigError(
+        fmt::format("{}: the expression {} does not compile: {}", place, for_message(expression), error_text(error)));
   }
   auto compiled = std::make_shared<Compiled>();
   compiled->code.reset(code);
@@ -88,12 +90,8 @@ std::optional<Pattern::Match> Pattern::find(std::string_view subject, std::size_
   MatchScratch::Buffers& buffers = *scratch.buffers_;
   const std::uint64_t steps = kSteps + kStepsPerByte * subject.size();
   pcre2_set_match_limit(buffers.context.get(), static_cast<std::uint32_t>(std::min<std::uint64_t>(steps, UINT32_MAX)));
-  const auto match = [&](std::uint32_t options) {
-    return pcre2_match(compiled_->code.get(), reinterpret_cast<PCRE2_SPTR>(subject.data()), subject.size(), from,
-                       PCRE2_NO_UTF_CHECK | options, buffers.data.get(), buffers.context.get());
-  };
-  int result = match(0);
-  if (result == PCRE2_ERROR_JIT_STACKLIMIT) result = match(PCRE2_NO_JIT);
+  const int result = pcre2_match(compiled_->code.get(), reinterpret_cast<PCRE2_SPTR>(subject.data()), subject.size(),
+                                 from, PCRE2_NO_UTF_CHECK, buffers.data.get(), buffers.context.get());
   if (result == PCRE2_ERROR_NOMATCH) return std::nullopt;
   if (result < 0) {
     throw ConfigError(fmt::format("the pre-tokenizer's expression {} fails on a text of {} bytes: {}",

@@ -29,11 +29,20 @@ class Translator {
     if (in_.starts_with("(*")) refuse("a verb");
     while (i_ < in_.size()) {
       switch (in_[i_]) {
-        case '\\': escape(); break;
-        case '[': character_class(); break;
-        case '(': group(); break;
-        case '{': interval(); break;
-        default: out_ += in_[i_++];
+        case '\\':
+          escape();
+          break;
+        case '[':
+          character_class();
+          break;
+        case '(':
+          group();
+          break;
+        case '{':
+          interval();
+          break;
+        default:
+          out_ += in_[i_++];
       }
     }
     return std::move(out_);
@@ -61,7 +70,8 @@ class Translator {
     refuse(fmt::format("the group '{}'", for_message(in_.substr(i_, 4))));
   }
 
-  /// `{n,m}` is an interval in both; `{,m}` only in Oniguruma, `{n,m}+` is possessive and `{n}?` is `{n}` only in PCRE2.
+  /// `{n,m}` is an interval in both; `{,m}` only in Oniguruma, `{n,m}+` is possessive and `{n}?` is `{n}` only in
+  /// PCRE2.
   void interval() {
     std::size_t end = i_ + 1;
     while (std::isdigit(static_cast<unsigned char>(at(end))) != 0 || at(end) == ',') ++end;
@@ -77,22 +87,39 @@ class Translator {
   void escape() {
     const char c = at(i_ + 1);
     switch (c) {
-      case 's': return replace(fmt::format("[{}]", kSpaces));
-      case 'S': return replace(fmt::format("[^{}]", kSpaces));
-      case 'w': return replace(fmt::format("[{}]", kWord));
-      case 'W': return replace(fmt::format("[^{}]", kWord));
-      case 'A': case 'z': return copy(2);
-      default: return shared_escape(c);
+      case 's':
+        return replace(fmt::format("[{}]", kSpaces));
+      case 'S':
+        return replace(fmt::format("[^{}]", kSpaces));
+      case 'w':
+        return replace(fmt::format("[{}]", kWord));
+      case 'W':
+        return replace(fmt::format("[^{}]", kWord));
+      case 'A':
+      case 'z':
+        return copy(2);
+      default:
+        return shared_escape(c);
     }
   }
 
   /// Escapes that mean the same inside and outside a class.
   void shared_escape(char c) {
     switch (c) {
-      case 'd': case 'D': case 'n': case 'r': case 't': case 'f': return copy(2);
-      case 'p': case 'P': return property();
-      case 'x': return copy(2);
-      case 'u': return code_unit();
+      case 'd':
+      case 'D':
+      case 'n':
+      case 'r':
+      case 't':
+      case 'f':
+        return copy(2);
+      case 'p':
+      case 'P':
+        return property();
+      case 'x':
+        return copy(2);
+      case 'u':
+        return code_unit();
       default:
         if (c == '\0' || static_cast<unsigned char>(c) >= 0x80 || std::isalnum(static_cast<unsigned char>(c)) != 0) {
           refuse(fmt::format("the escape '{}'", for_message(in_.substr(i_, 2))));
@@ -154,10 +181,14 @@ class Translator {
 
   void class_escape() {
     switch (at(i_ + 1)) {
-      case 's': return replace(kSpaces);
-      case 'S': return replace(kNonSpaces);
-      case 'w': return replace(kWord);
-      default: return shared_escape(at(i_ + 1));
+      case 's':
+        return replace(kSpaces);
+      case 'S':
+        return replace(kNonSpaces);
+      case 'w':
+        return replace(kWord);
+      default:
+        return shared_escape(at(i_ + 1));
     }
   }
 

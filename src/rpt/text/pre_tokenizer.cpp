@@ -16,7 +16,9 @@ const std::string_view kLlama3Expression =
 
 namespace {
 
-PreTokenizerStep split_step(std::string_view expression) { return {.pattern = std::string(expression)}; }
+PreTokenizerStep split_step(std::string_view expression) {
+  return {.pattern = std::string(expression)};
+}
 
 PreTokenizerStep byte_level_step(bool use_regex) {
   return {.kind = PreTokenizerStep::Kind::byte_level, .use_regex = use_regex};
@@ -67,11 +69,18 @@ std::vector<Segment> join_segments(const std::vector<Segment>& segments, SplitBe
     const Segment& s = segments[i];
     bool join = false;
     switch (behavior) {
-      case SplitBehavior::contiguous: join = i > 0 && s.matched == previous; break;
-      case SplitBehavior::merged_with_previous: join = i > 0 && s.matched && !previous; break;
+      case SplitBehavior::contiguous:
+        join = i > 0 && s.matched == previous;
+        break;
+      case SplitBehavior::merged_with_previous:
+        join = i > 0 && s.matched && !previous;
+        break;
       // A match takes what follows it, unless that is a match too.
-      case SplitBehavior::merged_with_next: join = i > 0 && !s.matched && previous; break;
-      default: RPT_CHECK(false, "nothing to join");
+      case SplitBehavior::merged_with_next:
+        join = i > 0 && !s.matched && previous;
+        break;
+      default:
+        RPT_CHECK(false, "nothing to join");
     }
     if (join) {
       out.back().end = s.end;
@@ -117,18 +126,29 @@ void PreTokenizer::add_stage(const PreTokenizerStep& step, const std::string& pl
   std::string expression;
   using Kind = PreTokenizerStep::Kind;
   switch (step.kind) {
-    case Kind::split: expression = step.is_expression ? step.pattern : quoted(step.pattern); break;
+    case Kind::split:
+      expression = step.is_expression ? step.pattern : quoted(step.pattern);
+      break;
     case Kind::byte_level:
       if (byte_level_) throw ConfigError(place + ": a second ByteLevel is not supported");
       byte_level_ = true;
       stage.add_prefix_space = step.add_prefix_space;
       if (step.use_regex) expression = kGpt2Expression;
       break;
-    case Kind::digits: expression = step.individual_digits ? R"(\p{N})" : R"(\p{N}+)"; break;
-    case Kind::punctuation: expression = R"([!-/:-@\[-`{-~\p{P}])"; break;
+    case Kind::digits:
+      expression = step.individual_digits ? R"(\p{N})" : R"(\p{N}+)";
+      break;
+    case Kind::punctuation:
+      expression = R"([!-/:-@\[-`{-~\p{P}])";
+      break;
     // Its \w also holds the two joiners.
-    case Kind::whitespace: expression = R"([\w\x{200c}\x{200d}]+|[^\w\s\x{200c}\x{200d}]+)"; stage.invert = true; break;
-    case Kind::whitespace_split: expression = R"(\s)"; break;
+    case Kind::whitespace:
+      expression = R"([\w\x{200c}\x{200d}]+|[^\w\s\x{200c}\x{200d}]+)";
+      stage.invert = true;
+      break;
+    case Kind::whitespace_split:
+      expression = R"(\s)";
+      break;
   }
   if (step.kind == Kind::whitespace || step.kind == Kind::whitespace_split) stage.behavior = SplitBehavior::removed;
   if (!expression.empty()) stage.pattern = Pattern(expression, place);

@@ -18,13 +18,13 @@ enum class SplitBehavior { removed, isolated, merged_with_previous, merged_with_
 struct PreTokenizerStep {
   enum class Kind { split, byte_level, digits, punctuation, whitespace, whitespace_split };
   Kind kind = Kind::split;
-  std::string pattern{};                               ///< split: an expression, or the very text
-  bool is_expression = true;                           ///< split
-  SplitBehavior behavior = SplitBehavior::isolated;    ///< split, punctuation
-  bool invert = false;                                 ///< split: the gaps are the matches
-  bool add_prefix_space = false;                       ///< byte_level
-  bool use_regex = true;                               ///< byte_level: split by GPT-2's expression first
-  bool individual_digits = false;                      ///< digits
+  std::string pattern{};                             ///< split: an expression, or the very text
+  bool is_expression = true;                         ///< split
+  SplitBehavior behavior = SplitBehavior::isolated;  ///< split, punctuation
+  bool invert = false;                               ///< split: the gaps are the matches
+  bool add_prefix_space = false;                     ///< byte_level
+  bool use_regex = true;                             ///< byte_level: split by GPT-2's expression first
+  bool individual_digits = false;                    ///< digits
   bool operator==(const PreTokenizerStep&) const = default;
 };
 

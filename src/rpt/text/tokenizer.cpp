@@ -25,6 +25,7 @@ std::unique_ptr<EncodeScratch> ScratchPool::take() {
 }
 
 void ScratchPool::give_back(std::unique_ptr<EncodeScratch> scratch) {
+  if (scratch->byte_pair.is_oversized()) return;
   const std::lock_guard lock(mutex_);
   idle_.push_back(std::move(scratch));
 }
@@ -168,7 +169,9 @@ std::string Tokenizer::piece(std::int32_t id) const {
   return state_->decoder.piece(state_->vocabulary, id);
 }
 
-std::int32_t Tokenizer::vocab_size() const { return state_->vocabulary.size(); }
+std::int32_t Tokenizer::vocab_size() const {
+  return state_->vocabulary.size();
+}
 
 TokenType Tokenizer::type(std::int32_t id) const {
   check_id(state_->vocabulary, id);
@@ -193,10 +196,18 @@ std::optional<std::int32_t> Tokenizer::find(std::string_view piece_bytes) const 
   return id >= 0 ? std::optional(id) : std::nullopt;
 }
 
-std::optional<std::int32_t> Tokenizer::bos_id() const { return state_->special.bos; }
-bool Tokenizer::adds_bos() const { return state_->special.adds_bos; }
-const std::vector<std::int32_t>& Tokenizer::end_ids() const { return state_->special.ends; }
-std::optional<std::int32_t> Tokenizer::pad_id() const { return state_->special.pad; }
+std::optional<std::int32_t> Tokenizer::bos_id() const {
+  return state_->special.bos;
+}
+bool Tokenizer::adds_bos() const {
+  return state_->special.adds_bos;
+}
+const std::vector<std::int32_t>& Tokenizer::end_ids() const {
+  return state_->special.ends;
+}
+std::optional<std::int32_t> Tokenizer::pad_id() const {
+  return state_->special.pad;
+}
 
 std::optional<std::int32_t> Tokenizer::eos_id() const {
   if (end_ids().empty()) return std::nullopt;
@@ -226,18 +237,24 @@ std::optional<std::string> Tokenizer::gguf_pre() const {
   for (const NamedPreTokenizer& named : named_pre_tokenizers()) {
     if (named.steps != state_->pre_tokenizer.steps()) continue;
     // Looking up first matters only where some token is no result of its own merges.
-    const bool same = named.ignore_merges == options.ignore_merges || state_->model.every_token_merges(state_->vocabulary);
+    const bool same =
+        named.ignore_merges == options.ignore_merges || state_->model.every_token_merges(state_->vocabulary);
     return same ? std::optional(std::string(named.name)) : std::nullopt;
   }
   return std::nullopt;
 }
 
 std::vector<std::string> llama3_special_tokens() {
-  std::vector<std::string> names = {"<|begin_of_text|>",           "<|end_of_text|>",
-                                    "<|reserved_special_token_0|>", "<|reserved_special_token_1|>",
-                                    "<|finetune_right_pad_id|>",   "<|reserved_special_token_2|>",
-                                    "<|start_header_id|>",         "<|end_header_id|>",
-                                    "<|eom_id|>",                  "<|eot_id|>",
+  std::vector<std::string> names = {"<|begin_of_text|>",
+                                    "<|end_of_text|>",
+                                    "<|reserved_special_token_0|>",
+                                    "<|reserved_special_token_1|>",
+                                    "<|finetune_right_pad_id|>",
+                                    "<|reserved_special_token_2|>",
+                                    "<|start_header_id|>",
+                                    "<|end_header_id|>",
+                                    "<|eom_id|>",
+                                    "<|eot_id|>",
                                     "<|python_tag|>"};
   for (int i = 3; i <= 247; ++i) names.push_back(fmt::format("<|reserved_special_token_{}|>", i));
   return names;

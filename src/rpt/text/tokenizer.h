@@ -38,15 +38,17 @@ struct EncodedText {
 
 /// A vocabulary as GGUF keys hold it (`tokenizer.ggml.*`). The views point into memory that `keep_alive` owns.
 struct GgufVocabulary {
-  std::string file;                          ///< named in errors
-  std::string model;                         ///< "gpt2" (byte-level byte pairs); others are refused
-  std::optional<std::string> pre;            ///< llama-bpe (llama3, llama-v3), gpt-2 or falcon; see from_gguf
-  std::vector<std::string_view> tokens;      ///< [V], byte-to-unicode form; special tokens as they are written
-  std::vector<std::int32_t> types;           ///< [V] of TokenType, or empty: all normal
-  std::vector<std::string_view> merges;      ///< "left right", rank = index
-  std::optional<std::int64_t> bos_id, eos_id, eot_id, eom_id, unk_id, pad_id;
+  std::string file;                      ///< named in errors
+  std::string model;                     ///< "gpt2" (byte-level byte pairs); others are refused
+  std::optional<std::string> pre;        ///< llama-bpe (llama3, llama-v3), gpt-2 or falcon; see from_gguf
+  std::vector<std::string_view> tokens;  ///< [V], byte-to-unicode form; special tokens as they are written
+  std::vector<std::int32_t> types;       ///< [V] of TokenType, or empty: all normal
+  std::vector<std::string_view> merges;  ///< "left right", rank = index
+  std::optional<std::int64_t> bos_id, eos_id, eot_id, eom_id, pad_id;
+  /// Only checked: what a byte-level vocabulary cannot hold is dropped and counted, as llama.cpp does.
+  std::optional<std::int64_t> unk_id;
   std::optional<bool> add_bos;
-  std::shared_ptr<const void> keep_alive;    ///< whatever owns the bytes of tokens and merges
+  std::shared_ptr<const void> keep_alive;  ///< whatever owns the bytes of tokens and merges
 };
 
 struct TokenizerState;
@@ -63,15 +65,16 @@ class Tokenizer {
   /// Throws FormatError where the file is damaged, ConfigError where it asks for what cannot be honoured.
   static Tokenizer from_tokenizer_json(std::string_view json, const std::string& file_name);
 
-  /// Reads a vocabulary from GGUF keys. A missing `pre` means llama-bpe for 128,256 tokens, else it is refused. llama-bpe
-  /// looks whole pre-tokens up before merging, and adds BOS unless add_bos says otherwise; gpt-2 and falcon do not.
-  /// Throws FormatError for contradictory keys, ConfigError for models and pre-tokenizers that are not known.
+  /// Reads a vocabulary from GGUF keys. A missing `pre` means llama-bpe for 128,256 tokens, else it is refused.
+  /// llama-bpe looks whole pre-tokens up before merging, and adds BOS unless add_bos says otherwise; gpt-2 and falcon
+  /// do not. Throws FormatError for contradictory keys, ConfigError for models and pre-tokenizers that are not known.
   /// Cost: about 60 ms for 128,256 tokens and 280,147 merges; no copy of the texts is made.
   static Tokenizer from_gguf(GgufVocabulary vocabulary);
 
-  /// Reads a tiktoken vocabulary: lines of `base64 rank`, rank = id. The special tokens get the ids behind the last rank.
-  /// Without any, a vocabulary of 128,000 ranks gets llama3_special_tokens(); another one is refused (ConfigError). The
-  /// pre-tokenizer is Llama 3's, BOS (`<|begin_of_text|>`) is added where there is one. Throws FormatError.
+  /// Reads a tiktoken vocabulary: lines of `base64 rank`, rank = id. The special tokens get the ids behind the last
+  /// rank. Without any, a vocabulary of 128,000 ranks gets llama3_special_tokens(); another one is refused
+  /// (ConfigError). The pre-tokenizer is Llama 3's, BOS (`<|begin_of_text|>`) is added where there is one. Throws
+  /// FormatError.
   static Tokenizer from_tiktoken(std::string_view text, std::vector<std::string> special_tokens,
                                  const std::string& file_name);
 
@@ -85,7 +88,7 @@ class Tokenizer {
   EncodedText encode_with_offsets(std::string_view text, EncodeOptions options = {}) const;
 
   /// The bytes that the ids stand for, special tokens as they are written. Throws ConfigError for an id outside the
-  /// vocabulary.
+  /// vocabulary, and where a tokenizer.json's decoder makes the text grow without measure.
   std::string decode(std::span<const std::int32_t> ids) const;
 
   /// The bytes of one token; they need not be whole characters. Throws ConfigError as decode.

@@ -17,7 +17,8 @@ const NamedPreTokenizer& pre_tokenizer_of(const GgufVocabulary& gguf) {
   }
   const std::string name = gguf.pre.value_or("llama-bpe");
   const NamedPreTokenizer* named = find_pre_tokenizer(name);
-  if (named == nullptr) throw ConfigError(fmt::format("{}: the pre-tokenizer '{}' is not supported", gguf.file, for_message(name)));
+  if (named == nullptr)
+    throw ConfigError(fmt::format("{}: the pre-tokenizer '{}' is not supported", gguf.file, for_message(name)));
   return *named;
 }
 
@@ -49,6 +50,7 @@ SpecialIds special_ids_of(const GgufVocabulary& gguf, const Vocabulary& vocabula
   SpecialIds ids;
   ids.bos = checked("bos", gguf.bos_id);
   ids.pad = checked("padding", gguf.pad_id);
+  (void)checked("unknown", gguf.unk_id);
   for (const auto& id : {checked("eos", gguf.eos_id), checked("eot", gguf.eot_id), checked("eom", gguf.eom_id)}) {
     if (id && std::find(ids.ends.begin(), ids.ends.end(), *id) == ids.ends.end()) ids.ends.push_back(*id);
   }

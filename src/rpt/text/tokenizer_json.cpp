@@ -69,8 +69,12 @@ class Reader {
       const bool special = item.boolean("special", false);
       const bool normalized = item.boolean("normalized", !special);
       if (normalized && !state_->normalizer.empty()) item.refuse("normalized with a normalizer is not supported");
-      added_.push_back({{tree_->arena.size(), content.size()}, item.at("id").integer(), special, normalized,
-                        item.boolean("lstrip", false), item.boolean("rstrip", false)});
+      added_.push_back({{tree_->arena.size(), content.size()},
+                        item.at("id").integer(),
+                        special,
+                        normalized,
+                        item.boolean("lstrip", false),
+                        item.boolean("rstrip", false)});
       tree_->arena += content;
     }
   }
@@ -101,7 +105,8 @@ class Reader {
       std::string_view& token = slot(place, added_[i].id);
       if (text.empty()) fail(place, "a token with a text", "an empty one");
       if (!token.empty() && token != text) {
-        fail(place, fmt::format("the token '{}' of the vocab", for_message(token)), fmt::format("'{}'", for_message(text)));
+        fail(place, fmt::format("the token '{}' of the vocab", for_message(token)),
+             fmt::format("'{}'", for_message(text)));
       }
       token = text;
       types[static_cast<std::size_t>(added_[i].id)] = added_[i].special ? TokenType::control : TokenType::user_defined;
@@ -176,9 +181,8 @@ class Reader {
     std::vector<DecoderStep> steps = read_decoder(node);
     const bool byte_level = state_->model.options().byte_level;
     if (!node && byte_level) steps.push_back({.kind = DecoderStep::Kind::byte_level});
-    const bool decodes = std::any_of(steps.begin(), steps.end(), [](const DecoderStep& step) {
-      return step.kind == DecoderStep::Kind::byte_level;
-    });
+    const bool decodes = std::any_of(
+        steps.begin(), steps.end(), [](const DecoderStep& step) { return step.kind == DecoderStep::Kind::byte_level; });
     if (decodes != byte_level) {
       node->refuse("a ByteLevel pre-tokenizer and a ByteLevel decoder are supported only together");
     }

@@ -117,8 +117,7 @@ class Events final : public nlohmann::json_sax<nlohmann::json> {
   }
 
   bool parse_error(std::size_t position, const std::string&, const nlohmann::json::exception& error) override {
-    throw FormatError(file_, position, "JSON", "a JSON text",
-                      for_message(syntax_complaint(error.what())));
+    throw FormatError(file_, position, "JSON", "a JSON text", for_message(syntax_complaint(error.what())));
   }
 
  private:
@@ -130,9 +129,13 @@ class Events final : public nlohmann::json_sax<nlohmann::json> {
 
   std::string path() const {
     switch (state_) {
-      case State::vocab: return fmt::format("model.vocab, entry {}", out_.vocab.size());
-      case State::merges: case State::merge_pair: return fmt::format("model.merges[{}]", out_.merges.size());
-      case State::tree: break;
+      case State::vocab:
+        return fmt::format("model.vocab, entry {}", out_.vocab.size());
+      case State::merges:
+      case State::merge_pair:
+        return fmt::format("model.merges[{}]", out_.merges.size());
+      case State::tree:
+        break;
     }
     std::string names;
     for (const JsonValue* value : stack_) {
@@ -154,18 +157,23 @@ class Events final : public nlohmann::json_sax<nlohmann::json> {
 
   /// True where the value that comes now is the member `name` of the member `model` of the whole.
   bool at_model_member(std::string_view name) const {
-    return stack_.size() == 2 && stack_[0]->kind == JsonValue::Kind::object && stack_[0]->members.back().first == "model" &&
-           stack_[1]->kind == JsonValue::Kind::object && stack_[1]->members.back().first == name;
+    return stack_.size() == 2 && stack_[0]->kind == JsonValue::Kind::object &&
+           stack_[0]->members.back().first == "model" && stack_[1]->kind == JsonValue::Kind::object &&
+           stack_[1]->members.back().first == name;
   }
 
   bool scalar(JsonValue value) {
     switch (state_) {
-      case State::tree: place(std::move(value)); break;
+      case State::tree:
+        place(std::move(value));
+        break;
       case State::vocab:
         if (value.kind != JsonValue::Kind::integer) fail("an id", "another value");
         out_.vocab.push_back({token_, value.integer});
         break;
-      case State::merges: case State::merge_pair: fail("a merge", "another value");
+      case State::merges:
+      case State::merge_pair:
+        fail("a merge", "another value");
     }
     return true;
   }
@@ -189,7 +197,7 @@ class Events final : public nlohmann::json_sax<nlohmann::json> {
   TokenizerJsonTree& out_;
   State state_ = State::tree;
   std::vector<JsonValue*> stack_;
-  TokenizerJsonTree::Text token_{};    // the key of the vocab entry whose id comes next
+  TokenizerJsonTree::Text token_{};  // the key of the vocab entry whose id comes next
   TokenizerJsonTree::Merge pair_{};
   std::size_t pair_size_ = 0;
 };

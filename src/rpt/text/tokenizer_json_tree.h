@@ -15,7 +15,7 @@ struct JsonValue {
   bool boolean = false;
   std::int64_t integer = 0;
   std::string string{};
-  std::vector<JsonValue> items{};                             ///< array
+  std::vector<JsonValue> items{};                            ///< array
   std::vector<std::pair<std::string, JsonValue>> members{};  ///< object, in order of the file
 
   /// The member of an object, or nullptr.

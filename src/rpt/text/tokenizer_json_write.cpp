@@ -32,11 +32,16 @@ std::string quoted(std::string_view text) {
 
 const char* name(SplitBehavior behavior) {
   switch (behavior) {
-    case SplitBehavior::removed: return "Removed";
-    case SplitBehavior::isolated: return "Isolated";
-    case SplitBehavior::merged_with_previous: return "MergedWithPrevious";
-    case SplitBehavior::merged_with_next: return "MergedWithNext";
-    case SplitBehavior::contiguous: break;
+    case SplitBehavior::removed:
+      return "Removed";
+    case SplitBehavior::isolated:
+      return "Isolated";
+    case SplitBehavior::merged_with_previous:
+      return "MergedWithPrevious";
+    case SplitBehavior::merged_with_next:
+      return "MergedWithNext";
+    case SplitBehavior::contiguous:
+      break;
   }
   return "Contiguous";
 }
@@ -58,8 +63,8 @@ std::string added_tokens_json(const Vocabulary& vocabulary) {
     if (!vocabulary.is_literal(id)) continue;
     if (out.size() > 1) out += ",";
     out += fmt::format(
-        R"({{"id":{},"content":{},"single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":{}}})", id,
-        quoted(vocabulary.text(id)), vocabulary.type(id) != TokenType::user_defined);
+        R"({{"id":{},"content":{},"single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":{}}})",
+        id, quoted(vocabulary.text(id)), vocabulary.type(id) != TokenType::user_defined);
   }
   return out + "]";
 }
@@ -80,11 +85,10 @@ std::string post_processor_json(const TokenizerState& state) {
   const std::int32_t id = *state.special.bos;
   const std::string bos = quoted(state.vocabulary.text(id));
   const std::string special = fmt::format(R"({{"SpecialToken":{{"id":{},"type_id":0}}}})", bos);
-  return fmt::format(
-      R"({{"type":"TemplateProcessing","single":[{0},{{"Sequence":{{"id":"A","type_id":0}}}}],)"
-      R"("pair":[{0},{{"Sequence":{{"id":"A","type_id":0}}}},{{"Sequence":{{"id":"B","type_id":1}}}}],)"
-      R"("special_tokens":{{{1}:{{"id":{1},"ids":[{2}],"tokens":[{1}]}}}}}})",
-      special, bos, id);
+  return fmt::format(R"({{"type":"TemplateProcessing","single":[{0},{{"Sequence":{{"id":"A","type_id":0}}}}],)"
+                     R"("pair":[{0},{{"Sequence":{{"id":"A","type_id":0}}}},{{"Sequence":{{"id":"B","type_id":1}}}}],)"
+                     R"("special_tokens":{{{1}:{{"id":{1},"ids":[{2}],"tokens":[{1}]}}}}}})",
+                     special, bos, id);
 }
 
 /// All tokens stand in the vocab, added ones too: so each keeps its id wherever it is.
@@ -122,9 +126,8 @@ std::string Tokenizer::to_tokenizer_json() const {
   out += R"(,"post_processor":)" + post_processor_json(state);
   out += R"(,"decoder":{"type":"ByteLevel","add_prefix_space":true,"trim_offsets":true,"use_regex":true})";
   out += R"(,"model":{"type":"BPE","dropout":null,"unk_token":null,"continuing_subword_prefix":null,)";
-  out += fmt::format(
-      R"("end_of_word_suffix":null,"fuse_unk":false,"byte_fallback":false,"ignore_merges":{},"vocab":)",
-      state.model.options().ignore_merges);
+  out += fmt::format(R"("end_of_word_suffix":null,"fuse_unk":false,"byte_fallback":false,"ignore_merges":{},"vocab":)",
+                     state.model.options().ignore_merges);
   out += vocab_json(state.vocabulary);
   out += R"(,"merges":)" + merges_json(state.vocabulary, state.model);
   return out + "}}\n";

@@ -13,9 +13,9 @@ namespace {
 
 constexpr std::array<std::string_view, 5> kBosNames = {"<|begin_of_text|>", "<s>", "<bos>", "<|startoftext|>",
                                                        "<|endoftext|>"};
-constexpr std::array<std::string_view, 11> kEndNames = {"<|end_of_text|>", "<|eot_id|>",    "<|eom_id|>", "<|endoftext|>",
-                                                        "<|im_end|>",      "<|end|>",       "<|eos|>",    "<end_of_turn>",
-                                                        "</s>",            "<eos>",         "<EOT>"};
+constexpr std::array<std::string_view, 11> kEndNames = {
+    "<|end_of_text|>", "<|eot_id|>",    "<|eom_id|>", "<|endoftext|>", "<|im_end|>", "<|end|>",
+    "<|eos|>",         "<end_of_turn>", "</s>",       "<eos>",         "<EOT>"};
 
 std::optional<std::int32_t> control_token(const Vocabulary& vocabulary, std::string_view name) {
   const std::int32_t id = vocabulary.find(name);
@@ -29,9 +29,8 @@ AddedTokens added_tokens_of(const Vocabulary& vocabulary) {
   std::vector<AddedToken> added;
   for (std::int32_t id = 0; id < vocabulary.size(); ++id) {
     if (!vocabulary.is_literal(id)) continue;
-    added.push_back({.text = vocabulary.text(id),
-                     .id = id,
-                     .only_if_asked = vocabulary.type(id) != TokenType::user_defined});
+    added.push_back(
+        {.text = vocabulary.text(id), .id = id, .only_if_asked = vocabulary.type(id) != TokenType::user_defined});
   }
   return AddedTokens(std::move(added));
 }

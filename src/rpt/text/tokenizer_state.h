@@ -63,8 +63,8 @@ AddedTokens added_tokens_of(const Vocabulary& vocabulary);
 /// Tokenizer::bos_id and end_ids.
 void find_special_ids_by_name(const Vocabulary& vocabulary, SpecialIds& ids);
 
-/// Fills a model from merges, a block of them at a time. Throws FormatError for parts or results that are no plain tokens,
-/// and for pairs that come twice.
+/// Fills a model from merges, a block of them at a time. Throws FormatError for parts or results that are no plain
+/// tokens, and for pairs that come twice.
 class MergeReader {
  public:
   /// The texts of the merges must outlive the reader.

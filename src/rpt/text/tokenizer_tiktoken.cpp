@@ -73,7 +73,8 @@ void read_ranks(std::string_view text, const std::string& file, TokenArena& aren
     const std::size_t end = std::min(text.find('\n', at), text.size());
     const std::string_view line = text.substr(at, end - at);
     const auto fail = [&](const std::string& expected) {
-      throw FormatError(file, at, fmt::format("rank {}", arena.size()), expected, fmt::format("'{}'", for_message(line)));
+      throw FormatError(file, at, fmt::format("rank {}", arena.size()), expected,
+                        fmt::format("'{}'", for_message(line)));
     };
     const std::size_t space = std::min(line.find(' '), line.size());
     const std::optional<std::string> bytes = from_base64(line.substr(0, space));
@@ -115,7 +116,8 @@ Tokenizer Tokenizer::from_tiktoken(std::string_view text, std::vector<std::strin
   const std::size_t ranks = arena.size();
   if (special_tokens.empty()) {
     if (ranks != kLlama3Ranks) {
-      throw ConfigError(fmt::format("{}: the special tokens of a vocabulary of {} ranks are not known", file_name, ranks));
+      throw ConfigError(
+          fmt::format("{}: the special tokens of a vocabulary of {} ranks are not known", file_name, ranks));
     }
     special_tokens = llama3_special_tokens();
   }

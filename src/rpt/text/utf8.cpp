@@ -9,7 +9,9 @@ namespace rpt::text {
 
 namespace {
 
-std::uint8_t byte_at(std::string_view text, std::size_t i) { return static_cast<std::uint8_t>(text[i]); }
+std::uint8_t byte_at(std::string_view text, std::size_t i) {
+  return static_cast<std::uint8_t>(text[i]);
+}
 
 /// What a lead byte asks for: bytes in all (0: no lead byte) and the bounds of the second byte, which is where overlong
 /// forms, surrogates and values beyond U+10FFFF are told apart (Unicode 15, table 3-7).
@@ -22,8 +24,9 @@ Lead lead_of(std::uint8_t byte) {
   if (byte < 0x80) return {1, 0, 0};
   if (byte < 0xC2 || byte > 0xF4) return {0, 0, 0};
   if (byte < 0xE0) return {2, 0x80, 0xBF};
-  if (byte < 0xF0) return {3, byte == 0xE0 ? std::uint8_t{0xA0} : std::uint8_t{0x80},
-                           byte == 0xED ? std::uint8_t{0x9F} : std::uint8_t{0xBF}};
+  if (byte < 0xF0)
+    return {3, byte == 0xE0 ? std::uint8_t{0xA0} : std::uint8_t{0x80},
+            byte == 0xED ? std::uint8_t{0x9F} : std::uint8_t{0xBF}};
   return {4, byte == 0xF0 ? std::uint8_t{0x90} : std::uint8_t{0x80},
           byte == 0xF4 ? std::uint8_t{0x8F} : std::uint8_t{0xBF}};
 }

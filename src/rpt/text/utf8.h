@@ -17,16 +17,18 @@ struct Utf8Char {
   bool valid;
 };
 
-/// The character at the start of `text` (not empty). An invalid sequence is consumed as its maximal subpart: the longest
-/// start of a well-formed sequence, or one byte. Overlong forms, surrogates and values above U+10FFFF are invalid.
-/// Source: Unicode 15, table 3-7 and section 3.9.
+/// The character at the start of `text` (not empty). An invalid sequence is consumed as its maximal subpart: the
+/// longest start of a well-formed sequence, or one byte. Overlong forms, surrogates and values above U+10FFFF are
+/// invalid. Source: Unicode 15, table 3-7 and section 3.9.
 Utf8Char decode_utf8(std::string_view text);
 
 /// Length in bytes of the longest well-formed start of `text`.
 std::size_t valid_utf8_prefix(std::string_view text);
 
 /// True where the whole text is well-formed UTF-8.
-inline bool is_valid_utf8(std::string_view text) { return valid_utf8_prefix(text) == text.size(); }
+inline bool is_valid_utf8(std::string_view text) {
+  return valid_utf8_prefix(text) == text.size();
+}
 
 /// Appends the UTF-8 form of a code point, which must be a Unicode scalar value.
 void append_utf8(std::string& out, char32_t code_point);

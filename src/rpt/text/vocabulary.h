@@ -19,8 +19,8 @@ inline constexpr std::size_t kMaxMerges = std::size_t{1} << 26;
 class Vocabulary {
  public:
   Vocabulary() = default;
-  /// `types` has one entry per token. Throws FormatError for too many tokens, an empty one, one that is no UTF-8, or two
-  /// alike.
+  /// `types` has one entry per token. Throws FormatError for too many tokens, an empty one, one that is no UTF-8, or
+  /// two alike.
   Vocabulary(std::vector<std::string_view> tokens, std::vector<TokenType> types, std::shared_ptr<const void> keep_alive,
              const std::string& file);
 

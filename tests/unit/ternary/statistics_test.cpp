@@ -82,6 +82,8 @@ TEST(CodeStatistics, RefuseTooFewBytes) {
   auto view = packed.view();
   --view.bytes;
   EXPECT_THROW(code_statistics(view), ShapeError);
+  view.columns = std::int64_t{1} << 50;
+  EXPECT_THROW(code_statistics(view), ShapeError) << "before memory is asked for";
 }
 
 TEST(LatentStatistics, AgreeWithPlainCounting) {

@@ -19,8 +19,9 @@ using Texts = std::vector<std::string>;
 class TemporaryFolder {
  public:
   TemporaryFolder() {
-    path_ = std::filesystem::temp_directory_path() /
-            fmt::format("rpt-corpus-{}-{}", ::testing::UnitTest::GetInstance()->random_seed(), static_cast<const void*>(this));
+    path_ = std::filesystem::temp_directory_path() / fmt::format("rpt-corpus-{}-{}",
+                                                                 ::testing::UnitTest::GetInstance()->random_seed(),
+                                                                 static_cast<const void*>(this));
     std::filesystem::create_directories(path_);
   }
   ~TemporaryFolder() { std::filesystem::remove_all(path_); }
@@ -39,7 +40,8 @@ class TemporaryFolder {
 
 TEST(Corpus, ArticlesBeginAtTheirTitles) {
   const auto split = [](const std::string& text) { return split_documents(text, DocumentRule::wikitext, "t"); };
-  EXPECT_EQ(split("\n = A = \n x \n = = Part = = \n = B b =\ny"), (Texts{"\n = A = \n x \n = = Part = = \n", " = B b =\ny"}));
+  EXPECT_EQ(split("\n = A = \n x \n = = Part = = \n = B b =\ny"),
+            (Texts{"\n = A = \n x \n = = Part = = \n", " = B b =\ny"}));
   EXPECT_EQ(split("no title\n = A = \nx"), (Texts{"no title\n = A = \nx"}));
   EXPECT_EQ(split("only text"), (Texts{"only text"}));
   EXPECT_EQ(split(""), Texts{});
@@ -86,7 +88,8 @@ TEST(Corpus, NamesAndPathsAreResolved) {
   full.write("wikitext-2/test.txt", " = A = \n x <unk> \n");
   const std::vector<std::filesystem::path> roots = {empty.path(), full.path()};
 
-  const Corpus train = load_corpus(resolve_text("sotu:train", roots)), test = load_corpus(resolve_text("sotu:test", roots));
+  const Corpus train = load_corpus(resolve_text("sotu:train", roots)),
+               test = load_corpus(resolve_text("sotu:test", roots));
   EXPECT_EQ(train.documents.size(), 185u);
   EXPECT_EQ(train.documents.back(), "address 185");
   EXPECT_EQ(test.documents.size(), 21u);
@@ -132,10 +135,13 @@ TEST(Corpus, TokensThatOverlapUnk) {
 TEST(Corpus, WikitextHasItsArticles) {
   RPT_NEEDS_SHARED("data/wikitext-2/train.txt");
   const std::vector<std::filesystem::path> roots = {test::shared("data"), test::shared("data/text")};
-  const std::vector<std::pair<std::string, std::size_t>> expected = {
-      {"wikitext-2:test", 62},     {"wikitext-2:validation", 60},     {"wikitext-2:train", 629},
-      {"wikitext-2-raw:test", 62}, {"wikitext-2-raw:validation", 60}, {"sotu:train", 185},
-      {"sotu:test", 21}};
+  const std::vector<std::pair<std::string, std::size_t>> expected = {{"wikitext-2:test", 62},
+                                                                     {"wikitext-2:validation", 60},
+                                                                     {"wikitext-2:train", 629},
+                                                                     {"wikitext-2-raw:test", 62},
+                                                                     {"wikitext-2-raw:validation", 60},
+                                                                     {"sotu:train", 185},
+                                                                     {"sotu:test", 21}};
   for (const auto& [corpus_name, documents] : expected) {
     const TextSource source = resolve_text(corpus_name, roots);
     const Corpus corpus = load_corpus(source);

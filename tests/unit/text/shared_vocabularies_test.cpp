@@ -17,8 +17,7 @@ constexpr const char* kLlama3 = "data/tokenizers/llama3/vocab.txt";
 constexpr const char* kWikiTest = "data/wikitext-2-raw/wiki.test.raw";
 
 void expect_llama3(const Tokenizer& tokenizer) {
-  const auto golden =
-      nlohmann::json::parse(core::read_file(test::shared("data/tokenizers/llama3/golden_encode.json")));
+  const auto golden = nlohmann::json::parse(core::read_file(test::shared("data/tokenizers/llama3/golden_encode.json")));
   ASSERT_EQ(golden["vectors"].size() + golden["special_token_vectors"].size(), 216u);
   for (const char* list : {"vectors", "special_token_vectors"}) {
     const bool special = std::string(list) != "vectors";

@@ -39,7 +39,20 @@ void print(const std::string& what, double value, const std::string& unit) {
   std::cout << fmt::format("[   SPEED  ] {}: {:.1f} {}\n", what, value, unit);
 }
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kSanitized = true;
+#elif defined(__has_feature)
+constexpr bool kSanitized = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
+#else
+constexpr bool kSanitized = false;
+#endif
+
+/// Speed says nothing under a sanitizer.
+#define NEEDS_SPEED() \
+  if (kSanitized) GTEST_SKIP() << "built with a sanitizer"
+
 TEST(SlowSpeed, EncodesFiveMegabytesASecond) {
+  NEEDS_SPEED();
   RPT_NEEDS_SHARED(kWikiTest);
   const std::string wiki = core::read_file(test::shared(kWikiTest));
   const auto megabytes = static_cast<double>(wiki.size()) / 1e6;
@@ -55,6 +68,7 @@ TEST(SlowSpeed, EncodesFiveMegabytesASecond) {
 }
 
 TEST(SlowSpeed, LongWordsAreNotQuadratic) {
+  NEEDS_SPEED();
   RPT_NEEDS_SHARED(kWikiTest);
   const Tokenizer tokenizer = test::llama3_from_gguf();
   const std::size_t size = std::size_t{1} << 20;
@@ -74,6 +88,7 @@ TEST(SlowSpeed, LongWordsAreNotQuadratic) {
 }
 
 TEST(SlowSpeed, OpensQuickly) {
+  NEEDS_SPEED();
   RPT_NEEDS_SHARED(kWikiTest);
   const auto texts = test::llama3_texts();
   const double gguf = best_seconds(3, [&] {

@@ -24,7 +24,9 @@ Json base() {
   })");
 }
 
-Tokenizer read(const Json& json) { return Tokenizer::from_tokenizer_json(json.dump(), "t.json"); }
+Tokenizer read(const Json& json) {
+  return Tokenizer::from_tokenizer_json(json.dump(), "t.json");
+}
 
 /// The base with one value replaced: `path` is a JSON pointer.
 Json with(const std::string& path, const Json& value) {
@@ -115,7 +117,8 @@ TEST(TokenizerJson, DamagedMergesAreRefused) {
 
 TEST(TokenizerJson, TemplatesSayWhetherBosIsAdded) {
   Json json = base();
-  const Json bos = {{"SpecialToken", {{"id", "<s>"}, {"type_id", 0}}}}, text = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
+  const Json bos = {{"SpecialToken", {{"id", "<s>"}, {"type_id", 0}}}},
+             text = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
   json["post_processor"] = {{"type", "TemplateProcessing"},
                             {"single", {bos, text}},
                             {"special_tokens", {{"<s>", {{"id", "<s>"}, {"ids", {3}}, {"tokens", {"<s>"}}}}}}};
@@ -157,13 +160,35 @@ TEST(TokenizerJson, BrokenJsonIsRefusedWithItsOffset) {
   EXPECT_GT(offset("{\"\xff\": 1}"), 0u);
 }
 
+TEST(TokenizerJson, StepsThatFeedEachOtherAreStopped) {
+  Json json = base();
+  Json normalizers = Json::array(), decoders = Json::array();
+  for (int i = 0; i < 60; ++i) {
+    const Json replace = {{"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", "aa"}};
+    normalizers.push_back(replace);
+    decoders.push_back(replace);
+  }
+  json["pre_tokenizer"] = nullptr;
+  json["decoder"] = {{"type", "Sequence"}, {"decoders", decoders}};
+  EXPECT_THROW((void)read(json).decode(std::vector<std::int32_t>{0}), ConfigError);
+  json["decoder"] = nullptr;
+  json["normalizer"] = {{"type", "Sequence"}, {"normalizers", normalizers}};
+  EXPECT_THROW((void)read(json).encode("a"), ConfigError);
+  EXPECT_EQ(read(json).encode("bb").size(), 2u);
+  for (int i = 0; i < 10; ++i) json["normalizer"]["normalizers"].push_back(normalizers[0]);
+  EXPECT_THROW((void)read(json), ConfigError);
+}
+
 TEST(TokenizerJson, MergingInTheJsonMayBeHarmlessToGguf) {
   // Without ignore_merges, but every token comes out of its own merges: llama-bpe means the same.
   Json json = base();
-  const Json split = {{"type", "Split"},
-                      {"pattern", {{"Regex", R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"}}},
-                      {"behavior", "Isolated"},
-                      {"invert", false}};
+  const Json split = {
+      {"type", "Split"},
+      {"pattern",
+       {{"Regex",
+         R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"}}},
+      {"behavior", "Isolated"},
+      {"invert", false}};
   const Json byte_level = {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}};
   json["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", {split, byte_level}}};
   EXPECT_EQ(read(json).gguf_pre(), "llama-bpe");

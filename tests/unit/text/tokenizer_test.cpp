@@ -35,11 +35,20 @@ std::string random_text(std::mt19937& random, bool only_utf8) {
   const std::size_t size = random() % 60;
   while (text.size() < size) {
     switch (random() % (only_utf8 ? 4 : 5)) {
-      case 0: text += "hello aaaa  abab\n 12345's"; break;
-      case 1: text += static_cast<char>(0x20 + random() % 95); break;
-      case 2: append_utf8(text, static_cast<char32_t>(0x80 + random() % 0xD000)); break;
-      case 3: append_utf8(text, static_cast<char32_t>(0x10000 + random() % 0x10000)); break;
-      default: text += static_cast<char>(random() % 256);
+      case 0:
+        text += "hello aaaa  abab\n 12345's";
+        break;
+      case 1:
+        text += static_cast<char>(0x20 + random() % 95);
+        break;
+      case 2:
+        append_utf8(text, static_cast<char32_t>(0x80 + random() % 0xD000));
+        break;
+      case 3:
+        append_utf8(text, static_cast<char32_t>(0x10000 + random() % 0x10000));
+        break;
+      default:
+        text += static_cast<char>(random() % 256);
     }
   }
   return text;
@@ -175,7 +184,9 @@ TEST(Tokenizer, BytesWithoutTokenAreDroppedAndCounted) {
   ASSERT_NE(at, gguf.tokens.end());
   *at = "another";
   const Tokenizer tokenizer = Tokenizer::from_gguf(std::move(gguf));
-  const std::string text = "\x05" "a\x05\x05 hello\x05";
+  const std::string text =
+      "\x05"
+      "a\x05\x05 hello\x05";
   const EncodedText encoded = tokenizer.encode_with_offsets(text);
   EXPECT_EQ(encoded.dropped_bytes, 4u);
   EXPECT_EQ(encoded.ends, (std::vector<std::uint64_t>{2, 10}));

@@ -55,7 +55,10 @@ TEST(Utf8, StreamGivesOnlyWholeCharacters) {
   Utf8Stream stream;
   EXPECT_EQ(stream.push("a\xE6"), "a");
   EXPECT_EQ(stream.push("\xBC"), "");
-  EXPECT_EQ(stream.push("\xA2" "b"), "\u6f22" "b");
+  EXPECT_EQ(stream.push("\xA2"
+                        "b"),
+            "\u6f22"
+            "b");
   EXPECT_EQ(stream.push("\xF0\x9F\x98"), "");
   EXPECT_EQ(stream.push("x"), "\uFFFDx");
   EXPECT_EQ(stream.push("\xC3"), "");
@@ -71,7 +74,8 @@ TEST(Utf8, StreamEqualsReplacingAtOnceHoweverItIsCut) {
       if (random() % 3 == 0) {
         text += static_cast<char>(random() % 256);
       } else {
-        append_utf8(text, static_cast<char32_t>(random() % 4 == 0 ? 0x1F600 + random() % 50 : 0x20 + random() % 0x3000));
+        append_utf8(text,
+                    static_cast<char32_t>(random() % 4 == 0 ? 0x1F600 + random() % 50 : 0x20 + random() % 0x3000));
       }
     }
     Utf8Stream stream;

@@ -86,8 +86,12 @@ text::GgufVocabulary gguf_vocabulary(const std::shared_ptr<const VocabularyTexts
   return gguf;
 }
 
-text::Tokenizer llama3_from_gguf() { return text::Tokenizer::from_gguf(gguf_vocabulary(llama3_texts(), "llama-bpe")); }
-text::Tokenizer gpt2_from_gguf() { return text::Tokenizer::from_gguf(gguf_vocabulary(gpt2_texts(), "gpt-2")); }
+text::Tokenizer llama3_from_gguf() {
+  return text::Tokenizer::from_gguf(gguf_vocabulary(llama3_texts(), "llama-bpe"));
+}
+text::Tokenizer gpt2_from_gguf() {
+  return text::Tokenizer::from_gguf(gguf_vocabulary(gpt2_texts(), "gpt-2"));
+}
 text::Tokenizer small_tokenizer(const std::string& pre) {
   return text::Tokenizer::from_gguf(gguf_vocabulary(small_texts(), pre));
 }
@@ -104,8 +108,13 @@ std::string llama3_tokenizer_json(bool merges_as_pairs) {
     if (texts->types[i] == 1) {
       vocab[std::string(texts->tokens[i])] = i;
     } else {
-      added.push_back({{"id", i}, {"content", texts->tokens[i]}, {"single_word", false}, {"lstrip", false},
-                       {"rstrip", false}, {"normalized", false}, {"special", true}});
+      added.push_back({{"id", i},
+                       {"content", texts->tokens[i]},
+                       {"single_word", false},
+                       {"lstrip", false},
+                       {"rstrip", false},
+                       {"normalized", false},
+                       {"special", true}});
     }
   }
   for (const std::string_view merge : texts->merges) {

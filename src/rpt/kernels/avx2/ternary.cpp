@@ -73,49 +73,48 @@ struct Unpack2Bit {
   }
 };
 
-/// Few tokens: straight from the packed rows; a group makes four steps of an int16 sum.
-template <typename Layout, int kRows, int kTokens>
-void fused_rows(const TernaryGemm& a, std::int64_t n) {
-  constexpr std::int64_t kGroupsPerWidening = kStepsPerWidening / 4;
-  const std::int64_t row_bytes = Layout::row_bytes(a.columns);
-  const std::uint8_t* w = a.weights + n * row_bytes;
-  const std::int64_t groups = (a.columns + 127) / 128;
-  __m256i sum[kRows][kTokens] = {};
-  for (std::int64_t begin = 0; begin < groups; begin += kGroupsPerWidening) {
-    const std::int64_t end = begin + kGroupsPerWidening < groups ? begin + kGroupsPerWidening : groups;
-    __m256i acc[kRows][kTokens] = {};
-    for (std::int64_t g = begin; g < end; ++g) {
-      RPT_UNROLL
-      for (int r = 0; r < kRows; ++r) {
-        const __m256i bytes = load(w + r * row_bytes + Layout::group_offset(g));
-        const __m256i codes[4] = {codes_of_pair<Layout::pair(0)>(bytes), codes_of_pair<Layout::pair(1)>(bytes),
-                                  codes_of_pair<Layout::pair(2)>(bytes), codes_of_pair<Layout::pair(3)>(bytes)};
-        RPT_UNROLL
-        for (int t = 0; t < kTokens; ++t) {
-          const std::int8_t* q = a.q + t * a.q_stride + 128 * g;
-          RPT_UNROLL
-          for (int i = 0; i < 4; ++i) acc[r][t] = add_products(acc[r][t], codes[i], load(q + 32 * i));
-        }
-      }
-    }
-    RPT_UNROLL
-    for (int r = 0; r < kRows; ++r) {
-      RPT_UNROLL
-      for (int t = 0; t < kTokens; ++t) sum[r][t] = widen(sum[r][t], acc[r][t]);
-    }
-  }
-  RPT_UNROLL
-  for (int r = 0; r < kRows; ++r) {
-    RPT_UNROLL
-    for (int t = 0; t < kTokens; ++t) a.acc[t * a.acc_stride + n + r] = sum_of(sum[r][t]) - a.q_sum[t];
-  }
+/// acc + the four products of a group of 128 weights, in int16: four steps of a sum.
+template <typename Layout>
+__m256i add_group(__m256i acc, __m256i bytes, const std::int8_t* q) {
+  const __m256i p0 = _mm256_maddubs_epi16(codes_of_pair<Layout::pair(0)>(bytes), load(q));
+  const __m256i p1 = _mm256_maddubs_epi16(codes_of_pair<Layout::pair(1)>(bytes), load(q + 32));
+  const __m256i p2 = _mm256_maddubs_epi16(codes_of_pair<Layout::pair(2)>(bytes), load(q + 64));
+  const __m256i p3 = _mm256_maddubs_epi16(codes_of_pair<Layout::pair(3)>(bytes), load(q + 96));
+  return _mm256_add_epi16(acc, _mm256_add_epi16(_mm256_add_epi16(p0, p1), _mm256_add_epi16(p2, p3)));
 }
 
-template <typename Layout, int kRows, int kTokens>
+/// One row with kTokens tokens, straight from its bytes: total[t] are lanes whose sum is the product.
+template <typename Layout, int kTokens>
+void fused_row(const TernaryGemm& a, std::int64_t n, __m256i (&total)[kTokens]) {
+  constexpr std::int64_t kGroupsPerWidening = kStepsPerWidening / 4;
+  const std::uint8_t* w = a.weights + n * Layout::row_bytes(a.columns);
+  const std::int64_t groups = (a.columns + 127) / 128;
+  __m256i sum[kTokens] = {};
+  for (std::int64_t begin = 0; begin < groups; begin += kGroupsPerWidening) {
+    const std::int64_t end = begin + kGroupsPerWidening < groups ? begin + kGroupsPerWidening : groups;
+    __m256i acc[kTokens] = {};
+    for (std::int64_t g = begin; g < end; ++g) {
+      const __m256i bytes = load(w + Layout::group_offset(g));
+      RPT_UNROLL
+      for (int t = 0; t < kTokens; ++t) acc[t] = add_group<Layout>(acc[t], bytes, a.q + t * a.q_stride + 128 * g);
+    }
+    RPT_UNROLL
+    for (int t = 0; t < kTokens; ++t) sum[t] = widen(sum[t], acc[t]);
+  }
+  RPT_UNROLL
+  for (int t = 0; t < kTokens; ++t) total[t] = sum[t];
+}
+
+/// Few tokens: row after row, because memory is read fastest in one ascending stream.
+template <typename Layout, int kTokens>
 void fused(const TernaryGemm& a) noexcept {
-  std::int64_t n = a.n_begin;
-  for (; n + kRows <= a.n_end; n += kRows) fused_rows<Layout, kRows, kTokens>(a, n);
-  for (; n < a.n_end; ++n) fused_rows<Layout, 1, kTokens>(a, n);
+  for (std::int64_t n = a.n_begin; n < a.n_end; n += 4) {
+    __m256i total[4][kTokens] = {};
+    for (std::int64_t r = 0; r < 4 && n + r < a.n_end; ++r) fused_row<Layout>(a, n + r, total[r]);
+    for (int t = 0; t < kTokens; ++t) {
+      lanes::put_four_rows(a, n, t, Vector::sum_of_four(total[0][t], total[1][t], total[2][t], total[3][t]), true);
+    }
+  }
 }
 
 // ---- the Hugging Face layout ---------------------------------------------------------------------------------------
@@ -216,11 +215,11 @@ template <typename Layout>
 void gemm_2bit(const TernaryGemm& a) noexcept {
   switch (a.tokens) {
     case 1:
-      return fused<Layout, 2, 1>(a);
+      return fused<Layout, 1>(a);
     case 2:
-      return fused<Layout, 2, 2>(a);
+      return fused<Layout, 2>(a);
     case 3:
-      return fused<Layout, 1, 3>(a);
+      return fused<Layout, 3>(a);
     default:
       return lanes::gemm_ternary_tiled<Tiles, Unpack2Bit<Layout>>(a);
   }
