@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "rpt/core/parallel.h"
 
+#include <sched.h>
+
 #include <algorithm>
 #include <atomic>
 #include <exception>
@@ -114,7 +116,8 @@ class Pool {
       const std::int64_t range = ranges_ - static_cast<std::int64_t>(ticket & (kEpoch - 1));
       if (!failed_.load(std::memory_order_relaxed)) {
         try {
-          (*body_)(range * grain_, std::min(count_, (range + 1) * grain_));
+          const std::int64_t begin = range * grain_;
+          (*body_)(begin, begin + std::min(grain_, count_ - begin));
         } catch (...) {
           if (!failed_.exchange(true)) error_ = std::current_exception();
         }
@@ -140,6 +143,14 @@ class Pool {
 
 std::atomic<int> wanted{0};
 
+/// Cores that this process may run on.
+int available_cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0) return CPU_COUNT(&set);
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
 }  // namespace
 
 void set_threads(int count) {
@@ -148,7 +159,7 @@ void set_threads(int count) {
 }
 
 int threads() {
-  static const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  static const int cores = available_cores();
   const int count = wanted;
   return count > 0 ? count : cores;
 }
@@ -156,7 +167,7 @@ int threads() {
 void parallel_for(std::int64_t count, std::int64_t grain, const Body& body) {
   RPT_CHECK(grain > 0, "grain {}", grain);
   if (count <= 0) return;
-  const std::int64_t ranges = (count + grain - 1) / grain;
+  const std::int64_t ranges = count / grain + (count % grain != 0 ? 1 : 0);
   RPT_CHECK(ranges < std::int64_t{1} << 32, "{} ranges", ranges);
   const int team = static_cast<int>(std::min<std::int64_t>(threads(), ranges));
   if (team > 1 && !inside && Pool::instance().run(count, grain, ranges, team, body)) return;

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "rpt/text/tokenizer.h"
 
-#include <algorithm>
-#include <array>
 #include <limits>
 
 #include "rpt/core/error.h"

@@ -68,7 +68,7 @@ class Tokenizer {
   /// Reads a vocabulary from GGUF keys. A missing `pre` means llama-bpe for 128,256 tokens, else it is refused.
   /// llama-bpe looks whole pre-tokens up before merging, and adds BOS unless add_bos says otherwise; gpt-2 and falcon
   /// do not. Throws FormatError for contradictory keys, ConfigError for models and pre-tokenizers that are not known.
-  /// Cost: about 60 ms for 128,256 tokens and 280,147 merges; no copy of the texts is made.
+  /// Cost: about 50 ms for 128,256 tokens and 280,147 merges; no copy of the texts is made.
   static Tokenizer from_gguf(GgufVocabulary vocabulary);
 
   /// Reads a tiktoken vocabulary: lines of `base64 rank`, rank = id. The special tokens get the ids behind the last
@@ -96,7 +96,7 @@ class Tokenizer {
 
   /// Number of ids, V.
   std::int32_t vocab_size() const;
-  /// True for control and unknown tokens: those that encode gives out only if asked.
+  /// True for control and unknown tokens: those whose text encode recognises only if asked.
   bool is_special(std::int32_t id) const;
   TokenType type(std::int32_t id) const;
   /// The id whose bytes are `piece` ("<|eot_id|>", " the"), special tokens first.

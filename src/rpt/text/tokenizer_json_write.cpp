@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: MIT
-#include <array>
-
 #include "rpt/core/error.h"
 #include "rpt/text/tokenizer_state.h"
 
@@ -30,31 +28,15 @@ std::string quoted(std::string_view text) {
   return out;
 }
 
-const char* name(SplitBehavior behavior) {
-  switch (behavior) {
-    case SplitBehavior::removed:
-      return "Removed";
-    case SplitBehavior::isolated:
-      return "Isolated";
-    case SplitBehavior::merged_with_previous:
-      return "MergedWithPrevious";
-    case SplitBehavior::merged_with_next:
-      return "MergedWithNext";
-    case SplitBehavior::contiguous:
-      break;
-  }
-  return "Contiguous";
-}
-
-/// The kinds that a named pre-tokenizer is made of.
+/// The steps that named pre-tokenizers are made of: ByteLevel, and expressions whose matches stand alone.
 std::string step_json(const PreTokenizerStep& step) {
   if (step.kind == PreTokenizerStep::Kind::byte_level) {
     return fmt::format(R"({{"type":"ByteLevel","add_prefix_space":{},"trim_offsets":true,"use_regex":{}}})",
                        step.add_prefix_space, step.use_regex);
   }
-  RPT_CHECK(step.kind == PreTokenizerStep::Kind::split, "a step of kind {}", static_cast<int>(step.kind));
-  return fmt::format(R"({{"type":"Split","pattern":{{"{}":{}}},"behavior":"{}","invert":{}}})",
-                     step.is_expression ? "Regex" : "String", quoted(step.pattern), name(step.behavior), step.invert);
+  RPT_CHECK(step == PreTokenizerStep{.pattern = step.pattern}, "a step that no named pre-tokenizer has");
+  return fmt::format(R"({{"type":"Split","pattern":{{"Regex":{}}},"behavior":"Isolated","invert":false}})",
+                     quoted(step.pattern));
 }
 
 std::string added_tokens_json(const Vocabulary& vocabulary) {

@@ -134,6 +134,9 @@ void fused_row(const std::uint8_t* w, std::int64_t groups, const OrderedActivati
     }
   };
   std::int64_t g = 0;
+  // Four steps at a time: with a single load of weights in the loop the prefetcher of a Zen 4 does not follow them, and
+  // they come from memory at a third of its bandwidth (7 instead of 20 GB/s).
+#pragma GCC unroll 4
   for (; g + 2 <= groups; g += 2, w += Layout::kBytes256) step(load(w), g);
   if (Layout::kHalfBlock && g < groups) step(_mm512_zextsi256_si512(load_256(w)), g);
   RPT_UNROLL
@@ -150,13 +153,14 @@ void fused(const TernaryGemm& a) noexcept {
     const std::int64_t groups = left < kFusedColumns / 128 ? left : kFusedColumns / 128;
     x.take(a, k, groups);
     const std::uint8_t* column = a.weights + k / 256 * Layout::kBytes256;
-    for (std::int64_t n = a.n_begin; n < a.n_end; ++n) {
-      Sum total[kTokens];
-      fused_row<Layout>(column + n * row_bytes, groups, x, total);
-      RPT_UNROLL
+    for (std::int64_t n = a.n_begin; n < a.n_end; n += 4) {
+      Sum total[4][kTokens] = {};
+      for (std::int64_t r = 0; r < 4 && n + r < a.n_end; ++r) {
+        fused_row<Layout>(column + (n + r) * row_bytes, groups, x, total[r]);
+      }
       for (int t = 0; t < kTokens; ++t) {
-        std::int32_t& acc = a.acc[t * a.acc_stride + n];
-        acc = (k == 0 ? -a.q_sum[t] : acc) + Vector::sum(reinterpret_cast<__m512i>(total[t]));
+        const Sum rows[4] = {total[0][t], total[1][t], total[2][t], total[3][t]};
+        lanes::put_four_rows(a, n, t, sum_of_four(rows), k == 0);
       }
     }
   }

@@ -90,10 +90,14 @@ void float_rows(const FloatGemm& a, std::int64_t n) {
   float_tile_rest<V, Weight, kRows, kTokens>(a, n, t, a.tokens - t);
 }
 
+/// One token needs every weight once: rows are read one after another, in the ascending stream that memory serves
+/// fastest. More tokens: several rows share the loads of activations.
 template <typename V, template <typename> typename Weight>
 void gemm_float(const FloatGemm& a) noexcept {
   std::int64_t n = a.n_begin;
-  for (; n + V::kGemmRows <= a.n_end; n += V::kGemmRows) float_rows<V, Weight, V::kGemmRows>(a, n);
+  if (a.tokens > 1) {
+    for (; n + V::kGemmRows <= a.n_end; n += V::kGemmRows) float_rows<V, Weight, V::kGemmRows>(a, n);
+  }
   for (; n < a.n_end; ++n) float_rows<V, Weight, 1>(a, n);
 }
 
