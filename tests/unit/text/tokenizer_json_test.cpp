@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "rpt/core/error.h"
+#include "rpt/text/pre_tokenizer.h"
 #include "rpt/text/tokenizer.h"
 
 namespace rpt::text {
@@ -183,12 +184,7 @@ TEST(TokenizerJson, MergingInTheJsonMayBeHarmlessToGguf) {
   // Without ignore_merges, but every token comes out of its own merges: llama-bpe means the same.
   Json json = base();
   const Json split = {
-      {"type", "Split"},
-      {"pattern",
-       {{"Regex",
-         R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"}}},
-      {"behavior", "Isolated"},
-      {"invert", false}};
+      {"type", "Split"}, {"pattern", {{"Regex", kLlama3Expression}}}, {"behavior", "Isolated"}, {"invert", false}};
   const Json byte_level = {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}};
   json["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", {split, byte_level}}};
   EXPECT_EQ(read(json).gguf_pre(), "llama-bpe");

@@ -7,7 +7,6 @@
 #include "rpt/kernels/avx2/vector.h"
 #include "rpt/kernels/lanes/ternary_tiles.h"
 #include "rpt/kernels/lanes/ternary_tq1.h"
-#include "rpt/kernels/lanes/unroll.h"
 
 namespace rpt::kernels::avx2 {
 namespace {
@@ -30,14 +29,17 @@ __m256i codes_of_pair(__m256i bytes) {
   return _mm256_and_si256(_mm256_srli_epi16(bytes, 2 * kPair), _mm256_set1_epi8(3));
 }
 
-/// acc + codes · x, in int16.
-__m256i add_products(__m256i acc, __m256i codes, __m256i x) {
-  return _mm256_add_epi16(acc, _mm256_maddubs_epi16(codes, x));
+/// Sums in a register, as 16 int16. Not __m256i (4 int64): GCC 12 keeps a sum that changes its type in every step of a
+/// loop in two registers, runs out of them and spills.
+using Sum16 [[gnu::vector_size(32)]] = std::int16_t;
+
+Sum16 products(__m256i codes, __m256i x) {
+  return reinterpret_cast<Sum16>(_mm256_maddubs_epi16(codes, x));
 }
 
 /// sum + acc, pairs of int16 added to an int32.
-__m256i widen(__m256i sum, __m256i acc) {
-  return _mm256_add_epi32(sum, _mm256_madd_epi16(acc, _mm256_set1_epi16(1)));
+__m256i widen(__m256i sum, Sum16 acc) {
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(reinterpret_cast<__m256i>(acc), _mm256_set1_epi16(1)));
 }
 
 std::int32_t sum_of(__m256i v) {
@@ -73,14 +75,13 @@ struct Unpack2Bit {
   }
 };
 
-/// acc + the four products of a group of 128 weights, in int16: four steps of a sum.
+/// The four products of a group of 128 weights: four steps of a sum.
 template <typename Layout>
-__m256i add_group(__m256i acc, __m256i bytes, const std::int8_t* q) {
-  const __m256i p0 = _mm256_maddubs_epi16(codes_of_pair<Layout::pair(0)>(bytes), load(q));
-  const __m256i p1 = _mm256_maddubs_epi16(codes_of_pair<Layout::pair(1)>(bytes), load(q + 32));
-  const __m256i p2 = _mm256_maddubs_epi16(codes_of_pair<Layout::pair(2)>(bytes), load(q + 64));
-  const __m256i p3 = _mm256_maddubs_epi16(codes_of_pair<Layout::pair(3)>(bytes), load(q + 96));
-  return _mm256_add_epi16(acc, _mm256_add_epi16(_mm256_add_epi16(p0, p1), _mm256_add_epi16(p2, p3)));
+Sum16 group_products(__m256i bytes, const std::int8_t* q) {
+  return (products(codes_of_pair<Layout::pair(0)>(bytes), load(q)) +
+          products(codes_of_pair<Layout::pair(1)>(bytes), load(q + 32))) +
+         (products(codes_of_pair<Layout::pair(2)>(bytes), load(q + 64)) +
+          products(codes_of_pair<Layout::pair(3)>(bytes), load(q + 96)));
 }
 
 /// One row with kTokens tokens, straight from its bytes: total[t] are lanes whose sum is the product.
@@ -92,16 +93,13 @@ void fused_row(const TernaryGemm& a, std::int64_t n, __m256i (&total)[kTokens]) 
   __m256i sum[kTokens] = {};
   for (std::int64_t begin = 0; begin < groups; begin += kGroupsPerWidening) {
     const std::int64_t end = begin + kGroupsPerWidening < groups ? begin + kGroupsPerWidening : groups;
-    __m256i acc[kTokens] = {};
+    Sum16 acc[kTokens] = {};
     for (std::int64_t g = begin; g < end; ++g) {
       const __m256i bytes = load(w + Layout::group_offset(g));
-      RPT_UNROLL
-      for (int t = 0; t < kTokens; ++t) acc[t] = add_group<Layout>(acc[t], bytes, a.q + t * a.q_stride + 128 * g);
+      for (int t = 0; t < kTokens; ++t) acc[t] += group_products<Layout>(bytes, a.q + t * a.q_stride + 128 * g);
     }
-    RPT_UNROLL
     for (int t = 0; t < kTokens; ++t) sum[t] = widen(sum[t], acc[t]);
   }
-  RPT_UNROLL
   for (int t = 0; t < kTokens; ++t) total[t] = sum[t];
 }
 
@@ -147,19 +145,17 @@ void fused_hf2_bytes(const TernaryGemm& a, std::int64_t byte_row, std::int64_t t
   __m256i sum[4] = {};
   for (std::int64_t begin = 0; begin < a.columns; begin += 32 * kStepsPerWidening) {
     const std::int64_t end = begin + 32 * kStepsPerWidening < a.columns ? begin + 32 * kStepsPerWidening : a.columns;
-    __m256i acc[4] = {};
+    Sum16 acc[4] = {};
     for (std::int64_t k = begin; k < end; k += 32) {
       const __m256i bytes = load_first(w + k, end - k);
       const __m256i x = load(q + k);
-      acc[0] = add_products(acc[0], codes_of_pair<0>(bytes), x);
-      acc[1] = add_products(acc[1], codes_of_pair<1>(bytes), x);
-      acc[2] = add_products(acc[2], codes_of_pair<2>(bytes), x);
-      acc[3] = add_products(acc[3], codes_of_pair<3>(bytes), x);
+      acc[0] += products(codes_of_pair<0>(bytes), x);
+      acc[1] += products(codes_of_pair<1>(bytes), x);
+      acc[2] += products(codes_of_pair<2>(bytes), x);
+      acc[3] += products(codes_of_pair<3>(bytes), x);
     }
-    RPT_UNROLL
     for (int i = 0; i < 4; ++i) sum[i] = widen(sum[i], acc[i]);
   }
-  RPT_UNROLL
   for (int i = 0; i < 4; ++i) {
     const std::int64_t n = byte_row + i * (a.rows / 4);
     if (a.n_begin <= n && n < a.n_end) a.acc[t * a.acc_stride + n] = sum_of(sum[i]) - a.q_sum[t];
@@ -186,25 +182,19 @@ struct Tiles {
     __m256i sum[kCount][4] = {};
     for (std::int64_t begin = 0; begin < count; begin += 32 * kStepsPerWidening) {
       const std::int64_t end = begin + 32 * kStepsPerWidening < count ? begin + 32 * kStepsPerWidening : count;
-      __m256i acc[kCount][4] = {};
+      Sum16 acc[kCount][4] = {};
       for (std::int64_t k = begin; k < end; k += 32) {
         __m256i x[kCount];
-        RPT_UNROLL
         for (int t = 0; t < kCount; ++t) x[t] = load(q + t * q_stride + k);
-        RPT_UNROLL
         for (int r = 0; r < 4; ++r) {
           const __m256i w = load(codes + r * lanes::kTileStride + k);
-          RPT_UNROLL
-          for (int t = 0; t < kCount; ++t) acc[t][r] = add_products(acc[t][r], w, x[t]);
+          for (int t = 0; t < kCount; ++t) acc[t][r] += products(w, x[t]);
         }
       }
-      RPT_UNROLL
       for (int t = 0; t < kCount; ++t) {
-        RPT_UNROLL
         for (int r = 0; r < 4; ++r) sum[t][r] = widen(sum[t][r], acc[t][r]);
       }
     }
-    RPT_UNROLL
     for (int t = 0; t < kCount; ++t) sums[t] = Vector::sum_of_four(sum[t][0], sum[t][1], sum[t][2], sum[t][3]);
   }
 };

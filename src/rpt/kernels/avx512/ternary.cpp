@@ -7,7 +7,6 @@
 #include "rpt/kernels/avx512/vector.h"
 #include "rpt/kernels/lanes/ternary_tiles.h"
 #include "rpt/kernels/lanes/ternary_tq1.h"
-#include "rpt/kernels/lanes/unroll.h"
 
 namespace rpt::kernels::avx512 {
 namespace {
@@ -123,11 +122,9 @@ void fused_row(const std::uint8_t* w, std::int64_t groups, const OrderedActivati
                Sum (&total)[kTokens]) {
   Sum acc[kTokens][4] = {};
   const auto step = [&](__m512i bytes, std::int64_t g) {
-    RPT_UNROLL
     for (int quarter = 0; quarter < 4; ++quarter) {
       const int pair = Layout::pair(quarter);
       const __m512i codes = _mm512_and_si512(bytes, mask_of_pair(pair));
-      RPT_UNROLL
       for (int t = 0; t < kTokens; ++t) {
         acc[t][pair] = add_products(acc[t][pair], codes, load(x.values[t] + 128 * g + 64 * quarter));
       }
@@ -139,7 +136,6 @@ void fused_row(const std::uint8_t* w, std::int64_t groups, const OrderedActivati
 #pragma GCC unroll 4
   for (; g + 2 <= groups; g += 2, w += Layout::kBytes256) step(load(w), g);
   if (Layout::kHalfBlock && g < groups) step(_mm512_zextsi256_si512(load_256(w)), g);
-  RPT_UNROLL
   for (int t = 0; t < kTokens; ++t) total[t] = weigh_pairs(acc[t]);
 }
 
@@ -192,10 +188,8 @@ void fused_hf2_bytes(const TernaryGemm& a, std::int64_t byte_row) {
   const std::uint8_t* w = a.weights + byte_row * a.columns;
   Sum acc[kTokens][4] = {};
   const auto step = [&](__m512i bytes, std::int64_t k) {
-    RPT_UNROLL
     for (int t = 0; t < kTokens; ++t) {
       const __m512i x = load(a.q + t * a.q_stride + k);
-      RPT_UNROLL
       for (int i = 0; i < 4; ++i) {
         acc[t][i] = add_products(acc[t][i], _mm512_and_si512(bytes, mask_of_pair(i)), x);
       }
@@ -205,12 +199,10 @@ void fused_hf2_bytes(const TernaryGemm& a, std::int64_t byte_row) {
   for (; k + 64 <= a.columns; k += 64) step(load(w + k), k);
   if (k < a.columns) step(load_first(w + k, a.columns - k), k);
 
-  RPT_UNROLL
   for (int t = 0; t < kTokens; ++t) {
     const Sum total[4] = {acc[t][0], acc[t][1] >> 2, acc[t][2] >> 4, acc[t][3] >> 6};
     alignas(16) std::int32_t sums[4];
     _mm_store_si128(reinterpret_cast<__m128i*>(sums), sum_of_four(total));
-    RPT_UNROLL
     for (int i = 0; i < 4; ++i) {
       const std::int64_t n = byte_row + i * (a.rows / 4);
       if (a.n_begin <= n && n < a.n_end) a.acc[t * a.acc_stride + n] = sums[i] - a.q_sum[t];
@@ -239,16 +231,12 @@ struct Tiles {
     Sum acc[kCount][4] = {};
     for (std::int64_t k = 0; k < count; k += 64) {
       __m512i w[4];
-      RPT_UNROLL
       for (int r = 0; r < 4; ++r) w[r] = load(codes + r * lanes::kTileStride + k);
-      RPT_UNROLL
       for (int t = 0; t < kCount; ++t) {
         const __m512i x = load(q + t * q_stride + k);
-        RPT_UNROLL
         for (int r = 0; r < 4; ++r) acc[t][r] = add_products(acc[t][r], w[r], x);
       }
     }
-    RPT_UNROLL
     for (int t = 0; t < kCount; ++t) sums[t] = sum_of_four(acc[t]);
   }
 };
