@@ -8,6 +8,14 @@
 
 namespace rpt::test {
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool kSanitized = true;
+#elif defined(__has_feature)
+inline constexpr bool kSanitized = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
+#else
+inline constexpr bool kSanitized = false;  ///< speeds mean nothing in a build with sanitizers
+#endif
+
 /// The folder of data that may not be shipped: $RPT_SHARED, or ../shared beside the project.
 inline std::filesystem::path shared_dir() {
   if (const char* dir = std::getenv("RPT_SHARED")) return dir;

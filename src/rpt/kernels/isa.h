@@ -22,7 +22,8 @@ std::vector<Isa> list_isas();
 /// Throws ConfigError for an unknown name, EnvironmentError for one that this processor cannot run.
 const KernelTable& table_of(std::string_view name);
 
-/// The table in force: chosen once from force_isa(), else $RPT_ISA, else the highest supported. Throws as table_of.
+/// The table in force: chosen once from force_isa(), else $RPT_ISA (where not empty), else the highest supported.
+/// Throws as table_of.
 const KernelTable& active();
 
 /// Makes active() return the named table from now on. Call outside of loops and from one thread. Throws as table_of.

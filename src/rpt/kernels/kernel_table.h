@@ -13,11 +13,12 @@
 namespace rpt::kernels {
 
 /// Arguments of the ternary products: acc[t * acc_stride + n] = Σ_k code(n, k) · q[t * q_stride + k], codes −1, 0, +1,
-/// exact in int32, for n in [n_begin, n_end) and t in [0, T).
+/// exact in int32, for n in [n_begin, n_end) and t in [0, T); other places of acc are left alone. The 2-bit layouts
+/// leave one value of code + 1 unused: 3 counts as code +2 (readers of files refuse it).
 struct TernaryGemm {
   const std::uint8_t* weights = nullptr;  ///< the whole tensor, in the layout of the entry
   std::int64_t rows = 0;                  ///< N of the whole tensor
-  std::int64_t columns = 0;               ///< K
+  std::int64_t columns = 0;               ///< K, at least 1
   std::int64_t n_begin = 0;               ///< first row to compute
   std::int64_t n_end = 0;                 ///< one past the last row to compute
   const std::int8_t* q = nullptr;         ///< [T, q_stride]; zeros from K to the next multiple of 128
@@ -110,7 +111,7 @@ struct KernelTable {
   void (*rope_halves)(float* x, const float* cos, const float* sin, std::int64_t head_size) noexcept = nullptr;
   /// Rounds to binary16 bits, half to even, subnormals kept.
   void (*f32_to_f16)(const float* x, std::int64_t n, std::uint16_t* y) noexcept = nullptr;
-  /// Widens binary16 bits.
+  /// Widens binary16 bits. A signalling NaN may come out quiet.
   void (*f16_to_f32)(const std::uint16_t* x, std::int64_t n, float* y) noexcept = nullptr;
   /// Widens bfloat16 bits.
   void (*bf16_to_f32)(const std::uint16_t* x, std::int64_t n, float* y) noexcept = nullptr;
@@ -122,7 +123,7 @@ struct KernelTable {
   /// Σp in lanes with adds (lane j % 16); l = fma(l, α, Σp); acc_i = acc_i · α; then for j ascending acc_i = fma(p_j,
   /// v_ji, acc_i). out_i = acc_i / l. exp = core::exact_exp.
   void (*attention_head)(const AttentionHead& a) noexcept = nullptr;
-  /// Largest x (float maximum; n ≥ 1) and Σ exp(x_i − largest) in lanes with adds.
+  /// Largest x (n ≥ 1; a zero comes out as +0) and Σ exp(x_i − largest) in lanes with adds.
   BlockSum (*sum_exp)(const float* x, std::int64_t n) noexcept = nullptr;
 
   // ---- quantising weights -----------------------------------------------------------------------------------------
@@ -130,7 +131,7 @@ struct KernelTable {
   /// Σ|w_i| in 16 double lanes with adds, then the tree.
   double (*sum_abs_f32)(const float* w, std::int64_t n) noexcept = nullptr;
   double (*sum_abs_bf16)(const std::uint16_t* w, std::int64_t n) noexcept = nullptr;
-  /// code_i = clamp(rhe(w_i · inv), −1, +1).
+  /// code_i = clamp(rhe(w_i · inv), −1, +1); 0 for a NaN.
   void (*ternary_codes_f32)(const float* w, std::int64_t n, float inv, std::int8_t* codes) noexcept = nullptr;
   void (*ternary_codes_bf16)(const std::uint16_t* w, std::int64_t n, float inv, std::int8_t* codes) noexcept = nullptr;
 };

@@ -39,17 +39,9 @@ void print(const std::string& what, double value, const std::string& unit) {
   std::cout << fmt::format("[   SPEED  ] {}: {:.1f} {}\n", what, value, unit);
 }
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kSanitized = true;
-#elif defined(__has_feature)
-constexpr bool kSanitized = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
-#else
-constexpr bool kSanitized = false;
-#endif
-
 /// Speed says nothing under a sanitizer.
 #define NEEDS_SPEED() \
-  if (kSanitized) GTEST_SKIP() << "built with a sanitizer"
+  if (test::kSanitized) GTEST_SKIP() << "built with a sanitizer"
 
 TEST(SlowSpeed, EncodesFiveMegabytesASecond) {
   NEEDS_SPEED();

@@ -12,8 +12,7 @@ namespace rpt::kernels::avx2 {
 namespace {
 
 // vpmaddubsw multiplies unsigned bytes (code + 1, at most 3) by signed ones and adds two neighbours to an int16: at
-// most 2 · 3 · 128 = 768 in magnitude. So 42 of them fit an int16; sums are widened to int32 every kStepsPerWidening
-// = 32.
+// most 2 · 3 · 128 = 768 in magnitude. So an int16 holds 42 of them; sums are widened to int32 after 32.
 constexpr int kStepsPerWidening = 32;
 
 __m256i load(const void* p) {
@@ -40,10 +39,6 @@ Sum16 products(__m256i codes, __m256i x) {
 /// sum + acc, pairs of int16 added to an int32.
 __m256i widen(__m256i sum, Sum16 acc) {
   return _mm256_add_epi32(sum, _mm256_madd_epi16(reinterpret_cast<__m256i>(acc), _mm256_set1_epi16(1)));
-}
-
-std::int32_t sum_of(__m256i v) {
-  return Vector::sum({v, _mm256_setzero_si256()});
 }
 
 // ---- the layouts of 2-bit codes in groups of 128 weights -----------------------------------------------------------
@@ -156,9 +151,11 @@ void fused_hf2_bytes(const TernaryGemm& a, std::int64_t byte_row, std::int64_t t
     }
     for (int i = 0; i < 4; ++i) sum[i] = widen(sum[i], acc[i]);
   }
+  alignas(16) std::int32_t dots[4];
+  _mm_store_si128(reinterpret_cast<__m128i*>(dots), Vector::sum_of_four(sum[0], sum[1], sum[2], sum[3]));
   for (int i = 0; i < 4; ++i) {
     const std::int64_t n = byte_row + i * (a.rows / 4);
-    if (a.n_begin <= n && n < a.n_end) a.acc[t * a.acc_stride + n] = sum_of(sum[i]) - a.q_sum[t];
+    if (a.n_begin <= n && n < a.n_end) a.acc[t * a.acc_stride + n] = dots[i] - a.q_sum[t];
   }
 }
 

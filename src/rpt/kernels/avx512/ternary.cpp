@@ -12,9 +12,9 @@ namespace rpt::kernels::avx512 {
 namespace {
 
 // vpdpbusd multiplies unsigned bytes by signed ones and adds the products of four neighbours to an int32, without
-// saturation. The unsigned factor is code + 1, or code + 1 times 4^i where it is used as it stands in its byte; sums of
-// such scaled values are divided by 4^i at the end, exactly. The largest, 3 · 64 · 128 a product, fits for K < 2^18 ·
-// 256.
+// saturation. The unsigned factor is code + 1, or (code + 1) · 4^i where it is used as it stands in its byte: such sums
+// are divided by 4^i at the end, exactly. An instruction adds at most 4 · (3 · 64) · 128 to a lane, once per 64 weights
+// or less often: that fits an int32 for K up to 2^20.
 
 /// A sum in a register, as 16 int32. Not __m512i (8 int64): GCC 12 keeps a sum that changes its type in every step of a
 /// loop in two registers, runs out of them and spills.
@@ -53,8 +53,8 @@ Sum weigh_pairs(const Sum (&acc)[4]) {
 }
 
 // ---- the layouts of 2-bit codes in groups of 128 weights -----------------------------------------------------------
-// 64 bytes hold 256 weights as two groups of 32 bytes; of a group, weight j stands in byte j % 32 at bits 2 · pair(j /
-// 32).
+// 64 bytes hold 256 weights as two groups of 32 bytes; weight j of a group stands in byte j % 32 at the bit pair
+// pair(j / 32), which are the bits 2 · pair and 2 · pair + 1.
 
 struct I2S {
   static constexpr std::int64_t kBytes256 = 64;  ///< bytes from one 256 weights to the next
@@ -93,9 +93,8 @@ struct Unpack2Bit {
 /// Columns that the fused kernels take at a time: 24 KiB of activations for three tokens.
 constexpr std::int64_t kFusedColumns = 8192;
 
-/// Activations in the order in which codes meet them: for every 256 weights the first 32 of both groups, the second 32,
-/// …. The loop over the weights then has few loads, which leaves the prefetcher free to follow the weights (joining the
-/// halves in the loop made it run at a third of the bandwidth of memory).
+/// Activations in the order in which codes meet them: for every 256 weights the first quarter of both groups, the
+/// second quarter, …. Joining the halves in the loop over the weights instead costs a quarter of the speed.
 template <int kTokens>
 struct OrderedActivations {
   alignas(64) std::int8_t values[kTokens][kFusedColumns];

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# fuzz.sh [SECONDS]: every fuzzer for 600 seconds, two at a time.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+seconds=${1:-600}
+bash tools/build.sh fuzz >&2
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+one() {
+  name=$1
+  mkdir -p "$scratch/$name"
+  if "build/fuzz/tests/fuzz/fuzz_$name" -max_total_time="$seconds" -malloc_limit_mb=64 -print_final_stats=1 -verbosity=0 \
+    -artifact_prefix="$scratch/$name." "$scratch/$name" "tests/fuzz/corpus/$name" > "$scratch/$name.log" 2>&1; then
+    echo "$name: $(sed -n 's/^stat::number_of_executed_units: *//p' "$scratch/$name.log") runs in $seconds s, nothing found"
+  else
+    echo "$name: FOUND SOMETHING"
+    tail -n 30 "$scratch/$name.log"
+    return 1
+  fi
+}
+export -f one
+export scratch seconds
+date -u +%Y-%m-%d
+printf '%s\n' gguf safetensors tokenizer_json config_json | xargs -P 2 -I {} bash -c 'one {}'
