@@ -23,10 +23,14 @@ inline std::filesystem::path shared_dir() {
 }
 
 /// A file or folder below shared_dir().
-inline std::filesystem::path shared(const std::string& relative) { return shared_dir() / relative; }
+inline std::filesystem::path shared(const std::string& relative) {
+  return shared_dir() / relative;
+}
 
 /// The root of the source tree.
-inline std::filesystem::path source_dir() { return RPT_SOURCE_DIR; }
+inline std::filesystem::path source_dir() {
+  return RPT_SOURCE_DIR;
+}
 
 }  // namespace rpt::test
 

@@ -13,7 +13,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   try {
     const rpt::model::HfConfig config = rpt::model::parse_hf_config(text, "config.json");
     const auto again = rpt::model::parse_hf_config(rpt::model::to_hf_config_json(config), "again");
-    if (again.config.hidden != config.config.hidden || again.config.rope_theta != config.config.rope_theta) std::abort();
+    if (again.config.hidden != config.config.hidden || again.config.rope_theta != config.config.rope_theta)
+      std::abort();
   } catch (const rpt::Error&) {
   }
   return 0;

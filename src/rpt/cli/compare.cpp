@@ -25,11 +25,14 @@ int run_compare(const CompareOptions& options, Context& context) {
   const evaluate::CompareResult r =
       evaluate::compare(*a, *b, corpus, protocol_options(options.scoring), context.common.seed, context.progress());
 
-  const std::string interval =
-      r.difference_interval ? fmt::format(" [{:+.6f}, {:+.6f}]", r.difference_interval->low, r.difference_interval->high) : "";
+  const std::string interval = r.difference_interval ? fmt::format(" [{:+.6f}, {:+.6f}]", r.difference_interval->low,
+                                                                   r.difference_interval->high)
+                                                     : "";
   context.out() << fmt::format("mean NLL {:.6f} and {:.6f}, difference {:+.6f}{} nats over {} tokens in {} documents\n",
-                               r.mean_nll_a, r.mean_nll_b, r.mean_nll_difference, interval, r.scored_tokens, r.documents)
-                << fmt::format("KL divergence {:.3e} nats, same top token {:.3f} %\n", r.kl_divergence, 100 * r.same_top_share)
+                               r.mean_nll_a, r.mean_nll_b, r.mean_nll_difference, interval, r.scored_tokens,
+                               r.documents)
+                << fmt::format("KL divergence {:.3e} nats, same top token {:.3f} %\n", r.kl_divergence,
+                               100 * r.same_top_share)
                 << (r.bit_identical ? "identical to the last bit\n" : "not identical\n")
                 << fmt::format("nll_sha256 {} and {}\n", r.nll_sha256_a, r.nll_sha256_b);
   report::Record figures;
@@ -61,7 +64,8 @@ Command add_compare(CLI::App& program) {
   app->add_option("A", options->a, "First model")->required();
   app->add_option("B", options->b, "Second model")->required();
   add_scoring_options(*app, options->scoring);
-  app->add_option("--expect", options->expect, "identical: exit with 1 where one bit differs")->check(CLI::IsMember({"identical"}));
+  app->add_option("--expect", options->expect, "identical: exit with 1 where one bit differs")
+      ->check(CLI::IsMember({"identical"}));
   app->footer("Example:\n  rpt compare seedling seedling.gguf --text sotu:test --expect identical");
   return {app, [options](Context& context) { return run_compare(*options, context); }};
 }

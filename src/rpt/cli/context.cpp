@@ -39,7 +39,9 @@ std::ostream& nowhere() {
 
 }  // namespace
 
-std::ostream& Context::out() const { return common.json == "-" ? nowhere() : out_; }
+std::ostream& Context::out() const {
+  return common.json == "-" ? nowhere() : out_;
+}
 
 void Context::say(const std::string& line) const {
   if (!common.quiet) err_ << line << '\n';
@@ -90,9 +92,11 @@ void Context::apply() const {
 
 void add_common_options(CLI::App& app, CommonOptions& options) {
   app.add_option("--threads", options.threads, "Threads to use (0: every core)")->check(CLI::Range(0, 1024));
-  app.add_option("--isa", options.isa, "Instruction set to force: reference, avx2, avx512 (default: $RPT_ISA, else the best)");
+  app.add_option("--isa", options.isa,
+                 "Instruction set to force: reference, avx2, avx512 (default: $RPT_ISA, else the best)");
   app.add_option("--seed", options.seed, "Seed of everything random")->capture_default_str();
-  app.add_option("--json", options.json, "Write the figures as JSON to this file; - is standard output")->type_name("FILE");
+  app.add_option("--json", options.json, "Write the figures as JSON to this file; - is standard output")
+      ->type_name("FILE");
   app.add_flag("--quiet", options.quiet, "No messages and no progress on standard error");
   app.add_flag("--verbose", options.verbose, "More messages on standard error");
 }

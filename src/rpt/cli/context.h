@@ -52,8 +52,8 @@ class Context {
   /// Adds command, version and environment to a record and writes it where --json says.
   void write_json(const std::string& command, const std::string& model, const report::Record& figures) const;
 
-  /// Sets threads and instruction set. Throws UsageError for an unknown instruction set, EnvironmentError for one that the
-  /// processor lacks.
+  /// Sets threads and instruction set. Throws UsageError for an unknown instruction set, EnvironmentError for one that
+  /// the processor lacks.
   void apply() const;
 
  private:

@@ -78,12 +78,14 @@ int run_export(const ExportCommandOptions& options, Context& context) {
 Command add_export(CLI::App& program) {
   auto options = std::make_shared<ExportCommandOptions>();
   CLI::App* app = program.add_subcommand("export", "Write a model as GGUF or as a Hugging Face directory");
-  app->add_option("MODEL", options->model, "Hugging Face directory, .gguf file, or name of an embedded model")->required();
+  app->add_option("MODEL", options->model, "Hugging Face directory, .gguf file, or name of an embedded model")
+      ->required();
   app->add_option("OUT", options->out, "File or directory to write")->required();
   app->add_option("--to", options->to, "gguf, hf (latents), hf-packed")
       ->check(CLI::IsMember({"gguf", "hf", "hf-packed"}))
       ->capture_default_str();
-  app->add_option("--type", options->type, "Ternary weights of a GGUF file: i2_s (default), tq1_0, tq2_0, f16, bf16, f32")
+  app->add_option("--type", options->type,
+                  "Ternary weights of a GGUF file: i2_s (default), tq1_0, tq2_0, f16, bf16, f32")
       ->check(CLI::IsMember({"i2_s", "tq1_0", "tq2_0", "f16", "bf16", "f32"}));
   app->add_flag("--lossy", options->lossy, "Accept a form that cannot hold a value exactly; says what it costs");
   app->footer("Example:\n  rpt export seedling seedling.gguf --type i2_s");

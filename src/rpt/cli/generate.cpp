@@ -21,7 +21,8 @@ struct GenerateOptions {
   generate::GenerationOptions generation;
 };
 
-std::vector<std::int32_t> encode_prompt(const model::Model& model, const GenerateOptions& options, const Context& context) {
+std::vector<std::int32_t> encode_prompt(const model::Model& model, const GenerateOptions& options,
+                                        const Context& context) {
   std::vector<std::int32_t> ids;
   std::uint64_t dropped = 0;
   const auto text_ids = model.vocabulary().encode(options.prompt, {.special = !options.no_special}, &dropped);
@@ -50,7 +51,9 @@ int run_generate(const GenerateOptions& options, Context& context) {
   const generate::Generation result = writer.finish();
   context.out() << '\n';
 
-  const auto rate = [](std::int64_t tokens, double seconds) { return seconds > 0 ? static_cast<double>(tokens) / seconds : 0; };
+  const auto rate = [](std::int64_t tokens, double seconds) {
+    return seconds > 0 ? static_cast<double>(tokens) / seconds : 0;
+  };
   const double prompt_rate = rate(prompt_tokens, result.prompt_seconds);
   const double generation_rate = rate(result.timed_tokens, result.generation_seconds);
   const std::uint64_t bytes = model::bytes_per_token(*model);
@@ -86,9 +89,12 @@ Command add_generate(CLI::App& program) {
   auto options = std::make_shared<GenerateOptions>();
   CLI::App* app = program.add_subcommand("generate", "Continue a prompt");
   auto& g = options->generation;
-  app->add_option("MODEL", options->model, "Hugging Face directory, .gguf file, or name of an embedded model")->required();
+  app->add_option("MODEL", options->model, "Hugging Face directory, .gguf file, or name of an embedded model")
+      ->required();
   app->add_option("-p,--prompt", options->prompt, "Text to go on from");
-  app->add_option("-n,--tokens", g.max_tokens, "Most tokens to generate")->check(CLI::NonNegativeNumber)->capture_default_str();
+  app->add_option("-n,--tokens", g.max_tokens, "Most tokens to generate")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   app->add_option("--temperature", g.sampling.temperature, "0 takes the most likely token")
       ->check(CLI::Range(0.0, 1e6))
       ->capture_default_str();
@@ -102,7 +108,8 @@ Command add_generate(CLI::App& program) {
       ->check(CLI::Range(1e-6, 1e6))
       ->capture_default_str();
   app->add_option("--stop", g.stop, "End where this text appears (may be given several times)")
-      ->check([](const std::string& text) { return text.empty() ? std::string("a stop text is empty") : std::string(); });
+      ->check(
+          [](const std::string& text) { return text.empty() ? std::string("a stop text is empty") : std::string(); });
   app->add_flag("--no-bos", options->no_bos, "Do not put the begin-of-text token before the prompt");
   app->add_flag("--no-special", options->no_special, "Read special tokens written in the prompt as plain text");
   app->footer("Example:\n  rpt generate seedling -p \"The old house\" -n 40");

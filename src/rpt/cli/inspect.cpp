@@ -45,7 +45,11 @@ class Inspector {
  private:
   void look(const std::string& name, const model::EmbeddingWeight& weight) {
     const auto& v = weight.unchecked();
-    reports_.push_back({.name = name, .type = std::string(tensor::name(v.type)), .rows = v.rows, .columns = v.columns, .bytes = v.bytes});
+    reports_.push_back({.name = name,
+                        .type = std::string(tensor::name(v.type)),
+                        .rows = v.rows,
+                        .columns = v.columns,
+                        .bytes = v.bytes});
   }
   void look(const std::string& name, const model::NormWeight& weight) {
     const auto n = static_cast<std::int64_t>(weight.gain.size());
@@ -57,7 +61,11 @@ class Inspector {
   }
   void look(const std::string& name, const model::LinearWeight& linear) {
     const auto& w = linear.weight;
-    TensorReport r{.name = name, .type = std::string(tensor::name(w.stored_type())), .rows = w.rows(), .columns = w.columns(), .bytes = w.stored_bytes()};
+    TensorReport r{.name = name,
+                   .type = std::string(tensor::name(w.stored_type())),
+                   .rows = w.rows(),
+                   .columns = w.columns(),
+                   .bytes = w.stored_bytes()};
     r.ternary = true;
     r.rule = ternary::name(w.rule());
     r.scale = static_cast<double>(w.codes().scale);
@@ -102,21 +110,30 @@ report::Record to_record(const TensorReport& r) {
 
 report::Table to_table(const std::vector<TensorReport>& reports) {
   using report::number_column;
-  report::Table table({{"tensor"}, {"type"}, {"shape"}, number_column("bytes", {}, true), number_column("scale", 6),
-                       number_column("-1 %", 2), number_column("0 %", 2), number_column("+1 %", 2),
-                       number_column("bits/weight", 4), number_column("dead rows"), number_column("latents 0 %", 2),
+  report::Table table({{"tensor"},
+                       {"type"},
+                       {"shape"},
+                       number_column("bytes", {}, true),
+                       number_column("scale", 6),
+                       number_column("-1 %", 2),
+                       number_column("0 %", 2),
+                       number_column("+1 %", 2),
+                       number_column("bits/weight", 4),
+                       number_column("dead rows"),
+                       number_column("latents 0 %", 2),
                        number_column("near 0 %", 2)});
   for (const TensorReport& r : reports) {
-    std::vector<report::Cell> row{r.name, r.type,
-                                  r.rows == 1 ? fmt::format("[{}]", r.columns) : fmt::format("[{}, {}]", r.rows, r.columns),
-                                  static_cast<std::int64_t>(r.bytes)};
+    std::vector<report::Cell> row{
+        r.name, r.type, r.rows == 1 ? fmt::format("[{}]", r.columns) : fmt::format("[{}, {}]", r.rows, r.columns),
+        static_cast<std::int64_t>(r.bytes)};
     if (r.ternary) {
       const auto total = r.codes.total();
       row.insert(row.end(), {r.scale, 100 * share(r.codes.negative, total), 100 * r.codes.zero_share(),
                              100 * share(r.codes.positive, total), r.codes.entropy_bits(), r.codes.dead_rows});
     }
     if (r.latents) {
-      row.insert(row.end(), {100 * share(r.latents->zero, r.latents->total), 100 * share(r.latents->near_zero, r.latents->total)});
+      row.insert(row.end(),
+                 {100 * share(r.latents->zero, r.latents->total), 100 * share(r.latents->near_zero, r.latents->total)});
     }
     row.resize(12);
     table.add_row(std::move(row));
@@ -126,7 +143,9 @@ report::Table to_table(const std::vector<TensorReport>& reports) {
 
 void print_head(const model::Model& model, const model::ParameterCount& count, std::ostream& out) {
   const model::Config& c = model.config;
-  const auto line = [&](std::string_view what, const std::string& value) { out << fmt::format("{:<18}{}\n", what, value); };
+  const auto line = [&](std::string_view what, const std::string& value) {
+    out << fmt::format("{:<18}{}\n", what, value);
+  };
   line("format", model.format);
   line("architecture", c.architecture);
   if (!c.name.empty()) line("name", c.name);
@@ -138,9 +157,10 @@ void print_head(const model::Model& model, const model::ParameterCount& count, s
   line("head", c.tied_head ? "the embedding" : "of its own");
   if (model.tokenizer) {
     const auto id = [](const std::optional<std::int32_t>& i) { return i ? std::to_string(*i) : std::string("none"); };
-    line("vocabulary", fmt::format("{} rows, {} tokens, pre-tokenizer {}, BOS {} ({}), end of text {}", c.vocabulary,
-                                   model.tokenizer->vocab_size(), model.tokenizer->gguf_pre().value_or("its own"),
-                                   id(model.bos_id), model.adds_bos ? "added" : "not added", fmt::join(model.end_ids, ", ")));
+    line("vocabulary",
+         fmt::format("{} rows, {} tokens, pre-tokenizer {}, BOS {} ({}), end of text {}", c.vocabulary,
+                     model.tokenizer->vocab_size(), model.tokenizer->gguf_pre().value_or("its own"), id(model.bos_id),
+                     model.adds_bos ? "added" : "not added", fmt::join(model.end_ids, ", ")));
   } else {
     line("vocabulary", fmt::format("{} rows, no tokenizer", c.vocabulary));
   }
@@ -163,9 +183,10 @@ int run_inspect(const std::string& name, Context& context) {
   }
   print_head(*model, count, context.out());
   context.out() << to_table(reports).to_text();
-  context.out() << fmt::format("\nall codes: -1 {:.2f} %, 0 {:.2f} %, +1 {:.2f} %, {:.4f} bits per weight; {} bytes of tensors\n",
-                               100 * share(all.negative, all.total()), 100 * all.zero_share(),
-                               100 * share(all.positive, all.total()), all.entropy_bits(), bytes);
+  context.out() << fmt::format(
+      "\nall codes: -1 {:.2f} %, 0 {:.2f} %, +1 {:.2f} %, {:.4f} bits per weight; {} bytes of tensors\n",
+      100 * share(all.negative, all.total()), 100 * all.zero_share(), 100 * share(all.positive, all.total()),
+      all.entropy_bits(), bytes);
 
   const model::Config& c = model->config;
   report::Record figures;

@@ -42,8 +42,8 @@ int run_perplexity(const PerplexityOptions& options, Context& context) {
   const double rate = static_cast<double>(r.tokens_read) / seconds;
 
   const std::string interval = r.interval ? fmt::format(" [{:.4f}, {:.4f}]", r.interval->low, r.interval->high) : "";
-  context.out() << fmt::format("perplexity {:.4f}{}, mean NLL {:.6f} nats, {} tokens scored in {} documents\n", r.perplexity,
-                               interval, r.mean_nll, r.scored_tokens, r.documents);
+  context.out() << fmt::format("perplexity {:.4f}{}, mean NLL {:.6f} nats, {} tokens scored in {} documents\n",
+                               r.perplexity, interval, r.mean_nll, r.scored_tokens, r.documents);
   if (r.bits_per_byte) context.out() << fmt::format("bits per byte {:.4f}", *r.bits_per_byte);
   if (r.word_perplexity) context.out() << fmt::format(", word perplexity {:.4f}", *r.word_perplexity);
   if (r.bits_per_byte || r.word_perplexity) context.out() << '\n';
@@ -75,7 +75,8 @@ int run_perplexity(const PerplexityOptions& options, Context& context) {
 Command add_perplexity(CLI::App& program) {
   auto options = std::make_shared<PerplexityOptions>();
   CLI::App* app = program.add_subcommand("perplexity", "Score a text");
-  app->add_option("MODEL", options->model, "Hugging Face directory, .gguf file, or name of an embedded model")->required();
+  app->add_option("MODEL", options->model, "Hugging Face directory, .gguf file, or name of an embedded model")
+      ->required();
   add_scoring_options(*app, options->scoring);
   app->add_option("--save-logits", options->save_logits, "Write the logits of every scored token to this file");
   app->footer("Example:\n  rpt perplexity seedling --text wikitext-2-raw:test --protocol llama.cpp --context 256");

@@ -17,7 +17,8 @@ enum ExitCode : int { kDone = 0, kCheckFailed = 1, kWrongUsage = 2, kBadInput = 
 
 /// Messages come from files as well: what is not printable must not reach a terminal.
 std::string one_line(std::string text) {
-  std::replace_if(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, ' ');
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, ' ');
   return text;
 }
 
@@ -46,7 +47,8 @@ int run(int argc, const char* const* argv, std::istream& in, std::ostream& out, 
   for (const Command& command : commands) add_common_options(*command.app, context.common);
   try {
     program.parse(argc, argv);
-    const auto chosen = std::find_if(commands.begin(), commands.end(), [](const Command& c) { return c.app->parsed(); });
+    const auto chosen =
+        std::find_if(commands.begin(), commands.end(), [](const Command& c) { return c.app->parsed(); });
     context.apply();
     const int code = chosen->run(context);
     out.flush();

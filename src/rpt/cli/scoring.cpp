@@ -6,13 +6,15 @@
 namespace rpt::cli {
 
 void add_scoring_options(CLI::App& app, ScoringOptions& o) {
-  app.add_option("--text", o.text, "UTF-8 file, or wikitext-2:train|validation|test, wikitext-2-raw:validation|test, sotu:train|test")
+  app.add_option("--text", o.text,
+                 "UTF-8 file, or wikitext-2:train|validation|test, wikitext-2-raw:validation|test, sotu:train|test")
       ->required();
   app.add_option("--protocol", o.protocol, "full, llama.cpp, legacy, lm-eval")
       ->check(CLI::IsMember({"full", "llama.cpp", "legacy", "lm-eval"}))
       ->capture_default_str();
   app.add_option("--context", o.context, "Tokens of a window (0: the protocol's own)")->check(CLI::NonNegativeNumber);
-  app.add_option("--stride", o.stride, "Tokens from window to window, full only (0: half the context)")->check(CLI::NonNegativeNumber);
+  app.add_option("--stride", o.stride, "Tokens from window to window, full only (0: half the context)")
+      ->check(CLI::NonNegativeNumber);
   app.add_option("--bos", o.bos, "Begin-of-text token before a text: auto, yes, no")
       ->check(CLI::IsMember({"auto", "yes", "no"}))
       ->capture_default_str();

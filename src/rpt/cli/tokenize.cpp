@@ -53,10 +53,18 @@ std::string printable(const std::string& piece) {
   std::string out;
   for (const char c : text::replace_invalid_utf8(piece)) {
     switch (c) {
-      case '\n': out += "\\n"; break;
-      case '\r': out += "\\r"; break;
-      case '\t': out += "\\t"; break;
-      case '\\': out += "\\\\"; break;
+      case '\n':
+        out += "\\n";
+        break;
+      case '\r':
+        out += "\\r";
+        break;
+      case '\t':
+        out += "\\t";
+        break;
+      case '\\':
+        out += "\\\\";
+        break;
       default:
         if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
           out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
@@ -121,7 +129,8 @@ int run_tokenize(const TokenizeOptions& options, Context& context) {
 Command add_tokenize(CLI::App& program) {
   auto options = std::make_shared<TokenizeOptions>();
   CLI::App* app = program.add_subcommand("tokenize", "Turn text into token ids, or ids into text");
-  app->add_option("MODEL", options->model, "Hugging Face directory, .gguf file, or name of an embedded model")->required();
+  app->add_option("MODEL", options->model, "Hugging Face directory, .gguf file, or name of an embedded model")
+      ->required();
   app->add_option("TEXT", options->text, "File to read (default, or -: standard input)");
   app->add_flag("--special", options->special, "Recognise special tokens written in the text");
   app->add_flag("--decode", options->decode, "The input is a list of ids; write their text");

@@ -80,15 +80,16 @@ class LogicError : public std::logic_error {
 
 namespace core {
 [[noreturn]] inline void check_failed(const char* file, int line, const char* condition, const std::string& message) {
-  throw LogicError(fmt::format("{}:{}: check failed: {}{}{}", file, line, condition, message.empty() ? "" : ": ", message));
+  throw LogicError(
+      fmt::format("{}:{}: check failed: {}{}{}", file, line, condition, message.empty() ? "" : ": ", message));
 }
 }  // namespace core
 }  // namespace rpt
 
 /// Programmer errors only: throws LogicError with the condition and a fmt-formatted message (give the shapes).
-#define RPT_CHECK(condition, ...)                                                                   \
-  do {                                                                                              \
-    if (!(condition)) {                                                                             \
-      ::rpt::core::check_failed(__FILE__, __LINE__, #condition, ::fmt::format("" __VA_ARGS__));     \
-    }                                                                                               \
+#define RPT_CHECK(condition, ...)                                                               \
+  do {                                                                                          \
+    if (!(condition)) {                                                                         \
+      ::rpt::core::check_failed(__FILE__, __LINE__, #condition, ::fmt::format("" __VA_ARGS__)); \
+    }                                                                                           \
   } while (false)

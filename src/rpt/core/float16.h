@@ -40,7 +40,7 @@ constexpr std::uint16_t float_to_f16(float value) {
   const std::uint32_t a = u & 0x7fffffffU;
   if (a > 0x7f800000U) return static_cast<std::uint16_t>(sign | 0x7e00U | ((a >> 13) & 0x3ffU));
   if (a >= 0x477ff000U) return static_cast<std::uint16_t>(sign | 0x7c00U);  // rounds to 65,536 or more
-  if (a >= 0x38800000U) {                                                     // normal in binary16
+  if (a >= 0x38800000U) {                                                   // normal in binary16
     const std::uint32_t r = a + 0xfffU + ((a >> 13) & 1U);
     return static_cast<std::uint16_t>(sign | ((r - 0x38000000U) >> 13));
   }

@@ -86,7 +86,8 @@ class Pool {
     inside = true;
     take_ranges(begun >> 32);
     inside = false;
-    for (std::int64_t left = pending_.load(std::memory_order_acquire); left != 0;) left = wait_for_change(pending_, left);
+    for (std::int64_t left = pending_.load(std::memory_order_acquire); left != 0;)
+      left = wait_for_change(pending_, left);
     if (error_) std::rethrow_exception(error_);
     return true;
   }
@@ -112,7 +113,8 @@ class Pool {
   void take_ranges(std::uint64_t epoch) {
     std::uint64_t ticket = ticket_.load(std::memory_order_acquire);
     while (ticket >> 32 == epoch && (ticket & (kEpoch - 1)) != 0) {
-      if (!ticket_.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+      if (!ticket_.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acq_rel, std::memory_order_acquire))
+        continue;
       const std::int64_t range = ranges_ - static_cast<std::int64_t>(ticket & (kEpoch - 1));
       if (!failed_.load(std::memory_order_relaxed)) {
         try {
@@ -130,9 +132,9 @@ class Pool {
   std::mutex busy_;
   std::vector<std::thread> workers_;
   std::atomic<bool> stopping_{false};
-  std::atomic<int> helpers_{0};             ///< workers that may take part
-  std::atomic<std::uint64_t> ticket_{0};    ///< epoch in the high half, ranges left to take in the low
-  std::atomic<std::int64_t> pending_{0};    ///< ranges not yet done
+  std::atomic<int> helpers_{0};           ///< workers that may take part
+  std::atomic<std::uint64_t> ticket_{0};  ///< epoch in the high half, ranges left to take in the low
+  std::atomic<std::int64_t> pending_{0};  ///< ranges not yet done
   const Body* body_ = nullptr;
   std::int64_t count_ = 0;
   std::int64_t grain_ = 1;

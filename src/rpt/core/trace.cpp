@@ -8,8 +8,12 @@ namespace {
 thread_local TraceSink* current = nullptr;
 }
 
-TraceSink* set_trace_sink(TraceSink* sink) { return std::exchange(current, sink); }
+TraceSink* set_trace_sink(TraceSink* sink) {
+  return std::exchange(current, sink);
+}
 
-TraceSink* trace_sink() { return current; }
+TraceSink* trace_sink() {
+  return current;
+}
 
 }  // namespace rpt::core

@@ -21,7 +21,9 @@ void validate(const SamplingOptions& o) {
   if (o.repeat_window < 0) refuse("repeat window", static_cast<double>(o.repeat_window), "at least 0");
 }
 
-Sampler::Sampler(const SamplingOptions& options) : options_(options), random_(options.seed) { validate(options); }
+Sampler::Sampler(const SamplingOptions& options) : options_(options), random_(options.seed) {
+  validate(options);
+}
 
 std::int32_t Sampler::sample(std::span<const float> logits, std::span<const std::int32_t> history) {
   if (logits.empty()) throw ShapeError("sample: no logits");
@@ -54,7 +56,8 @@ std::int32_t Sampler::draw(std::span<const float> logits) {
   };
   // Only top-k and top-p need an order; without them tokens are drawn in order of their ids.
   const bool ordered = kept < all || options_.top_p < 1;
-  if (ordered) std::partial_sort(order_.begin(), order_.begin() + static_cast<std::ptrdiff_t>(kept), order_.end(), likelier);
+  if (ordered)
+    std::partial_sort(order_.begin(), order_.begin() + static_cast<std::ptrdiff_t>(kept), order_.end(), likelier);
   const double maximum = static_cast<double>(*std::max_element(logits.begin(), logits.end()));
 
   weight_.resize(kept);

@@ -10,7 +10,9 @@ namespace rpt::generate {
 Session::Session(const model::Model& model, std::int64_t capacity, const SamplingOptions& sampling)
     : decoder_(model.config, model.weights), cache_(model.config, capacity), sampler_(sampling) {}
 
-void Session::append(std::span<const std::int32_t> tokens) { tokens_.insert(tokens_.end(), tokens.begin(), tokens.end()); }
+void Session::append(std::span<const std::int32_t> tokens) {
+  tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
+}
 
 std::optional<std::int32_t> Session::next_token() {
   const core::ScopedTrace trace("generate::Session::next_token");
@@ -27,10 +29,14 @@ std::optional<std::int32_t> Session::next_token() {
 
 std::string_view name(FinishReason reason) {
   switch (reason) {
-    case FinishReason::end_of_text: return "end_of_text";
-    case FinishReason::stop: return "stop";
-    case FinishReason::length: return "length";
-    case FinishReason::context_full: return "context_full";
+    case FinishReason::end_of_text:
+      return "end_of_text";
+    case FinishReason::stop:
+      return "stop";
+    case FinishReason::length:
+      return "length";
+    case FinishReason::context_full:
+      return "context_full";
   }
   return "?";
 }
@@ -38,7 +44,8 @@ std::string_view name(FinishReason reason) {
 TextWriter::TextWriter(const model::Model& model, const GenerationOptions& options,
                        std::function<void(std::string_view)> stream)
     : model_(model), vocabulary_(model.vocabulary()), options_(options), stream_(std::move(stream)) {
-  if (options.max_tokens < 0) throw ConfigError(fmt::format("{} tokens to generate, expected at least 0", options.max_tokens));
+  if (options.max_tokens < 0)
+    throw ConfigError(fmt::format("{} tokens to generate, expected at least 0", options.max_tokens));
   for (const std::string& stop : options.stop) {
     if (stop.empty()) throw ConfigError("a stop text is empty");
   }

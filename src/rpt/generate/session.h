@@ -66,9 +66,9 @@ struct Generation {
   std::string text;                     ///< whole characters, without a stop text
   std::vector<std::int32_t> token_ids;  ///< chosen tokens, without the end id
   FinishReason reason = FinishReason::length;
-  double prompt_seconds = 0;            ///< until the first token was chosen
-  double generation_seconds = 0;        ///< for the tokens after the first
-  std::int64_t timed_tokens = 0;        ///< tokens chosen within generation_seconds
+  double prompt_seconds = 0;      ///< until the first token was chosen
+  double generation_seconds = 0;  ///< for the tokens after the first
+  std::int64_t timed_tokens = 0;  ///< tokens chosen within generation_seconds
 };
 
 /// What becomes of chosen tokens: whole characters of text, until a stop rule ends it.
@@ -80,8 +80,8 @@ struct Generation {
 ///     const Generation result = writer.finish();
 class TextWriter {
  public:
-  /// `stream` receives the text in whole UTF-8 characters as it is made; what might begin a stop text is held back until
-  /// that is known. Throws: ConfigError for options that make no sense or a model without a vocabulary.
+  /// `stream` receives the text in whole UTF-8 characters as it is made; what might begin a stop text is held back
+  /// until that is known. Throws: ConfigError for options that make no sense or a model without a vocabulary.
   TextWriter(const model::Model& model, const GenerationOptions& options, std::function<void(std::string_view)> stream);
 
   /// False once as many tokens were accepted as wanted.

@@ -50,7 +50,8 @@ void settle_special_ids(Model& model) {
 
 const text::Tokenizer& Model::vocabulary() const {
   if (!tokenizer) {
-    throw ConfigError(fmt::format("{}: {}", path.string(), tokenizer_fault.empty() ? "holds no vocabulary" : tokenizer_fault));
+    throw ConfigError(
+        fmt::format("{}: {}", path.string(), tokenizer_fault.empty() ? "holds no vocabulary" : tokenizer_fault));
   }
   return *tokenizer;
 }

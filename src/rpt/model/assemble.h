@@ -25,8 +25,8 @@ void load_weights(TensorLoader& loader, const Config& config, Weights& weights);
 /// A norm's gains from stored bytes, widened. Throws: FormatError for another type or a gain that is not finite.
 NormWeight make_norm(Origin origin, const tensor::StoredView& values);
 
-/// Fills bos_id, adds_bos and end_ids from the vocabulary and the configuration. Throws: ConfigError where the vocabulary
-/// holds more ids than the embedding has rows.
+/// Fills bos_id, adds_bos and end_ids from the vocabulary and the configuration. Throws: ConfigError where the
+/// vocabulary holds more ids than the embedding has rows.
 void settle_special_ids(Model& model);
 
 }  // namespace rpt::model

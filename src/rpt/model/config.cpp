@@ -27,8 +27,8 @@ class Reader {
 
   [[noreturn]] void wrong(std::string_view key, std::string_view expected, const Json& found) const {
     // Containers are named by their kind: dumping one recurses as deep as a hostile file nests.
-    std::string text = found.is_structured() ? found.type_name()
-                                             : found.dump(-1, ' ', true, Json::error_handler_t::replace);
+    std::string text =
+        found.is_structured() ? found.type_name() : found.dump(-1, ' ', true, Json::error_handler_t::replace);
     if (text.size() > 60) text = text.substr(0, 57) + "...";
     throw FormatError(file_, 0, fmt::format("property {}", key), std::string(expected), text);
   }
@@ -104,7 +104,8 @@ class Reader {
   const std::string& file_;
 };
 
-void require(bool fits, const std::string& source, std::string_view property, std::int64_t value, std::string_view expected) {
+void require(bool fits, const std::string& source, std::string_view property, std::int64_t value,
+             std::string_view expected) {
   if (!fits) throw ConfigError(fmt::format("{}: {} is {}, expected {}", source, property, value, expected));
 }
 
@@ -114,12 +115,14 @@ QuantizationMode read_mode(const Reader& reader, const std::string& file) {
   }
   const Reader q = reader.object("quantization_config");
   const std::string method = q.text("quant_method", "");
-  if (method != "bitnet") throw ConfigError(fmt::format("{}: quant_method is \"{}\", expected \"bitnet\"", file, method));
+  if (method != "bitnet")
+    throw ConfigError(fmt::format("{}: quant_method is \"{}\", expected \"bitnet\"", file, method));
   const std::string linear = q.text("linear_class", "bitlinear");
   if (linear != "autobitlinear") {
     throw ConfigError(fmt::format("{}: linear_class is \"{}\", expected \"autobitlinear\"", file, linear));
   }
-  if (q.boolean("use_rms_norm", false)) throw ConfigError(file + ": use_rms_norm inside linear layers is not supported");
+  if (q.boolean("use_rms_norm", false))
+    throw ConfigError(file + ": use_rms_norm inside linear layers is not supported");
   const std::string mode = q.text("quantization_mode", "offline");
   if (mode == "online") return QuantizationMode::online;
   if (mode == "offline") return QuantizationMode::offline;

@@ -55,8 +55,8 @@ struct HfConfig {
 };
 
 /// Reads config.json; both homes of rope_theta and dtype (transformers 4 and 5).
-/// Throws: FormatError for malformed JSON or a property of the wrong type, ConfigError for a model that is not supported
-/// (another model_type, a rope_type other than default, biases, dense linears, another linear_class).
+/// Throws: FormatError for malformed JSON or a property of the wrong type, ConfigError for a model that is not
+/// supported (another model_type, a rope_type other than default, biases, dense linears, another linear_class).
 HfConfig parse_hf_config(std::string_view json, const std::string& file);
 
 /// Writes config.json as transformers reads it.

@@ -104,7 +104,8 @@ void Decoder::logits(tensor::MatrixView hidden, tensor::MutableMatrix out) const
 
 void Decoder::score(tensor::MatrixView hidden, std::span<const std::int32_t> targets, std::span<double> nll) {
   if (std::cmp_not_equal(targets.size(), hidden.rows) || targets.size() != nll.size()) {
-    throw ShapeError(fmt::format("score: {} hidden states, {} targets, {} results", hidden.rows, targets.size(), nll.size()));
+    throw ShapeError(
+        fmt::format("score: {} hidden states, {} targets, {} results", hidden.rows, targets.size(), nll.size()));
   }
   // Only rows with a target are multiplied by the head; they are brought together first.
   std::vector<std::int64_t> scored;

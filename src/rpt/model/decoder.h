@@ -22,11 +22,11 @@ class Decoder {
  public:
   Decoder(const Config& config, const Weights& weights);
 
-  /// Appends every segment's tokens to its cache and writes the normed hidden states [T, H] of all of them, segment after
-  /// segment, T = Σ tokens. Rows are run in blocks of at most kBlockRows; how they are cut changes no bit.
-  /// Throws: ShapeError for a token outside the vocabulary or a cache that is too small, NumericError naming layer and token
-  /// for an activation that is not finite; FormatError where a weight turns out to be damaged at its first use. Caches keep
-  /// their size when it throws.
+  /// Appends every segment's tokens to its cache and writes the normed hidden states [T, H] of all of them, segment
+  /// after segment, T = Σ tokens. Rows are run in blocks of at most kBlockRows; how they are cut changes no bit.
+  /// Throws: ShapeError for a token outside the vocabulary or a cache that is too small, NumericError naming layer and
+  /// token for an activation that is not finite; FormatError where a weight turns out to be damaged at its first use.
+  /// Caches keep their size when it throws.
   void forward(std::span<const Segment> segments, tensor::Tensor& hidden);
 
   /// The same for one sequence.

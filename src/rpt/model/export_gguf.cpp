@@ -19,13 +19,20 @@ using tensor::DType;
 /// llama.cpp's numbers for general.file_type; readers only print them.
 std::uint32_t file_type(DType type) {
   switch (type) {
-    case DType::f32: return 0;
-    case DType::f16: return 1;
-    case DType::bf16: return 32;
-    case DType::tq1_0: return 36;
-    case DType::tq2_0: return 37;
-    case DType::i2_s: return 40;
-    default: throw ConfigError(fmt::format("a GGUF file of type {} cannot be written", tensor::name(type)));
+    case DType::f32:
+      return 0;
+    case DType::f16:
+      return 1;
+    case DType::bf16:
+      return 32;
+    case DType::tq1_0:
+      return 36;
+    case DType::tq2_0:
+      return 37;
+    case DType::i2_s:
+      return 40;
+    default:
+      throw ConfigError(fmt::format("a GGUF file of type {} cannot be written", tensor::name(type)));
   }
 }
 
@@ -129,8 +136,8 @@ class GgufExport {
     const auto& codes = weight.weight.codes();
     const std::int64_t block = io::gguf_block(type_);
     if (codes.columns % block != 0) {
-      throw ConfigError(fmt::format("{}: rows of {} weights do not fit {}, which takes multiples of {}", name, codes.columns,
-                                    tensor::name(type_), block));
+      throw ConfigError(fmt::format("{}: rows of {} weights do not fit {}, which takes multiples of {}", name,
+                                    codes.columns, tensor::name(type_), block));
     }
     require_exact_scale(name, codes.scale, type_, options_);
     writer_.declare(name + ".weight", type_, {codes.columns, codes.rows});
@@ -175,8 +182,10 @@ class GgufExport {
 
 }  // namespace
 
-void export_gguf(const Model& model, const std::filesystem::path& target, tensor::DType type, const ExportOptions& options) {
-  if (!options.replace && std::filesystem::exists(target)) throw IoError(fmt::format("{}: exists already", target.string()));
+void export_gguf(const Model& model, const std::filesystem::path& target, tensor::DType type,
+                 const ExportOptions& options) {
+  if (!options.replace && std::filesystem::exists(target))
+    throw IoError(fmt::format("{}: exists already", target.string()));
   GgufExport(model, target, type, options).run();
 }
 

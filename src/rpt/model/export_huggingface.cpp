@@ -30,8 +30,10 @@ struct Planned {
 tensor::StoredView latents_of(const std::string& name, const LinearWeight& weight) {
   const auto latents = weight.weight.latents();
   if (!latents) {
-    throw ConfigError(fmt::format("{}: holds codes, not latents: every reader of an online directory would quantise them "
-                                  "again and shrink the scale; write it packed (hf-packed)", name));
+    throw ConfigError(
+        fmt::format("{}: holds codes, not latents: every reader of an online directory would quantise them "
+                    "again and shrink the scale; write it packed (hf-packed)",
+                    name));
   }
   return *latents;
 }
@@ -39,7 +41,8 @@ tensor::StoredView latents_of(const std::string& name, const LinearWeight& weigh
 /// Collects the tensors of a directory and writes them.
 class HfExport {
  public:
-  HfExport(const Model& model, HfForm form, const ExportOptions& options) : model_(model), form_(form), options_(options) {}
+  HfExport(const Model& model, HfForm form, const ExportOptions& options)
+      : model_(model), form_(form), options_(options) {}
 
   void write(const fs::path& folder) {
     visit_weights(model_.weights, [&](const std::string& name, const auto& weight) { plan(name, weight); });
@@ -63,29 +66,30 @@ class HfExport {
     const bool plain = tensor::element_size(v.type) > 0;
     const DType type = plain ? v.type : exact_in_f16(weight) ? DType::f16 : DType::f32;
     planned_.push_back({hf_tensor_name(name), type, {v.rows, v.columns}, [v, plain, type](const RowSink& sink) {
-      if (plain) {
-        sink({v.data, v.bytes});
-      } else {
-        write_float_rows(v, type, sink);
-      }
-    }});
+                          if (plain) {
+                            sink({v.data, v.bytes});
+                          } else {
+                            write_float_rows(v, type, sink);
+                          }
+                        }});
   }
 
   void plan(const std::string& name, const NormWeight& weight) {
-    const bool narrow = std::all_of(weight.gain.begin(), weight.gain.end(),
-                                    [](float g) { return round_to(g, DType::bf16) == g; });
+    const bool narrow =
+        std::all_of(weight.gain.begin(), weight.gain.end(), [](float g) { return round_to(g, DType::bf16) == g; });
     const DType type = narrow ? DType::bf16 : DType::f32;
     const auto count = static_cast<std::int64_t>(weight.gain.size());
     planned_.push_back({hf_tensor_name(name), type, {count}, [&weight, type](const RowSink& sink) {
-      std::vector<std::byte> bytes;
-      append_as(weight.gain, type, bytes);
-      sink(bytes);
-    }});
+                          std::vector<std::byte> bytes;
+                          append_as(weight.gain, type, bytes);
+                          sink(bytes);
+                        }});
   }
 
   void plan(const std::string& name, const LinearWeight& weight) {
     if (weight.output_scale) {
-      throw ConfigError(fmt::format("{}: multiplies its output by a scale of its own, which a Hugging Face directory cannot say", name));
+      throw ConfigError(fmt::format(
+          "{}: multiplies its output by a scale of its own, which a Hugging Face directory cannot say", name));
     }
     const std::string hf_name = hf_tensor_name(name);
     if (form_ == HfForm::latents) {
@@ -101,14 +105,14 @@ class HfExport {
     require_exact_scale(name, codes.scale, DType::bf16, options_);
     const bool lossy = options_.lossy;
     planned_.push_back({hf_name, DType::u8, {codes.rows / 4, codes.columns}, [&codes, lossy](const RowSink& sink) {
-      const auto packed = ternary::repack(codes, DType::hf_packed, lossy);
-      sink({reinterpret_cast<const std::byte*>(packed.view().data), packed.view().bytes});
-    }});
+                          const auto packed = ternary::repack(codes, DType::hf_packed, lossy);
+                          sink({reinterpret_cast<const std::byte*>(packed.view().data), packed.view().bytes});
+                        }});
     planned_.push_back({hf_name + "_scale", DType::bf16, {1}, [&codes](const RowSink& sink) {
-      std::vector<std::byte> bytes;
-      append_as({&codes.scale, 1}, DType::bf16, bytes);
-      sink(bytes);
-    }});
+                          std::vector<std::byte> bytes;
+                          append_as({&codes.scale, 1}, DType::bf16, bytes);
+                          sink(bytes);
+                        }});
   }
 
   void write_side_files(const fs::path& folder) {

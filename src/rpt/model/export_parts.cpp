@@ -17,10 +17,14 @@ using tensor::DType;
 
 float round_to(float value, DType type) {
   switch (type) {
-    case DType::f32: return value;
-    case DType::f16: return core::f16_to_float(core::float_to_f16(value));
-    case DType::bf16: return core::bf16_to_float(core::float_to_bf16(value));
-    default: break;
+    case DType::f32:
+      return value;
+    case DType::f16:
+      return core::f16_to_float(core::float_to_f16(value));
+    case DType::bf16:
+      return core::bf16_to_float(core::float_to_bf16(value));
+    default:
+      break;
   }
   RPT_CHECK(false, "{} is no plain float type", tensor::name(type));
 }
@@ -33,8 +37,8 @@ void require_exact_scale(const std::string& tensor, float scale, DType type, con
     throw ConfigError(fmt::format("{}: the scale {} is beyond what {} can hold", tensor, scale, tensor::name(held)));
   }
   if (rounded != scale && !options.lossy) {
-    throw ConfigError(fmt::format("{}: the scale {} is not exact in {}, which {} stores (--lossy accepts {})", tensor, scale,
-                                  tensor::name(held), tensor::name(type), rounded));
+    throw ConfigError(fmt::format("{}: the scale {} is not exact in {}, which {} stores (--lossy accepts {})", tensor,
+                                  scale, tensor::name(held), tensor::name(type), rounded));
   }
 }
 
@@ -84,8 +88,9 @@ void write_code_rows(const tensor::PackedTernaryView& codes, DType type, const R
   std::vector<std::byte> bytes;
   for (std::int64_t r = 0; r < codes.rows; ++r) {
     ternary::unpack_row(codes, r, row);
-    std::transform(row.begin(), row.end(), values.begin(),
-                   [&](std::int8_t c) { return c == 0 ? 0.0F : c > 0 ? codes.scale : -codes.scale; });
+    std::transform(row.begin(), row.end(), values.begin(), [&](std::int8_t c) {
+      return c == 0 ? 0.0F : c > 0 ? codes.scale : -codes.scale;
+    });
     bytes.clear();
     append_as(values, type, bytes);
     sink(bytes);

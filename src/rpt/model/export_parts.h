@@ -14,7 +14,8 @@ namespace rpt::model {
 /// Receives the bytes of one row.
 using RowSink = std::function<void(std::span<const std::byte>)>;
 
-/// Throws ConfigError naming the tensor where `type` (f16 for tq1_0 and tq2_0) cannot hold the scale exactly, unless lossy.
+/// Throws ConfigError naming the tensor where `type` (f16 for tq1_0 and tq2_0) cannot hold the scale exactly, unless
+/// lossy.
 void require_exact_scale(const std::string& tensor, float scale, tensor::DType type, const ExportOptions& options);
 
 /// The value as `type` (f32, f16 or bf16) stores it, widened again.

@@ -39,11 +39,13 @@ void expect_identical(const Model& source, const Model& written) {
   const std::vector<double> b = gate_nlls(written);
   for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
     if (std::bit_cast<std::uint64_t>(a[i]) != std::bit_cast<std::uint64_t>(b[i])) {
-      throw CheckError(fmt::format("{}: the gate failed: token {} has NLL {} instead of {}", written.path.string(), i, b[i], a[i]));
+      throw CheckError(
+          fmt::format("{}: the gate failed: token {} has NLL {} instead of {}", written.path.string(), i, b[i], a[i]));
     }
   }
   if (a.size() != b.size()) {
-    throw CheckError(fmt::format("{}: the gate failed: {} tokens instead of {}", written.path.string(), b.size(), a.size()));
+    throw CheckError(
+        fmt::format("{}: the gate failed: {} tokens instead of {}", written.path.string(), b.size(), a.size()));
   }
 }
 

@@ -8,7 +8,8 @@ namespace rpt::model {
 KvCache::KvCache(const Config& config, std::int64_t capacity)
     : kv_heads_(config.kv_heads), head_size_(config.head_size), capacity_(capacity) {
   if (capacity < 1 || capacity > config.context) {
-    throw ConfigError(fmt::format("a cache of {} positions for a model with a context of {}", capacity, config.context));
+    throw ConfigError(
+        fmt::format("a cache of {} positions for a model with a context of {}", capacity, config.context));
   }
   const auto count = static_cast<std::size_t>(config.layers * config.kv_size() * capacity);
   keys_.resize(count);

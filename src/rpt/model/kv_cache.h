@@ -8,11 +8,12 @@
 
 namespace rpt::model {
 
-/// Keys and values of one sequence, f16, for every layer and key/value head: [L][G][S][D], so that the positions of a head
-/// stand together. Holds at most `capacity` positions.
+/// Keys and values of one sequence, f16, for every layer and key/value head: [L][G][S][D], so that the positions of a
+/// head stand together. Holds at most `capacity` positions.
 class KvCache {
  public:
-  /// Sizes: capacity S, 1 to the model's context. Cost: 4 · L · G · D · S bytes. Throws ConfigError for another capacity.
+  /// Sizes: capacity S, 1 to the model's context. Cost: 4 · L · G · D · S bytes. Throws ConfigError for another
+  /// capacity.
   KvCache(const Config& config, std::int64_t capacity);
 
   std::int64_t capacity() const { return capacity_; }

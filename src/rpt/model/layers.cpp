@@ -33,7 +33,8 @@ void BitLinear::forward(tensor::MatrixView x, tensor::QuantisedRows& scratch, te
 
 void BitLinear::quantise(tensor::MatrixView x, tensor::QuantisedRows& out) const {
   const std::int64_t bad = tensor::quantise_rows(x, out);
-  if (bad >= 0) throw NumericError(fmt::format("layer {}: the input of row {} holds an infinity or NaN", name_, bad), bad);
+  if (bad >= 0)
+    throw NumericError(fmt::format("layer {}: the input of row {} holds an infinity or NaN", name_, bad), bad);
 }
 
 Block::Block(const Config& config, const BlockWeights& weights, std::int64_t layer)

@@ -41,8 +41,8 @@ class BitLinear {
 
   /// y [T, N] from quantised x [T, K].
   void forward(const tensor::QuantisedRows& x, tensor::MutableMatrix y) const;
-  /// Quantises x [T, K] into `scratch`, then as above. Throws: NumericError naming the layer and the row where x holds an
-  /// infinity or NaN.
+  /// Quantises x [T, K] into `scratch`, then as above. Throws: NumericError naming the layer and the row where x holds
+  /// an infinity or NaN.
   void forward(tensor::MatrixView x, tensor::QuantisedRows& scratch, tensor::MutableMatrix y) const;
   /// The quantising half alone, for layers that share their input.
   void quantise(tensor::MatrixView x, tensor::QuantisedRows& out) const;

@@ -31,9 +31,9 @@ struct Model {
   std::vector<std::string> warnings;         ///< what a user should know about this file, a line each
   std::vector<std::shared_ptr<const void>> storage;  ///< mapped files and buffers that the weights point into
 
-  bool adds_bos = false;                 ///< the vocabulary's rule, or tokenizer_config.json's where that is given
-  std::optional<std::int32_t> bos_id;    ///< id that stands before a text
-  std::vector<std::int32_t> end_ids;     ///< every id that ends a generated text
+  bool adds_bos = false;               ///< the vocabulary's rule, or tokenizer_config.json's where that is given
+  std::optional<std::int32_t> bos_id;  ///< id that stands before a text
+  std::vector<std::int32_t> end_ids;   ///< every id that ends a generated text
 
   /// The vocabulary. Throws ConfigError naming the file where it holds none.
   const text::Tokenizer& vocabulary() const;

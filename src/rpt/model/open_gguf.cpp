@@ -13,7 +13,9 @@ namespace {
 
 using tensor::DType;
 
-bool is_float(DType type) { return type == DType::f32 || type == DType::f16 || type == DType::bf16; }
+bool is_float(DType type) {
+  return type == DType::f32 || type == DType::f16 || type == DType::bf16;
+}
 
 /// Loads tensors in place from an open file and remembers which it has used.
 class GgufLoader final : public TensorLoader {
@@ -22,7 +24,8 @@ class GgufLoader final : public TensorLoader {
 
   void load(const std::string& name, std::int64_t rows, std::int64_t columns, EmbeddingWeight& weight) override {
     const io::GgufTensor& t = take(name + ".weight", rows, columns);
-    if (!is_float(t.type) && t.type != DType::q8_0 && t.type != DType::q6_k) wrong_type(t, "f32, f16, bf16, q8_0 or q6_k");
+    if (!is_float(t.type) && t.type != DType::q8_0 && t.type != DType::q6_k)
+      wrong_type(t, "f32, f16, bf16, q8_0 or q6_k");
     weight = EmbeddingWeight(origin(t), view(t));
   }
 
@@ -99,7 +102,8 @@ Config read_config(const io::GgufFile& file) {
   c.context = file.get_u32(key("context_length"));
   if (c.heads < 1) file.fail_key(key("attention.head_count"), "at least 1", std::to_string(c.heads));
   c.head_size = file.find_u32(key("attention.key_length")).value_or(static_cast<std::uint32_t>(c.hidden / c.heads));
-  const std::int64_t rotated = file.find_u32(key("rope.dimension_count")).value_or(static_cast<std::uint32_t>(c.head_size));
+  const std::int64_t rotated =
+      file.find_u32(key("rope.dimension_count")).value_or(static_cast<std::uint32_t>(c.head_size));
   if (rotated != c.head_size) {
     file.fail_key(key("rope.dimension_count"), fmt::format("the head size {}", c.head_size), std::to_string(rotated));
   }
@@ -136,7 +140,8 @@ void read_vocabulary(const io::GgufFile& file, const std::shared_ptr<const void>
   if (const auto pre = file.find_string("tokenizer.ggml.pre")) {
     v.pre = *pre;
   } else {
-    model.warnings.push_back(file.name() + ": no tokenizer.ggml.pre, the pre-tokenizer is taken from the vocabulary's size");
+    model.warnings.push_back(file.name() +
+                             ": no tokenizer.ggml.pre, the pre-tokenizer is taken from the vocabulary's size");
   }
   v.tokens = file.get_strings("tokenizer.ggml.tokens");
   v.types = file.find_i32s("tokenizer.ggml.token_type").value_or(std::vector<std::int32_t>{});
@@ -176,7 +181,8 @@ std::unique_ptr<Model> open_gguf(const std::filesystem::path& path) {
   load_weights(loader, model->config, model->weights);
   loader.refuse_unused();
   if (!model->config.tied_head) {
-    model->warnings.push_back(file->name() + ": logits are made with output.weight; bitnet.cpp would use the embedding");
+    model->warnings.push_back(file->name() +
+                              ": logits are made with output.weight; bitnet.cpp would use the embedding");
   }
   read_vocabulary(*file, file, *model);
   model->chat_template = file->find_string("tokenizer.chat_template").value_or("");

@@ -20,7 +20,9 @@ using Json = nlohmann::json;
 
 constexpr std::uint64_t kJsonLimit = 64 << 20;
 
-bool is_float(DType type) { return type == DType::f32 || type == DType::f16 || type == DType::bf16; }
+bool is_float(DType type) {
+  return type == DType::f32 || type == DType::f16 || type == DType::bf16;
+}
 
 /// Loads tensors in place from the safetensors files of a folder.
 class HfLoader final : public TensorLoader {
@@ -55,7 +57,8 @@ class HfLoader final : public TensorLoader {
     const io::SafetensorsTensor& t = take(hf_name, {rows / 4, columns});
     if (t.type != DType::u8) fail(t, "packed u8 (quantization_mode is offline)", std::string(tensor::name(t.type)));
     const auto* data = reinterpret_cast<const std::uint8_t*>(t.data.data());
-    weight.weight = TernaryWeight::stored(origin(t), {data, t.data.size(), DType::hf_packed, rows, columns, scale(hf_name)});
+    weight.weight =
+        TernaryWeight::stored(origin(t), {data, t.data.size(), DType::hf_packed, rows, columns, scale(hf_name)});
   }
 
   /// Refuses tensors that no part of the network reads, but for those that are known to carry nothing.
@@ -76,12 +79,15 @@ class HfLoader final : public TensorLoader {
   [[noreturn]] void fail(const io::SafetensorsTensor& t, const std::string& expected, const std::string& found) const {
     throw FormatError(file(t), t.offset, "tensor " + t.name, expected, found);
   }
-  static std::string shape_text(const std::vector<std::int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+  static std::string shape_text(const std::vector<std::int64_t>& shape) {
+    return fmt::format("[{}]", fmt::join(shape, ", "));
+  }
 
   const io::SafetensorsTensor& take(const std::string& name, const std::vector<std::int64_t>& shape) {
     const io::SafetensorsTensor* t = folder_.find(name);
     if (t == nullptr) {
-      throw FormatError(folder_.folder().string(), 0, "tensor " + name, "a tensor " + shape_text(shape), "no such tensor");
+      throw FormatError(folder_.folder().string(), 0, "tensor " + name, "a tensor " + shape_text(shape),
+                        "no such tensor");
     }
     if (t->shape != shape) fail(*t, "shape " + shape_text(shape), shape_text(t->shape));
     used_.insert(name);
@@ -134,7 +140,8 @@ Json read_json(const fs::path& path, std::string* text_out = nullptr) {
 /// The text of a special token: a string, or an object with `content`.
 std::string token_content(const Json& value) {
   if (value.is_string()) return value.get<std::string>();
-  if (value.is_object() && value.contains("content") && value["content"].is_string()) return value["content"].get<std::string>();
+  if (value.is_object() && value.contains("content") && value["content"].is_string())
+    return value["content"].get<std::string>();
   return {};
 }
 
@@ -164,7 +171,8 @@ void read_side_files(const fs::path& folder, Model& model) {
     }
     const std::string eos = token_content(tokenizer.value("eos_token", Json()));
     const auto id = eos.empty() ? std::nullopt : model.tokenizer->find(eos);
-    if (id && std::find(model.end_ids.begin(), model.end_ids.end(), *id) == model.end_ids.end()) model.end_ids.push_back(*id);
+    if (id && std::find(model.end_ids.begin(), model.end_ids.end(), *id) == model.end_ids.end())
+      model.end_ids.push_back(*id);
   }
   if (tokenizer.is_object()) {
     if (const auto it = tokenizer.find("chat_template"); it != tokenizer.end() && it->is_string()) {
@@ -178,9 +186,11 @@ void read_side_files(const fs::path& folder, Model& model) {
   if (generation.is_object() && generation.contains("eos_token_id")) {
     const Json& eos = generation["eos_token_id"];
     for (const Json& id : eos.is_array() ? eos : Json::array({eos})) {
-      if (!id.is_number_integer() || id.get<std::int64_t>() < 0 || id.get<std::int64_t>() >= model.config.vocabulary) continue;
+      if (!id.is_number_integer() || id.get<std::int64_t>() < 0 || id.get<std::int64_t>() >= model.config.vocabulary)
+        continue;
       const auto value = id.get<std::int32_t>();
-      if (std::find(model.end_ids.begin(), model.end_ids.end(), value) == model.end_ids.end()) model.end_ids.push_back(value);
+      if (std::find(model.end_ids.begin(), model.end_ids.end(), value) == model.end_ids.end())
+        model.end_ids.push_back(value);
     }
   }
 }

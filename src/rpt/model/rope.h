@@ -5,8 +5,8 @@
 
 namespace rpt::model {
 
-/// Cosines and sines of the rotary embedding. Formula: f_i = pow(θ, −2i/D), angle = position · f_i, both in double; cos and
-/// sin rounded to float. Positions are computed when they are first asked for.
+/// Cosines and sines of the rotary embedding. Formula: f_i = pow(θ, −2i/D), angle = position · f_i, both in double; cos
+/// and sin rounded to float. Positions are computed when they are first asked for.
 class RopeTable {
  public:
   RopeTable(double theta, std::int64_t head_size);

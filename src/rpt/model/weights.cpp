@@ -17,7 +17,8 @@ namespace {
 
 using tensor::DType;
 
-[[noreturn]] void fail(const Origin& origin, std::uint64_t offset, const std::string& expected, const std::string& found) {
+[[noreturn]] void fail(const Origin& origin, std::uint64_t offset, const std::string& expected,
+                       const std::string& found) {
   throw FormatError(origin.file, origin.offset + offset, "tensor " + origin.tensor, expected, found);
 }
 
@@ -25,13 +26,17 @@ using tensor::DType;
 /// 65,536 (0x4780) is the first bf16 value that f16 cannot hold.
 std::int32_t first_unreadable(DType type) {
   switch (type) {
-    case DType::f16: return 0x7c00;
-    case DType::bf16: return 0x4780;
-    default: return 0x7f800000;
+    case DType::f16:
+      return 0x7c00;
+    case DType::bf16:
+      return 0x4780;
+    default:
+      return 0x7f800000;
   }
 }
 
-/// Column of the first value of a row whose bits without the sign are `limit` or more, or −1. Bits is int16_t or int32_t.
+/// Column of the first value of a row whose bits without the sign are `limit` or more, or −1. Bits is int16_t or
+/// int32_t.
 template <typename Bits>
 std::int64_t first_at_least(const void* values, std::int64_t count, std::int32_t limit) {
   const auto* bits = static_cast<const Bits*>(values);
@@ -93,9 +98,13 @@ TernaryWeight TernaryWeight::latent(Origin origin, tensor::StoredView latents, b
   return w;
 }
 
-std::int64_t TernaryWeight::rows() const { return latent_.data != nullptr ? latent_.rows : packed_.rows; }
+std::int64_t TernaryWeight::rows() const {
+  return latent_.data != nullptr ? latent_.rows : packed_.rows;
+}
 
-std::int64_t TernaryWeight::columns() const { return latent_.data != nullptr ? latent_.columns : packed_.columns; }
+std::int64_t TernaryWeight::columns() const {
+  return latent_.data != nullptr ? latent_.columns : packed_.columns;
+}
 
 const tensor::PackedTernaryView& TernaryWeight::codes() const {
   RPT_CHECK(prepared_ != nullptr, "a weight that was never loaded");
@@ -124,7 +133,8 @@ void TernaryWeight::prepare() const {
 void TernaryWeight::prepare_stored() const {
   tensor::PackedTernaryView view = packed_;
   if (view.type == DType::i2_s) {
-    const std::uint64_t scale_offset = static_cast<std::uint64_t>(view.rows) * static_cast<std::uint64_t>(view.columns) / 4;
+    const std::uint64_t scale_offset =
+        static_cast<std::uint64_t>(view.rows) * static_cast<std::uint64_t>(view.columns) / 4;
     std::memcpy(&view.scale, view.data + scale_offset, sizeof view.scale);
     if (!std::isfinite(view.scale)) fail(origin_, scale_offset, "a finite scale", fmt::format("{}", view.scale));
   } else if (view.type == DType::tq1_0 || view.type == DType::tq2_0) {

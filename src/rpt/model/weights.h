@@ -22,25 +22,25 @@ struct Origin {
   std::uint64_t offset = 0;
 };
 
-/// The ternary weights [N, K] of one BitLinear: either codes with a scale that the file holds (rule `stored`), or latents
-/// from which both follow (rule `online_absmean`). Codes are prepared at first use, so that opening a file reads no
-/// weights; preparing also checks them. Safe to use from several threads.
+/// The ternary weights [N, K] of one BitLinear: either codes with a scale that the file holds (rule `stored`), or
+/// latents from which both follow (rule `online_absmean`). Codes are prepared at first use, so that opening a file
+/// reads no weights; preparing also checks them. Safe to use from several threads.
 class TernaryWeight {
  public:
   TernaryWeight() = default;
 
   /// Codes of the file, used in place. For tq1_0 and tq2_0 `codes.scale` is found in the blocks at first use.
   static TernaryWeight stored(Origin origin, tensor::PackedTernaryView codes);
-  /// Latents of the file, quantised at first use by online_absmean. In a GGUF (`may_be_snapped`) latents whose values are
-  /// all 0 or ±s for one s are `stored` instead.
+  /// Latents of the file, quantised at first use by online_absmean. In a GGUF (`may_be_snapped`) latents whose values
+  /// are all 0 or ±s for one s are `stored` instead.
   static TernaryWeight latent(Origin origin, tensor::StoredView latents, bool may_be_snapped);
 
   std::int64_t rows() const;
   std::int64_t columns() const;
   const Origin& origin() const { return origin_; }
 
-  /// Codes and scale. Throws: FormatError for an invalid code, TQ blocks that do not share a scale, a scale or latent that
-  /// is not finite.
+  /// Codes and scale. Throws: FormatError for an invalid code, TQ blocks that do not share a scale, a scale or latent
+  /// that is not finite.
   const tensor::PackedTernaryView& codes() const;
   /// How codes and scale came about.
   ternary::ScaleRule rule() const;
@@ -127,9 +127,9 @@ struct Weights {
   const EmbeddingWeight& output() const { return head ? *head : token_embd; }
 };
 
-/// The visitor over all named weights, in the order in which files hold them: calls visit(name, weight) with GGUF's name
-/// without ".weight" ("token_embd", "blk.0.attn_norm", …, "output_norm", "output") and an EmbeddingWeight, NormWeight or
-/// LinearWeight. W is Weights or const Weights.
+/// The visitor over all named weights, in the order in which files hold them: calls visit(name, weight) with GGUF's
+/// name without ".weight" ("token_embd", "blk.0.attn_norm", …, "output_norm", "output") and an EmbeddingWeight,
+/// NormWeight or LinearWeight. W is Weights or const Weights.
 template <typename W, typename Visit>
 void visit_weights(W& weights, Visit&& visit) {
   visit(std::string("token_embd"), weights.token_embd);

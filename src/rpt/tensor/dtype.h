@@ -10,7 +10,7 @@ enum class DType : std::uint8_t {
   f32,
   f16,
   bf16,
-  u8,         ///< bytes without further meaning (packed Hugging Face weights before they are understood)
+  u8,  ///< bytes without further meaning (packed Hugging Face weights before they are understood)
   i8,
   i32,
   i64,

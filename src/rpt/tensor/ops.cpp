@@ -34,14 +34,16 @@ void for_rows(std::int64_t rows, std::int64_t work, const std::function<void(std
 
 void same_shape(const char* what, MatrixView a, MatrixView b) {
   if (a.rows != b.rows || a.columns != b.columns) {
-    throw ShapeError(fmt::format("{}: shapes [{}, {}] and [{}, {}] differ", what, a.rows, a.columns, b.rows, b.columns));
+    throw ShapeError(
+        fmt::format("{}: shapes [{}, {}] and [{}, {}] differ", what, a.rows, a.columns, b.rows, b.columns));
   }
 }
 
-void fits(const char* what, std::int64_t out, std::int64_t in, std::int64_t x_rows, std::int64_t x_columns, MatrixView y) {
+void fits(const char* what, std::int64_t out, std::int64_t in, std::int64_t x_rows, std::int64_t x_columns,
+          MatrixView y) {
   if (in != x_columns || y.columns != out || y.rows != x_rows) {
-    throw ShapeError(fmt::format("{}: weights [{}, {}], input [{}, {}], output [{}, {}]", what, out, in, x_rows, x_columns,
-                                 y.rows, y.columns));
+    throw ShapeError(fmt::format("{}: weights [{}, {}], input [{}, {}], output [{}, {}]", what, out, in, x_rows,
+                                 x_columns, y.rows, y.columns));
   }
 }
 
@@ -55,11 +57,16 @@ struct NamedKernel {
 NamedKernel ternary_kernel(DType type) {
   const auto& table = kernels::active();
   switch (type) {
-    case DType::i2_s: return {table.gemm_ternary2_int8, "kernels::gemm_ternary2_int8"};
-    case DType::tq2_0: return {table.gemm_tq2_int8, "kernels::gemm_tq2_int8"};
-    case DType::tq1_0: return {table.gemm_tq1_int8, "kernels::gemm_tq1_int8"};
-    case DType::hf_packed: return {table.gemm_hf2_int8, "kernels::gemm_hf2_int8"};
-    default: throw ShapeError(fmt::format("matmul_ternary: {} holds no ternary codes", name(type)));
+    case DType::i2_s:
+      return {table.gemm_ternary2_int8, "kernels::gemm_ternary2_int8"};
+    case DType::tq2_0:
+      return {table.gemm_tq2_int8, "kernels::gemm_tq2_int8"};
+    case DType::tq1_0:
+      return {table.gemm_tq1_int8, "kernels::gemm_tq1_int8"};
+    case DType::hf_packed:
+      return {table.gemm_hf2_int8, "kernels::gemm_hf2_int8"};
+    default:
+      throw ShapeError(fmt::format("matmul_ternary: {} holds no ternary codes", name(type)));
   }
 }
 
@@ -103,15 +110,15 @@ void matmul_ternary(const PackedTernaryView& weights, const QuantisedRows& x, Mu
   job.acc_stride = weights.rows;
   core::parallel_for(weights.rows, row_grain(weights.rows, weights.columns * x.rows, kRowTile),
                      [&](std::int64_t begin, std::int64_t end) {
-    kernels::TernaryGemm a = job;
-    a.n_begin = begin;
-    a.n_end = end;
-    kernel.run(a);
-    for (std::int64_t t = 0; t < x.rows; ++t) {
-      const float factor = (weights.scale * x.amax[static_cast<std::size_t>(t)]) / 127.0F;
-      scale_row(a.acc + t * a.acc_stride + begin, end - begin, factor, y.row(t) + begin);
-    }
-  });
+                       kernels::TernaryGemm a = job;
+                       a.n_begin = begin;
+                       a.n_end = end;
+                       kernel.run(a);
+                       for (std::int64_t t = 0; t < x.rows; ++t) {
+                         const float factor = (weights.scale * x.amax[static_cast<std::size_t>(t)]) / 127.0F;
+                         scale_row(a.acc + t * a.acc_stride + begin, end - begin, factor, y.row(t) + begin);
+                       }
+                     });
 }
 
 void matmul_dense(const StoredView& weights, MatrixView x, MutableMatrix y) {
@@ -119,61 +126,82 @@ void matmul_dense(const StoredView& weights, MatrixView x, MutableMatrix y) {
   const auto& table = kernels::active();
   void (*kernel)(const kernels::FloatGemm&) noexcept = nullptr;
   switch (weights.type) {
-    case DType::f32: kernel = table.gemm_f32_f32; break;
-    case DType::f16: kernel = table.gemm_f16_f32; break;
-    case DType::bf16: kernel = table.gemm_bf16_f32; break;
+    case DType::f32:
+      kernel = table.gemm_f32_f32;
+      break;
+    case DType::f16:
+      kernel = table.gemm_f16_f32;
+      break;
+    case DType::bf16:
+      kernel = table.gemm_bf16_f32;
+      break;
     case DType::q8_0:
-    case DType::q6_k: break;
-    default: throw ShapeError(fmt::format("matmul_dense: {} is no dense type", name(weights.type)));
+    case DType::q6_k:
+      break;
+    default:
+      throw ShapeError(fmt::format("matmul_dense: {} is no dense type", name(weights.type)));
   }
-  core::parallel_for(weights.rows, row_grain(weights.rows, weights.columns * x.rows, kRowTile),
-                     [&](std::int64_t begin, std::int64_t end) {
-    kernels::FloatGemm a;
-    a.columns = weights.columns;
-    a.row_stride = weights.columns;
-    a.x = x.data;
-    a.x_stride = x.stride;
-    a.tokens = x.rows;
-    a.y_stride = y.stride;
-    if (kernel != nullptr) {
-      a.weights = weights.data;
-      a.n_begin = begin;
-      a.n_end = end;
-      a.y = y.data;
-      kernel(a);
-      return;
-    }
-    // Blocked types: a tile of rows is dequantised, then multiplied as f32.
-    static thread_local core::AlignedBuffer<float> tile;
-    tile.reserve_scratch(static_cast<std::size_t>(kRowTile * weights.columns));
-    for (std::int64_t n = begin; n < end; n += kRowTile) {
-      const std::int64_t count = std::min(kRowTile, end - n);
-      for (std::int64_t r = 0; r < count; ++r) {
-        read_row(weights, n + r, {tile.data() + r * weights.columns, static_cast<std::size_t>(weights.columns)});
-      }
-      a.weights = tile.data();
-      a.n_begin = 0;
-      a.n_end = count;
-      a.y = y.data + n;
-      table.gemm_f32_f32(a);
-    }
-  });
+  core::parallel_for(
+      weights.rows, row_grain(weights.rows, weights.columns * x.rows, kRowTile),
+      [&](std::int64_t begin, std::int64_t end) {
+        kernels::FloatGemm a;
+        a.columns = weights.columns;
+        a.row_stride = weights.columns;
+        a.x = x.data;
+        a.x_stride = x.stride;
+        a.tokens = x.rows;
+        a.y_stride = y.stride;
+        if (kernel != nullptr) {
+          a.weights = weights.data;
+          a.n_begin = begin;
+          a.n_end = end;
+          a.y = y.data;
+          kernel(a);
+          return;
+        }
+        // Blocked types: a tile of rows is dequantised, then multiplied as f32.
+        static thread_local core::AlignedBuffer<float> tile;
+        tile.reserve_scratch(static_cast<std::size_t>(kRowTile * weights.columns));
+        for (std::int64_t n = begin; n < end; n += kRowTile) {
+          const std::int64_t count = std::min(kRowTile, end - n);
+          for (std::int64_t r = 0; r < count; ++r) {
+            read_row(weights, n + r, {tile.data() + r * weights.columns, static_cast<std::size_t>(weights.columns)});
+          }
+          a.weights = tile.data();
+          a.n_begin = 0;
+          a.n_end = count;
+          a.y = y.data + n;
+          table.gemm_f32_f32(a);
+        }
+      });
 }
 
 void read_row(const StoredView& weights, std::int64_t row, std::span<float> out) {
   if (row < 0 || row >= weights.rows || std::cmp_not_equal(out.size(), weights.columns)) {
-    throw ShapeError(fmt::format("read_row: row {} of [{}, {}] into {} values", row, weights.rows, weights.columns, out.size()));
+    throw ShapeError(
+        fmt::format("read_row: row {} of [{}, {}] into {} values", row, weights.rows, weights.columns, out.size()));
   }
   const std::int64_t n = weights.columns;
   const auto& table = kernels::active();
   const auto* halves = reinterpret_cast<const std::uint16_t*>(weights.data) + row * n;
   switch (weights.type) {
-    case DType::f32: std::copy_n(reinterpret_cast<const float*>(weights.data) + row * n, n, out.data()); return;
-    case DType::f16: table.f16_to_f32(halves, n, out.data()); return;
-    case DType::bf16: bf16_row_as_f16(halves, out); return;
-    case DType::q8_0: dequantise_q8_0(weights.data + row * q8_0_row_bytes(n), out); return;
-    case DType::q6_k: dequantise_q6_k(weights.data + row * q6_k_row_bytes(n), out); return;
-    default: throw ShapeError(fmt::format("read_row: {} is no dense type", name(weights.type)));
+    case DType::f32:
+      std::copy_n(reinterpret_cast<const float*>(weights.data) + row * n, n, out.data());
+      return;
+    case DType::f16:
+      table.f16_to_f32(halves, n, out.data());
+      return;
+    case DType::bf16:
+      bf16_row_as_f16(halves, out);
+      return;
+    case DType::q8_0:
+      dequantise_q8_0(weights.data + row * q8_0_row_bytes(n), out);
+      return;
+    case DType::q6_k:
+      dequantise_q6_k(weights.data + row * q6_k_row_bytes(n), out);
+      return;
+    default:
+      throw ShapeError(fmt::format("read_row: {} is no dense type", name(weights.type)));
   }
 }
 
@@ -182,10 +210,17 @@ std::vector<float> widen(const StoredView& values) {
   std::vector<float> out(static_cast<std::size_t>(n));
   const auto* halves = reinterpret_cast<const std::uint16_t*>(values.data);
   switch (values.type) {
-    case DType::f32: std::copy_n(reinterpret_cast<const float*>(values.data), n, out.data()); break;
-    case DType::f16: kernels::active().f16_to_f32(halves, n, out.data()); break;
-    case DType::bf16: kernels::active().bf16_to_f32(halves, n, out.data()); break;
-    default: throw ShapeError(fmt::format("widen: {} is no plain float type", name(values.type)));
+    case DType::f32:
+      std::copy_n(reinterpret_cast<const float*>(values.data), n, out.data());
+      break;
+    case DType::f16:
+      kernels::active().f16_to_f32(halves, n, out.data());
+      break;
+    case DType::bf16:
+      kernels::active().bf16_to_f32(halves, n, out.data());
+      break;
+    default:
+      throw ShapeError(fmt::format("widen: {} is no plain float type", name(values.type)));
   }
   return out;
 }

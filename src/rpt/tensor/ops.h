@@ -14,12 +14,12 @@ namespace rpt::tensor {
 
 /// Activations quantised to int8, one scale a row, as docs/forward.md "Activations and product".
 struct QuantisedRows {
-  std::int64_t rows = 0;                ///< T
-  std::int64_t columns = 0;             ///< K
-  std::int64_t stride = 0;              ///< K rounded up to 128; the rest of a row is zero
-  core::AlignedBuffer<std::int8_t> q;   ///< [T, stride]
-  std::vector<float> amax;              ///< [T] a = max(max|x|, 1e-5)
-  std::vector<std::int32_t> sum;        ///< [T] Σ q
+  std::int64_t rows = 0;               ///< T
+  std::int64_t columns = 0;            ///< K
+  std::int64_t stride = 0;             ///< K rounded up to 128; the rest of a row is zero
+  core::AlignedBuffer<std::int8_t> q;  ///< [T, stride]
+  std::vector<float> amax;             ///< [T] a = max(max|x|, 1e-5)
+  std::vector<std::int32_t> sum;       ///< [T] Σ q
 };
 
 /// Quantises x [T, K] row by row. Returns the first row that holds an infinity or NaN (the content of `out` is then

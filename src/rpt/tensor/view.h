@@ -27,7 +27,9 @@ struct Matrix {
   operator Matrix<const T>() const { return {data, rows, columns, stride}; }
   T* row(std::int64_t i) const { return data + i * stride; }
   /// Rows [begin, end).
-  Matrix slice(std::int64_t begin, std::int64_t end) const { return {data + begin * stride, end - begin, columns, stride}; }
+  Matrix slice(std::int64_t begin, std::int64_t end) const {
+    return {data + begin * stride, end - begin, columns, stride};
+  }
 };
 
 using MatrixView = Matrix<const float>;

@@ -140,7 +140,8 @@ TEST_F(Cli, StopTextsEndAndAreNotGivenOut) {
 }
 
 TEST_F(Cli, SeedsAndThreadsAndInstructionSetsReproduce) {
-  const std::vector<std::string> base{"generate", seedling_, "-p", "He", "-n", "20", "--temperature", "0.9", "--seed", "3"};
+  const std::vector<std::string> base{"generate", seedling_,       "-p",  "He",     "-n",
+                                      "20",       "--temperature", "0.9", "--seed", "3"};
   const Json first = json(base);
   for (const std::vector<std::string>& extra :
        std::vector<std::vector<std::string>>{{"--threads", "1"}, {"--threads", "3"}, {"--isa", "reference"}}) {
@@ -188,7 +189,9 @@ TEST_F(Cli, InspectListsEveryTensor) {
   double zeros = 0;
   for (const Json& t : j["tensors"]) {
     if (!t.contains("scale")) continue;
-    EXPECT_NEAR(t["code_minus_share"].get<double>() + t["code_zero_share"].get<double>() + t["code_plus_share"].get<double>(), 1, 1e-12);
+    EXPECT_NEAR(
+        t["code_minus_share"].get<double>() + t["code_zero_share"].get<double>() + t["code_plus_share"].get<double>(),
+        1, 1e-12);
     zeros += t["code_zero_share"].get<double>() * t["shape"][0].get<double>() * t["shape"][1].get<double>();
   }
   EXPECT_NEAR(j["code_zero_share"].get<double>(), zeros / j["ternary_weights"].get<double>(), 1e-12);
@@ -196,7 +199,8 @@ TEST_F(Cli, InspectListsEveryTensor) {
 
 TEST_F(Cli, ExportsCompareIdenticalAndBrokenOnesDoNot) {
   const auto text = folder_ / "text.txt";
-  core::write_file_atomic(text, "The old house stood by the sea. Nobody had lived there for years, and the boys were afraid of it.\n");
+  core::write_file_atomic(
+      text, "The old house stood by the sea. Nobody had lived there for years, and the boys were afraid of it.\n");
   for (const std::string form : {"i2_s", "tq1_0", "tq2_0", "f16", "bf16", "f32", "hf", "hf-packed"}) {
     const bool directory = form.starts_with("hf");
     const std::string out = (folder_ / (directory ? form : form + ".gguf")).string();
@@ -222,7 +226,8 @@ TEST_F(Cli, ExportsCompareIdenticalAndBrokenOnesDoNot) {
   ASSERT_NE(at, std::string::npos);
   bytes[at] = static_cast<char>(bytes[at] ^ 1);
   core::write_file_atomic(folder_ / "broken.gguf", bytes);
-  const Outcome o = rpt({"compare", seedling_, (folder_ / "broken.gguf").string(), "--text", text.string(), "--expect", "identical"});
+  const Outcome o =
+      rpt({"compare", seedling_, (folder_ / "broken.gguf").string(), "--text", text.string(), "--expect", "identical"});
   EXPECT_EQ(o.code, 1) << o.err;
   EXPECT_NE(o.out.find("not identical"), std::string::npos);
 }
@@ -230,12 +235,14 @@ TEST_F(Cli, ExportsCompareIdenticalAndBrokenOnesDoNot) {
 TEST_F(Cli, PerplexityReportsWhatItPromises) {
   const auto text = folder_ / "text.jsonl";
   std::string lines;
-  for (int i = 0; i < 9; ++i) lines += "{\"text\":\"It was a dark and stormy night, and the rain fell for " + std::to_string(i) + " hours.\"}\n";
+  for (int i = 0; i < 9; ++i)
+    lines += "{\"text\":\"It was a dark and stormy night, and the rain fell for " + std::to_string(i) + " hours.\"}\n";
   core::write_file_atomic(text, lines);
   const Json j = json({"perplexity", seedling_, "--text", text.string()});
   EXPECT_EQ(j["protocol"], "full");
   EXPECT_EQ(j["documents"], 9);
-  EXPECT_NEAR(j["perplexity"].get<double>(), std::exp(j["mean_nll"].get<double>()), 1e-9 * j["perplexity"].get<double>());
+  EXPECT_NEAR(j["perplexity"].get<double>(), std::exp(j["mean_nll"].get<double>()),
+              1e-9 * j["perplexity"].get<double>());
   EXPECT_LT(j["interval_low"], j["perplexity"]);
   EXPECT_GT(j["interval_high"], j["perplexity"]);
   EXPECT_GT(j["bits_per_byte"], 0);

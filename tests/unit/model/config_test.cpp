@@ -11,8 +11,10 @@ namespace {
 std::string base(const std::string& extra = "", const std::string& mode = "online") {
   return R"({"model_type":"bitnet","hidden_act":"relu2","hidden_size":256,"intermediate_size":768,"num_hidden_layers":4,
     "num_attention_heads":4,"num_key_value_heads":2,"max_position_embeddings":1024,"vocab_size":4096,"rms_norm_eps":1e-05,
-    "tie_word_embeddings":true,"bos_token_id":0,"eos_token_id":[1,2],)" + extra +
-         R"("quantization_config":{"quant_method":"bitnet","linear_class":"autobitlinear","quantization_mode":")" + mode + "\"}}";
+    "tie_word_embeddings":true,"bos_token_id":0,"eos_token_id":[1,2],)" +
+         extra +
+         R"("quantization_config":{"quant_method":"bitnet","linear_class":"autobitlinear","quantization_mode":")" +
+         mode + "\"}}";
 }
 
 TEST(HfConfig, ReadsWhatTransformersWrites) {
@@ -36,7 +38,9 @@ TEST(HfConfig, ReadsWhatTransformersWrites) {
 
 TEST(HfConfig, RopeParametersWinOverRopeTheta) {
   const auto hf = parse_hf_config(
-      base(R"("rope_theta":500000.0,"dtype":"float32","rope_parameters":{"rope_theta":10000.0,"rope_type":"default"},)"), "c");
+      base(
+          R"("rope_theta":500000.0,"dtype":"float32","rope_parameters":{"rope_theta":10000.0,"rope_type":"default"},)"),
+      "c");
   EXPECT_EQ(hf.config.rope_theta, 10000.0);
   EXPECT_EQ(hf.dtype, "float32");
 }
@@ -76,12 +80,16 @@ TEST(HfConfig, RefusesByName) {
   EXPECT_NE(message(replaced(base(), "online", "sideways")).find("quantization_mode"), std::string::npos);
   EXPECT_NE(message(replaced(base(), "relu2", "gelu")).find("hidden_act"), std::string::npos);
   EXPECT_NE(message(base(R"("attention_bias":true,)")).find("attention_bias"), std::string::npos);
-  EXPECT_NE(message(base(R"("rope_parameters":{"rope_type":"yarn"},)")).find("rope_type is \"yarn\""), std::string::npos);
-  EXPECT_NE(message(base(R"("rope_scaling":{"factor":2},)")).find("rope_scaling"), std::string::npos);
-  EXPECT_NE(message(replaced(base(), "\"hidden_size\":256", "\"hidden_size\":\"256\"")).find("hidden_size"), std::string::npos);
-  EXPECT_NE(message(replaced(base(), "\"num_key_value_heads\":2", "\"num_key_value_heads\":3")).find("multiple of the 3"),
+  EXPECT_NE(message(base(R"("rope_parameters":{"rope_type":"yarn"},)")).find("rope_type is \"yarn\""),
             std::string::npos);
-  EXPECT_NE(message(replaced(base(), "\"hidden_size\":256", "\"hidden_size\":200000")).find("132104"), std::string::npos);
+  EXPECT_NE(message(base(R"("rope_scaling":{"factor":2},)")).find("rope_scaling"), std::string::npos);
+  EXPECT_NE(message(replaced(base(), "\"hidden_size\":256", "\"hidden_size\":\"256\"")).find("hidden_size"),
+            std::string::npos);
+  EXPECT_NE(
+      message(replaced(base(), "\"num_key_value_heads\":2", "\"num_key_value_heads\":3")).find("multiple of the 3"),
+      std::string::npos);
+  EXPECT_NE(message(replaced(base(), "\"hidden_size\":256", "\"hidden_size\":200000")).find("132104"),
+            std::string::npos);
   EXPECT_NE(message(replaced(base(), "\"bos_token_id\":0", "\"bos_token_id\":4096")).find("BOS id"), std::string::npos);
   EXPECT_NE(message("{\"model_type\":").find("expected a JSON object"), std::string::npos);
   EXPECT_NE(message("[1]").find("expected a JSON object"), std::string::npos);

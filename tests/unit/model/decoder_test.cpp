@@ -85,8 +85,8 @@ TEST(Decoder, ObserverSeesEveryPartOnce) {
   } names;
   run(*TinyModel::make(), {1, 2, 3}, &names);
   EXPECT_EQ(names.seen.size(), 2U + 2 * 14);
-  for (const std::string part : {"attn_norm", "attn_q", "attn_k", "attn_v", "attention", "attn_sub_norm", "attn_output", "ffn_norm",
-                                 "ffn_gate", "ffn_up", "ffn_act", "ffn_sub_norm", "ffn_down", "block"}) {
+  for (const std::string part : {"attn_norm", "attn_q", "attn_k", "attn_v", "attention", "attn_sub_norm", "attn_output",
+                                 "ffn_norm", "ffn_gate", "ffn_up", "ffn_act", "ffn_sub_norm", "ffn_down", "block"}) {
     EXPECT_TRUE(names.seen.contains(part + "@1")) << part;
   }
 }
@@ -107,8 +107,9 @@ TEST(Decoder, OutputScaleMultipliesLast) {
 /// I2_S bytes in a file's form: codes, scale, tail.
 TernaryWeight stored_weight(std::shared_ptr<core::AlignedBuffer<std::byte>> bytes, float scale) {
   std::memcpy(bytes->data() + 128 * 128 / 4, &scale, 4);
-  return TernaryWeight::stored({"file.gguf", "blk.0.attn_k.weight", 1000},
-                               {reinterpret_cast<const std::uint8_t*>(bytes->data()), bytes->size(), tensor::DType::i2_s, 128, 128, 0});
+  return TernaryWeight::stored(
+      {"file.gguf", "blk.0.attn_k.weight", 1000},
+      {reinterpret_cast<const std::uint8_t*>(bytes->data()), bytes->size(), tensor::DType::i2_s, 128, 128, 0});
 }
 
 TEST(TernaryWeight, DamageIsFoundAtFirstUseWithItsPlace) {
@@ -147,11 +148,13 @@ TEST(TernaryWeight, LatentsThatAreNotFiniteAreRefused) {
 TEST(EmbeddingWeight, ChecksItsValuesOnce) {
   const auto check = [](tensor::DType type, std::vector<std::uint16_t> bits) {
     const EmbeddingWeight w({"f", "token_embd.weight", 64},
-                            {reinterpret_cast<const std::byte*>(bits.data()), bits.size() * 2, type, 2, static_cast<std::int64_t>(bits.size()) / 2});
+                            {reinterpret_cast<const std::byte*>(bits.data()), bits.size() * 2, type, 2,
+                             static_cast<std::int64_t>(bits.size()) / 2});
     return message_of([&] { w.values(); });
   };
   EXPECT_EQ(check(tensor::DType::bf16, {0x477f, 0xc77f, 0, 0}), "no error");  // ±65,280
-  EXPECT_NE(check(tensor::DType::bf16, {0, 0, 0x4780, 0}).find("at offset 68 (tensor token_embd.weight)"), std::string::npos);
+  EXPECT_NE(check(tensor::DType::bf16, {0, 0, 0x4780, 0}).find("at offset 68 (tensor token_embd.weight)"),
+            std::string::npos);
   EXPECT_NE(check(tensor::DType::bf16, {0, 0, 0, 0xff80}).find("row 1, column 1"), std::string::npos);
   EXPECT_EQ(check(tensor::DType::f16, {0x7bff, 0xfbff, 0, 0}), "no error");
   EXPECT_NE(check(tensor::DType::f16, {0x7c00, 0, 0, 0}).find("finite"), std::string::npos);
@@ -179,7 +182,8 @@ TEST(Memory, CountsWhatATokenReads) {
   const ParameterCount count = count_parameters(*model);
   EXPECT_EQ(count.ternary, 2 * (2 * 256 * 256 + 2 * 128 * 256 + 3 * 512 * 256));
   EXPECT_EQ(count.total, count.ternary + 300 * 256 + 2 * (3 * 256 + 512) + 256);
-  EXPECT_EQ(bytes_per_token(*model), static_cast<std::uint64_t>(count.ternary / 4 + 300 * 256 * 2 + 4 * (2 * (3 * 256 + 512) + 256)));
+  EXPECT_EQ(bytes_per_token(*model),
+            static_cast<std::uint64_t>(count.ternary / 4 + 300 * 256 * 2 + 4 * (2 * (3 * 256 + 512) + 256)));
 }
 
 TEST(Rope, TableIsCosAndSinOfTheAngle) {

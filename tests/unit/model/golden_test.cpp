@@ -22,7 +22,8 @@ using tensor::DType;
 /// A golden.safetensors with typed access.
 class Golden {
  public:
-  explicit Golden(const std::filesystem::path& folder) : file_(io::SafetensorsFile::open(folder / "golden.safetensors")) {}
+  explicit Golden(const std::filesystem::path& folder)
+      : file_(io::SafetensorsFile::open(folder / "golden.safetensors")) {}
 
   bool has(const std::string& name) const { return file_.find(name) != nullptr; }
 
@@ -126,13 +127,15 @@ TEST_P(Transformers, WholeModel) {
   const auto exact_nll = golden_->get<double>("nll_float64");
   squares = 0;
   for (std::size_t i = 0; i < exact_nll.size(); ++i) squares += (nll[i] - exact_nll[i]) * (nll[i] - exact_nll[i]);
-  EXPECT_LE(std::sqrt(squares / static_cast<double>(exact_nll.size())), 4 * golden_->get<double>("nll_rms_difference").front());
+  EXPECT_LE(std::sqrt(squares / static_cast<double>(exact_nll.size())),
+            4 * golden_->get<double>("nll_rms_difference").front());
 
   const auto top = golden_->get<std::int32_t>("top");
   const auto margin = golden_->get<double>("margin");
   for (std::size_t t = 0; t < top.size(); ++t) {
     if (margin[t] < 1e-3) continue;
-    EXPECT_EQ(tensor::arg_max({logits.view().row(static_cast<std::int64_t>(t)), vocabulary}), top[t]) << "position " << t;
+    EXPECT_EQ(tensor::arg_max({logits.view().row(static_cast<std::int64_t>(t)), vocabulary}), top[t])
+        << "position " << t;
   }
 }
 
@@ -158,7 +161,8 @@ TEST_P(Transformers, BitLinears) {
         const int ours = q.q[static_cast<std::size_t>(t * q.stride + k)];
         const int theirs = codes[static_cast<std::size_t>(t * inputs + k)];
         if (ours == theirs) continue;
-        const double real = static_cast<double>(x.view().row(t)[k]) * 127.0 / static_cast<double>(amax[static_cast<std::size_t>(t)]);
+        const double real =
+            static_cast<double>(x.view().row(t)[k]) * 127.0 / static_cast<double>(amax[static_cast<std::size_t>(t)]);
         EXPECT_LE(std::abs(real - std::floor(real) - 0.5), 1e-4) << name << " row " << t << " column " << k;
       }
     }
@@ -170,18 +174,20 @@ TEST_P(Transformers, BitLinears) {
       for (std::int64_t n = 0; n < y.columns(); ++n) {
         double sum = 0;
         for (std::int64_t k = 0; k < inputs; ++k) {
-          sum += std::abs(static_cast<double>(x.view().row(t)[k]) * scale * weights[static_cast<std::size_t>(n * inputs + k)]);
+          sum += std::abs(static_cast<double>(x.view().row(t)[k]) * scale *
+                          weights[static_cast<std::size_t>(n * inputs + k)]);
         }
         const double bound = static_cast<double>(inputs + 4) * std::ldexp(1.0, -24) * sum;
-        const double difference = static_cast<double>(y.view().row(t)[n]) - expected[static_cast<std::size_t>(t * y.columns() + n)];
+        const double difference =
+            static_cast<double>(y.view().row(t)[n]) - expected[static_cast<std::size_t>(t * y.columns() + n)];
         ASSERT_LE(std::abs(difference), bound) << name << " row " << t << " output " << n;
       }
     }
   }
 }
 
-/// r has a relative error of at most (n/16 + 8) · 2⁻²⁴ from the sum (16 lanes of n/16 fused steps and four levels of the
-/// tree, then divide, add, sqrt, divide), halved by the root; two products follow.
+/// r has a relative error of at most (n/16 + 8) · 2⁻²⁴ from the sum (16 lanes of n/16 fused steps and four levels of
+/// the tree, then divide, add, sqrt, divide), halved by the root; two products follow.
 TEST_P(Transformers, Norms) {
   for (const std::string& name : golden_->names_ending(".output")) {
     const NormWeight* weight = norm(name);
@@ -193,7 +199,8 @@ TEST_P(Transformers, Norms) {
     tensor::rms_norm(x.view(), weight->gain, model_->config.norm_epsilon, y.view());
     const double relative = (static_cast<double>(x.columns()) / 32 + 8) * std::ldexp(1.0, -24);
     for (std::size_t i = 0; i < expected.size(); ++i) {
-      ASSERT_NEAR(static_cast<double>(y.data()[i]), expected[i], relative * std::abs(expected[i]) + 1e-30) << name << " " << i;
+      ASSERT_NEAR(static_cast<double>(y.data()[i]), expected[i], relative * std::abs(expected[i]) + 1e-30)
+          << name << " " << i;
     }
   }
 }
@@ -251,7 +258,8 @@ TEST_P(Transformers, RopeAndItsTable) {
     for (std::size_t i = 0; i < x.size(); ++i) {
       // Two products and a sum of magnitudes up to |x_i| + |x_{i ± d/2}|.
       const std::size_t in_head = i % static_cast<std::size_t>(d);
-      const std::size_t partner = in_head < static_cast<std::size_t>(half) ? i + static_cast<std::size_t>(half) : i - static_cast<std::size_t>(half);
+      const std::size_t partner = in_head < static_cast<std::size_t>(half) ? i + static_cast<std::size_t>(half)
+                                                                           : i - static_cast<std::size_t>(half);
       const double size = std::abs(static_cast<double>(input[i])) + std::abs(static_cast<double>(input[partner]));
       ASSERT_NEAR(static_cast<double>(x[i]), expected[i], 4 * std::ldexp(1.0, -24) * size) << name << " " << i;
     }
@@ -285,15 +293,17 @@ TEST_P(Transformers, Attention) {
       a.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(d)));
       a.out = out.data();
       kernels::active().attention_head(a);
-      // z has an error of at most (d + 2) · 2⁻²⁴ · Σ|q·k|·c, which moves every p by twice that much; the weighted mean of
-      // values of at most max|v| moves by as much again, plus (keys + 8) roundings of its own.
+      // z has an error of at most (d + 2) · 2⁻²⁴ · Σ|q·k|·c, which moves every p by twice that much; the weighted mean
+      // of values of at most max|v| moves by as much again, plus (keys + 8) roundings of its own.
       double zmax = 0;
       double vmax = 0;
       for (std::int64_t j = 0; j < a.keys; ++j) {
         double z = 0;
         for (std::int64_t i = 0; i < d; ++i) {
-          z += std::abs(static_cast<double>(a.query[i]) * static_cast<double>(k[static_cast<std::size_t>(j * groups * d + group * d + i)]));
-          vmax = std::max(vmax, std::abs(static_cast<double>(v[static_cast<std::size_t>(j * groups * d + group * d + i)])));
+          z += std::abs(static_cast<double>(a.query[i]) *
+                        static_cast<double>(k[static_cast<std::size_t>(j * groups * d + group * d + i)]));
+          vmax = std::max(vmax,
+                          std::abs(static_cast<double>(v[static_cast<std::size_t>(j * groups * d + group * d + i)])));
         }
         zmax = std::max(zmax, z * static_cast<double>(a.scale));
       }
@@ -301,7 +311,8 @@ TEST_P(Transformers, Attention) {
       const double bound = vmax * u * (2 * static_cast<double>(d + 2) * zmax + static_cast<double>(a.keys) + 8);
       for (std::int64_t i = 0; i < d; ++i) {
         const double want = expected[static_cast<std::size_t>((static_cast<std::int64_t>(r) * heads + h) * d + i)];
-        ASSERT_NEAR(static_cast<double>(out[static_cast<std::size_t>(i)]), want, bound) << "row " << r << " head " << h << " " << i;
+        ASSERT_NEAR(static_cast<double>(out[static_cast<std::size_t>(i)]), want, bound)
+            << "row " << r << " head " << h << " " << i;
       }
     }
   }
@@ -327,8 +338,8 @@ TEST(TransformersGoldens, HoldEveryKindOfRecord) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Goldens, Transformers,
-                         ::testing::Values("online-h64-gqa", "online-h32-gqa-silu", "offline-h64-gqa", "offline-h32-mha",
-                                           "offline-h64-mha", "offline-h32-gqa-deep"),
+                         ::testing::Values("online-h64-gqa", "online-h32-gqa-silu", "offline-h64-gqa",
+                                           "offline-h32-mha", "offline-h64-mha", "offline-h32-gqa-deep"),
                          [](const auto& i) {
                            std::string name = i.param;
                            std::replace(name.begin(), name.end(), '-', '_');

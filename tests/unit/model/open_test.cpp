@@ -83,12 +83,17 @@ TEST_F(OpenGguf, SaysWhatIsMissingOrWrong) {
   EXPECT_NE(edited({.drop_key = "bitnet-b1.58.block_count"}).find("bitnet-b1.58.block_count"), std::string::npos);
   EXPECT_NE(edited({.drop_tensor = "blk.1.ffn_sub_norm.weight"}).find("blk.1.ffn_sub_norm.weight"), std::string::npos);
   EXPECT_NE(edited({.add_tensor = "blk.0.attn_q.bias"}).find("blk.0.attn_q.bias"), std::string::npos);
-  EXPECT_NE(edited({.set_string_key = "general.architecture", .set_string_value = "llama"}).find("\"llama\" is not supported"),
+  EXPECT_NE(edited({.set_string_key = "general.architecture", .set_string_value = "llama"})
+                .find("\"llama\" is not supported"),
             std::string::npos);
-  EXPECT_NE(edited({.set_u32_key = "bitnet-b1.58.embedding_length", .set_u32_value = 512}).find("expected"), std::string::npos);
-  EXPECT_NE(edited({.set_u32_key = "bitnet-b1.58.attention.head_count", .set_u32_value = 0}).find("head_count"), std::string::npos);
-  EXPECT_NE(edited({.set_u32_key = "bitnet-b1.58.rope.dimension_count", .set_u32_value = 32}).find("head size 64"), std::string::npos);
-  EXPECT_NE(edited({.set_u32_key = "bitnet-b1.58.vocab_size", .set_u32_value = 299}).find("300 rows"), std::string::npos);
+  EXPECT_NE(edited({.set_u32_key = "bitnet-b1.58.embedding_length", .set_u32_value = 512}).find("expected"),
+            std::string::npos);
+  EXPECT_NE(edited({.set_u32_key = "bitnet-b1.58.attention.head_count", .set_u32_value = 0}).find("head_count"),
+            std::string::npos);
+  EXPECT_NE(edited({.set_u32_key = "bitnet-b1.58.rope.dimension_count", .set_u32_value = 32}).find("head size 64"),
+            std::string::npos);
+  EXPECT_NE(edited({.set_u32_key = "bitnet-b1.58.vocab_size", .set_u32_value = 299}).find("300 rows"),
+            std::string::npos);
 }
 
 TEST_F(OpenGguf, DefaultsOfOptionalKeys) {
@@ -104,7 +109,8 @@ TEST_F(OpenGguf, OutputScalesAreReadAndWrittenAgain) {
   EXPECT_NE(nll_sha256(gate_nlls(*model)), nll_sha256(gate_nlls(*TinyModel::make())));
   export_gguf(*model, folder_ / "again.gguf", DType::tq2_0, {});
   EXPECT_NO_THROW(expect_identical(*model, *open_gguf(folder_ / "again.gguf")));
-  EXPECT_NE(message_of([&] { export_huggingface(*model, folder_ / "hf", HfForm::packed, {}); }).find("blk.0.ffn_down"), std::string::npos);
+  EXPECT_NE(message_of([&] { export_huggingface(*model, folder_ / "hf", HfForm::packed, {}); }).find("blk.0.ffn_down"),
+            std::string::npos);
 }
 
 TEST_F(OpenGguf, OldArchitectureNameIsTheSameNetwork) {
@@ -147,11 +153,14 @@ TEST(Export, AnUntiedHeadKeepsItsOwnWeights) {
 TEST(Export, LossyIsRefusedByNameUnlessAskedFor) {
   const auto model = TinyModel::make({.type = DType::f32});
   const test::ScratchFolder folder;
-  EXPECT_NE(message_of([&] { export_gguf(*model, folder / "a.gguf", DType::tq2_0, {}); }).find("blk.0.attn_q: the scale"), std::string::npos);
+  EXPECT_NE(
+      message_of([&] { export_gguf(*model, folder / "a.gguf", DType::tq2_0, {}); }).find("blk.0.attn_q: the scale"),
+      std::string::npos);
   EXPECT_FALSE(std::filesystem::exists(folder / "a.gguf"));
   export_gguf(*model, folder / "a.gguf", DType::tq2_0, {.lossy = true});
   EXPECT_NE(nll_sha256(gate_nlls(*open_gguf(folder / "a.gguf"))), nll_sha256(gate_nlls(*model)));
-  EXPECT_NE(message_of([&] { export_huggingface(*model, folder / "p", HfForm::packed, {}); }).find("not exact in bf16"), std::string::npos);
+  EXPECT_NE(message_of([&] { export_huggingface(*model, folder / "p", HfForm::packed, {}); }).find("not exact in bf16"),
+            std::string::npos);
   EXPECT_FALSE(std::filesystem::exists(folder / "p"));
   // An embedding in f32 that f16 cannot hold stays f32.
   export_gguf(*model, folder / "b.gguf", DType::i2_s, {});
@@ -161,7 +170,8 @@ TEST(Export, LossyIsRefusedByNameUnlessAskedFor) {
 TEST(Export, RowsThatDoNotFitAreRefusedByName) {
   const auto model = TinyModel::make({.hidden = 192, .feed_forward = 320, .heads = 3, .kv_heads = 1});
   const test::ScratchFolder folder;
-  EXPECT_NE(message_of([&] { export_gguf(*model, folder / "a.gguf", DType::i2_s, {}); }).find("multiples of 128"), std::string::npos);
+  EXPECT_NE(message_of([&] { export_gguf(*model, folder / "a.gguf", DType::i2_s, {}); }).find("multiples of 128"),
+            std::string::npos);
   export_gguf(*model, folder / "a.gguf", DType::bf16, {});  // any width
   export_huggingface(*model, folder / "hf", HfForm::packed, {});
   EXPECT_NO_THROW(expect_identical(*model, *open_huggingface(folder / "hf")));
@@ -184,7 +194,8 @@ TEST(OpenModel, BlockedEmbeddingsAreReadInPlaceAndKept) {
     std::memcpy(bytes->data() + block * 34, &d, 2);
     for (std::size_t i = 0; i < 32; ++i) (*bytes)[block * 34 + 2 + i] = static_cast<std::byte>(random.below(256));
   }
-  model->weights.token_embd = EmbeddingWeight({"q8", "token_embd", 0}, {bytes->data(), bytes->size(), DType::q8_0, 300, 256});
+  model->weights.token_embd =
+      EmbeddingWeight({"q8", "token_embd", 0}, {bytes->data(), bytes->size(), DType::q8_0, 300, 256});
   model->storage.push_back(bytes);
   export_gguf(*model, folder / "a.gguf", DType::i2_s, {});
   const auto again = open_gguf(folder / "a.gguf");

@@ -78,7 +78,8 @@ TEST(MatmulTernary, IsTheFormula) {
         for (std::int64_t k = 0; k < 128; ++k) {
           dot += codes[static_cast<std::size_t>(n * 128 + k)] * q.q[static_cast<std::size_t>(t * 128 + k)];
         }
-        ASSERT_EQ(y.view().row(t)[n], static_cast<float>(dot) * ((0.37F * q.amax[static_cast<std::size_t>(t)]) / 127.0F));
+        ASSERT_EQ(y.view().row(t)[n],
+                  static_cast<float>(dot) * ((0.37F * q.amax[static_cast<std::size_t>(t)]) / 127.0F));
       }
     }
   }
@@ -115,7 +116,8 @@ TEST(MatmulDense, AgreesWithDoubleForEveryType) {
     bf16.push_back(core::float_to_bf16(v));
   }
   // q8_0 and q6_k from random bytes with a small d: read_row is the definition of their values.
-  std::vector<std::uint8_t> q8(static_cast<std::size_t>(rows * q8_0_row_bytes(columns)), 0), q6(static_cast<std::size_t>(rows * q6_k_row_bytes(columns)), 0);
+  std::vector<std::uint8_t> q8(static_cast<std::size_t>(rows * q8_0_row_bytes(columns)), 0),
+      q6(static_cast<std::size_t>(rows * q6_k_row_bytes(columns)), 0);
   const auto fill = [&](std::vector<std::uint8_t>& bytes, std::size_t block, std::size_t d_at) {
     for (auto& b : bytes) b = static_cast<std::uint8_t>(random.below(256));
     for (std::size_t at = 0; at < bytes.size(); at += block) {
@@ -128,9 +130,10 @@ TEST(MatmulDense, AgreesWithDoubleForEveryType) {
   const auto view = [&](const void* data, std::size_t bytes, DType type) {
     return StoredView{static_cast<const std::byte*>(data), bytes, type, rows, columns};
   };
-  for (const StoredView& w : {view(values.data(), values.size() * 4, DType::f32), view(f16.data(), f16.size() * 2, DType::f16),
-                              view(bf16.data(), bf16.size() * 2, DType::bf16), view(q8.data(), q8.size(), DType::q8_0),
-                              view(q6.data(), q6.size(), DType::q6_k)}) {
+  for (const StoredView& w :
+       {view(values.data(), values.size() * 4, DType::f32), view(f16.data(), f16.size() * 2, DType::f16),
+        view(bf16.data(), bf16.size() * 2, DType::bf16), view(q8.data(), q8.size(), DType::q8_0),
+        view(q6.data(), q6.size(), DType::q6_k)}) {
     Tensor y(3, rows);
     matmul_dense(w, x.view(), y.view());
     std::vector<float> row(static_cast<std::size_t>(columns));
@@ -139,7 +142,8 @@ TEST(MatmulDense, AgreesWithDoubleForEveryType) {
       for (std::int64_t t = 0; t < 3; ++t) {
         double sum = 0, size = 0;
         for (std::int64_t k = 0; k < columns; ++k) {
-          const double p = static_cast<double>(row[static_cast<std::size_t>(k)]) * static_cast<double>(x.view().row(t)[k]);
+          const double p =
+              static_cast<double>(row[static_cast<std::size_t>(k)]) * static_cast<double>(x.view().row(t)[k]);
           sum += p;
           size += std::abs(p);
         }
@@ -154,7 +158,8 @@ TEST(ReadRow, Q8AndQ6AreTheirFormulas) {
   std::vector<std::uint8_t> q8(34);
   const std::uint16_t d = core::float_to_f16(0.5F);
   std::memcpy(q8.data(), &d, 2);
-  for (int i = 0; i < 32; ++i) q8[static_cast<std::size_t>(2 + i)] = static_cast<std::uint8_t>(static_cast<std::int8_t>(i - 16));
+  for (int i = 0; i < 32; ++i)
+    q8[static_cast<std::size_t>(2 + i)] = static_cast<std::uint8_t>(static_cast<std::int8_t>(i - 16));
   std::vector<float> out(32);
   read_row({reinterpret_cast<const std::byte*>(q8.data()), 34, DType::q8_0, 1, 32}, 0, out);
   for (int i = 0; i < 32; ++i) EXPECT_EQ(out[static_cast<std::size_t>(i)], 0.5F * static_cast<float>(i - 16));
@@ -172,7 +177,9 @@ TEST(ReadRow, Q8AndQ6AreTheirFormulas) {
   std::vector<float> row(256);
   read_row({reinterpret_cast<const std::byte*>(q6.data()), 210, DType::q6_k, 1, 256}, 0, row);
   for (int i = 0; i < 256; ++i) {
-    EXPECT_EQ(row[static_cast<std::size_t>(i)], (0.5F * static_cast<float>(i / 16 + 1)) * static_cast<float>(i % 64 - 32)) << i;
+    EXPECT_EQ(row[static_cast<std::size_t>(i)],
+              (0.5F * static_cast<float>(i / 16 + 1)) * static_cast<float>(i % 64 - 32))
+        << i;
   }
   EXPECT_THROW(read_row({reinterpret_cast<const std::byte*>(q8.data()), 34, DType::q8_0, 1, 32}, 1, out), ShapeError);
 }
@@ -185,7 +192,8 @@ TEST(ReadRow, Bf16IsReadAsF16) {
   EXPECT_EQ(out[0], core::f16_to_float(core::float_to_f16(1.5078125F * 0x1p-20F)));
   EXPECT_NE(out[0], core::bf16_to_float(bits[0]));
   EXPECT_EQ(out[1], -3.25F);
-  EXPECT_EQ(widen({reinterpret_cast<const std::byte*>(bits.data()), 4, DType::bf16, 1, 2})[0], core::bf16_to_float(bits[0]));
+  EXPECT_EQ(widen({reinterpret_cast<const std::byte*>(bits.data()), 4, DType::bf16, 1, 2})[0],
+            core::bf16_to_float(bits[0]));
 }
 
 TEST(RowOperations, RefuseShapesThatDoNotFit) {
@@ -213,7 +221,8 @@ TEST(RowOperations, WorkRowByRow) {
     for (std::int64_t i = 0; i < 33; ++i) {
       const double g = static_cast<double>(x.view().row(t)[i]), u = static_cast<double>(up.view().row(t)[i]);
       const auto near = [&](const Tensor& got, double want) {
-        ASSERT_NEAR(static_cast<double>(const_cast<Tensor&>(got).view().row(t)[i]), want, 16 * std::ldexp(1.0, -24) * std::abs(want));
+        ASSERT_NEAR(static_cast<double>(const_cast<Tensor&>(got).view().row(t)[i]), want,
+                    16 * std::ldexp(1.0, -24) * std::abs(want));
       };
       near(normed, g * r * 2);
       near(relu, std::pow(std::max(g, 0.0), 2) * u);
@@ -231,7 +240,8 @@ TEST(TokenNll, AgreesWithDoubleAcrossBlocks) {
     for (const float x : row) sum += std::exp(static_cast<double>(x));
     const auto target = static_cast<std::int32_t>(vocabulary / 2);
     // Sums of positive terms in float lanes: relative error of at most (V/16 + 4) ulp, in practice far less.
-    EXPECT_NEAR(token_nll(row, target), std::log(sum) - static_cast<double>(row[static_cast<std::size_t>(target)]), 2e-6);
+    EXPECT_NEAR(token_nll(row, target), std::log(sum) - static_cast<double>(row[static_cast<std::size_t>(target)]),
+                2e-6);
     EXPECT_NEAR(log_sum_exp(row), std::log(sum), 2e-6);
     EXPECT_THROW(token_nll(row, static_cast<std::int32_t>(vocabulary)), ShapeError);
     EXPECT_THROW(token_nll(row, -1), ShapeError);
