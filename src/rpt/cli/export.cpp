@@ -20,6 +20,7 @@ struct ExportCommandOptions {
   std::string type;
   std::string to = "gguf";
   bool lossy = false;
+  bool force = false;
 };
 
 const std::map<std::string, tensor::DType>& gguf_types() {
@@ -38,8 +39,8 @@ double mean_difference(const model::Model& a, const model::Model& b) {
   return sum / static_cast<double>(x.size());
 }
 
-void write_model(const ExportCommandOptions& options, const model::Model& source) {
-  const model::ExportOptions how{.lossy = options.lossy};
+void write_model(const ExportCommandOptions& options, const model::Model& source, core::ProgressSink& progress) {
+  const model::ExportOptions how{.lossy = options.lossy, .replace_folder = options.force, .progress = &progress};
   if (options.to == "gguf") {
     const std::string type = options.type.empty() ? "i2_s" : options.type;
     model::export_gguf(source, options.out, gguf_types().at(type), how);
@@ -53,7 +54,7 @@ int run_export(const ExportCommandOptions& options, Context& context) {
   if (options.to != "gguf" && !options.type.empty()) throw UsageError("--type belongs to --to gguf");
   const auto source = open_model(options.model, context);
   const core::Stopwatch watch;
-  write_model(options, *source);
+  write_model(options, *source, context.progress());
   const auto written = model::open_model(options.out);
   const std::string hash_in = model::nll_sha256(model::gate_nlls(*source));
   const std::string hash_out = model::nll_sha256(model::gate_nlls(*written));
@@ -88,6 +89,7 @@ Command add_export(CLI::App& program) {
                   "Ternary weights of a GGUF file: i2_s (default), tq1_0, tq2_0, f16, bf16, f32")
       ->check(CLI::IsMember({"i2_s", "tq1_0", "tq2_0", "f16", "bf16", "f32"}));
   app->add_flag("--lossy", options->lossy, "Accept a form that cannot hold a value exactly; says what it costs");
+  app->add_flag("--force", options->force, "Replace a directory that exists and is not empty");
   app->footer("Example:\n  rpt export seedling seedling.gguf --type i2_s");
   return {app, [options](Context& context) { return run_export(*options, context); }};
 }

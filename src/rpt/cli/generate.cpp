@@ -43,6 +43,7 @@ int run_generate(const GenerateOptions& options, Context& context) {
   const auto prompt_tokens = static_cast<std::int64_t>(prompt.size());
 
   generate::Session session(*model, generate::room_for(*model, prompt_tokens, generation), generation.sampling);
+  session.set_progress(context.progress());
   session.append(prompt);
   generate::TextWriter writer(*model, generation, [&](std::string_view text) { context.out() << text << std::flush; });
   context.out() << options.prompt << std::flush;

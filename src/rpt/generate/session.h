@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "rpt/core/progress.h"
 #include "rpt/core/timer.h"
 #include "rpt/generate/sampler.h"
 #include "rpt/model/decoder.h"
@@ -27,6 +28,9 @@ class Session {
   /// Appends tokens (a prompt); they run at the next call of next_token().
   void append(std::span<const std::int32_t> tokens);
 
+  /// Where a long prompt reports how far it is; null_progress() unless set. The sink must outlive the session.
+  void set_progress(core::ProgressSink& progress) { progress_ = &progress; }
+
   /// Runs what was appended, chooses the next token and appends it. Nothing when no position is left for it to be
   /// chosen after. Throws: as Decoder::forward; ShapeError where nothing was appended before the first call.
   std::optional<std::int32_t> next_token();
@@ -37,8 +41,11 @@ class Session {
   std::span<const float> logits() const { return {logits_.data(), static_cast<std::size_t>(logits_.columns())}; }
 
  private:
+  void run_pending();
+
   model::Decoder decoder_;
   model::KvCache cache_;
+  core::ProgressSink* progress_ = &core::null_progress();
   Sampler sampler_;
   std::vector<std::int32_t> tokens_;
   tensor::Tensor hidden_;

@@ -14,7 +14,7 @@ namespace rpt::kernels {
 
 /// Arguments of the ternary products: acc[t * acc_stride + n] = Σ_k code(n, k) · q[t * q_stride + k], codes −1, 0, +1,
 /// exact in int32, for n in [n_begin, n_end) and t in [0, T); other places of acc are left alone. The 2-bit layouts
-/// leave one value of code + 1 unused: 3 counts as code +2 (readers of files refuse it).
+/// leave one value of code + 1 unused: 3 counts as code +2.
 struct TernaryGemm {
   const std::uint8_t* weights = nullptr;  ///< the whole tensor, in the layout of the entry
   std::int64_t rows = 0;                  ///< N of the whole tensor

@@ -2,6 +2,7 @@
 #pragma once
 #include <filesystem>
 
+#include "rpt/core/progress.h"
 #include "rpt/model/model.h"
 #include "rpt/tensor/dtype.h"
 
@@ -10,8 +11,10 @@ namespace rpt::model {
 struct ExportOptions {
   /// Accept a form that cannot hold a scale or an embedding exactly; the gate is not passed then.
   bool lossy = false;
-  /// Write over an existing file or folder.
-  bool replace = true;
+  /// Replace an existing folder that is not empty; a file is always replaced.
+  bool replace_folder = false;
+  /// Told of every tensor written; nothing where null.
+  core::ProgressSink* progress = nullptr;
 };
 
 /// How the ternary weights stand in a Hugging Face directory.

@@ -44,8 +44,18 @@ class GgufExport {
 
   void run() {
     set_keys();
-    visit_weights(model_.weights, [&](const std::string& name, const auto& weight) { declare(name, weight); });
-    visit_weights(model_.weights, [&](const std::string& name, const auto& weight) { write(name, weight); });
+    core::ProgressSink& progress = options_.progress != nullptr ? *options_.progress : core::null_progress();
+    std::uint64_t count = 0;
+    visit_weights(model_.weights, [&](const std::string& name, const auto& weight) {
+      declare(name, weight);
+      ++count;
+    });
+    progress.begin(count, "tensors", "writing");
+    visit_weights(model_.weights, [&](const std::string& name, const auto& weight) {
+      write(name, weight);
+      progress.advance(1);
+    });
+    progress.finish();
     const auto& written = writer_.seal();
     if (!options_.lossy) expect_identical(model_, *open_gguf(written));
     writer_.commit();
@@ -184,8 +194,6 @@ class GgufExport {
 
 void export_gguf(const Model& model, const std::filesystem::path& target, tensor::DType type,
                  const ExportOptions& options) {
-  if (!options.replace && std::filesystem::exists(target))
-    throw IoError(fmt::format("{}: exists already", target.string()));
   GgufExport(model, target, type, options).run();
 }
 

@@ -52,10 +52,14 @@ class HfExport {
     });
     io::SafetensorsWriter writer(folder / "model.safetensors");
     for (const Planned& p : planned_) writer.declare(p.name, p.type, p.shape);
+    core::ProgressSink& progress = options_.progress != nullptr ? *options_.progress : core::null_progress();
+    progress.begin(planned_.size(), "tensors", "writing");
     for (const Planned& p : planned_) {
       writer.begin_tensor(p.name);
       p.write([&](std::span<const std::byte> bytes) { writer.write(bytes); });
+      progress.advance(1);
     }
+    progress.finish();
     writer.commit();
     write_side_files(folder);
   }
@@ -158,7 +162,7 @@ class HfExport {
 }  // namespace
 
 void export_huggingface(const Model& model, const fs::path& target, HfForm form, const ExportOptions& options) {
-  core::AtomicDirectory folder(target, options.replace);
+  core::AtomicDirectory folder(target, options.replace_folder);
   HfExport(model, form, options).write(folder.path());
   if (!options.lossy) expect_identical(model, *open_huggingface(folder.path()));
   folder.commit();

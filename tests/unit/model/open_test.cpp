@@ -177,6 +177,17 @@ TEST(Export, RowsThatDoNotFitAreRefusedByName) {
   EXPECT_NO_THROW(expect_identical(*model, *open_huggingface(folder / "hf")));
 }
 
+TEST(Export, AFolderThatHoldsSomethingIsReplacedOnlyOnRequest) {
+  const auto model = TinyModel::make();
+  const test::ScratchFolder folder;
+  std::filesystem::create_directory(folder / "out");
+  export_huggingface(*model, folder / "out", HfForm::packed, {});  // empty: may be used
+  EXPECT_THROW(export_huggingface(*model, folder / "out", HfForm::latents, {}), IoError);
+  EXPECT_EQ(open_huggingface(folder / "out")->weights.blocks[0].attn_q.weight.stored_type(), DType::hf_packed);
+  export_huggingface(*model, folder / "out", HfForm::latents, {.replace_folder = true});
+  EXPECT_EQ(open_huggingface(folder / "out")->weights.blocks[0].attn_q.weight.stored_type(), DType::bf16);
+}
+
 TEST(OpenModel, MissingAndForeignPathsAreNamed) {
   const test::ScratchFolder folder;
   EXPECT_NE(message_of([&] { open_model(folder / "none"); }).find("no such file"), std::string::npos);
