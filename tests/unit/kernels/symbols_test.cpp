@@ -25,7 +25,7 @@ std::string output_of(const std::string& command) {
 /// (among it type information of functions, _ZTIF and _ZTSF).
 bool is_harmless(const std::string& symbol) {
   for (const char* prefix : {"DW.ref.", "__asan", "__ubsan", "__tsan", "__sanitizer", "__odr_asan", "__start_asan",
-                             "__stop_asan", "asan.", "_ZTIF", "_ZTSF"}) {
+                             "__start___sancov", "__stop___sancov", "__stop_asan", "asan.", "_ZTIF", "_ZTSF"}) {
     if (symbol.rfind(prefix, 0) == 0) return true;
   }
   return false;
