@@ -22,6 +22,7 @@ struct TinyShape {
   std::int64_t layers = 2;
   std::int64_t heads = 4;
   std::int64_t kv_heads = 2;
+  std::int64_t head_size = 0;  ///< 0: hidden / heads
   std::int64_t vocabulary = 300;
   std::int64_t context = 256;
   model::Activation activation = model::Activation::relu2;
@@ -49,7 +50,7 @@ class TinyModel {
     c.layers = shape.layers;
     c.heads = shape.heads;
     c.kv_heads = shape.kv_heads;
-    c.head_size = shape.hidden / shape.heads;
+    c.head_size = shape.head_size > 0 ? shape.head_size : shape.hidden / shape.heads;
     c.vocabulary = shape.vocabulary;
     c.context = shape.context;
     c.tied_head = shape.tied_head;

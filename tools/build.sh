@@ -9,7 +9,6 @@ case $preset in
   asan | tsan | fuzz) packages+=(clang-14 libclang-rt-14-dev) ;;
 esac
 bash tools/install_packages.sh "${packages[@]}"
-# Where only the program is wanted, the tests need not be configured.
 cmake --preset "$preset" > /dev/null
 targets=()
 for target in "$@"; do targets+=(--target "$target"); done

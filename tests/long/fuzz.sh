@@ -5,7 +5,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 seconds=${1:-600}
 bash tools/build.sh fuzz >&2
 scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
 one() {
   name=$1
   mkdir -p "$scratch/$name"
@@ -13,7 +12,7 @@ one() {
     -artifact_prefix="$scratch/$name." "$scratch/$name" "tests/fuzz/corpus/$name" > "$scratch/$name.log" 2>&1; then
     echo "$name: $(sed -n 's/^stat::number_of_executed_units: *//p' "$scratch/$name.log") runs in $seconds s, nothing found"
   else
-    echo "$name: FOUND SOMETHING"
+    echo "$name: FOUND SOMETHING, see $scratch"
     tail -n 30 "$scratch/$name.log"
     return 1
   fi
@@ -22,3 +21,4 @@ export -f one
 export scratch seconds
 date -u +%Y-%m-%d
 printf '%s\n' gguf safetensors tokenizer_json config_json | xargs -P 2 -I {} bash -c 'one {}'
+rm -rf "$scratch"

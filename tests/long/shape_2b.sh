@@ -5,7 +5,10 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 shared=${RPT_SHARED:-../shared}
 file=${1:-${TMPDIR:-/tmp}/rpt-2b.gguf}
-[ -e "$file" ] || /usr/bin/python3 "$shared/tools/make_synthetic_gguf.py" "$file" --preset 2b >&2
+if [ ! -e "$file" ]; then
+  /usr/bin/python3 "$shared/tools/make_synthetic_gguf.py" "$file.part" --preset 2b >&2
+  mv "$file.part" "$file"
+fi
 bash tools/build.sh release rpt >&2
 rpt=build/release/rpt
 fail=0
@@ -25,10 +28,13 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)' "$@")
 }
 date -u +%Y-%m-%d
 cat "$file" > /dev/null
-timed "first token of a one-word prompt" 1.0 1700000 "$rpt" generate "$file" -p the -n 1
-timed "inspect" 10 1700000 "$rpt" inspect "$file"
-timed "generate 16 tokens" 60 1700000 "$rpt" generate "$file" -p the -n 16
+timed "first token of a one-word prompt" 1.0 1660156 "$rpt" generate "$file" -p the -n 1
+timed "inspect" 10 1660156 "$rpt" inspect "$file"
+timed "generate 16 tokens" 60 1660156 "$rpt" generate "$file" -p the -n 16
+text=$(mktemp)
+trap 'rm -f "$text"' EXIT
+head -c 3000 data/sotu/sotu.txt > "$text"
+timed "score 3,000 bytes" 600 1660156 "$rpt" perplexity "$file" --text "$text" --protocol llama.cpp --context 256
 "$rpt" generate "$file" -p "the rain and the sea" -n 32 2>&1 > /dev/null | tail -1
-head -c 3000 data/sotu/sotu.txt > "${TMPDIR:-/tmp}/rpt-2b.txt"
-"$rpt" perplexity "$file" --text "${TMPDIR:-/tmp}/rpt-2b.txt" --protocol llama.cpp --context 256 2>&1
+"$rpt" perplexity "$file" --text "$text" --protocol llama.cpp --context 256 2>&1
 exit $fail

@@ -2,7 +2,9 @@
 #include "rpt/cli/context.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include <charconv>
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
@@ -11,6 +13,7 @@
 #include "rpt/core/atomic_file.h"
 #include "rpt/core/error.h"
 #include "rpt/core/parallel.h"
+#include "rpt/core/timer.h"
 #include "rpt/kernels/isa.h"
 
 namespace rpt::cli {
@@ -78,6 +81,11 @@ void Context::write_json(const std::string& command, const std::string& model, c
 }
 
 void Context::apply() const {
+  if (!common.json.empty() && common.json != "-") {
+    // Better now than after the work.
+    const fs::path folder = fs::absolute(common.json).parent_path();
+    if (access(folder.c_str(), W_OK) != 0) throw OutputError(fmt::format("{}: cannot be written", common.json));
+  }
   core::set_threads(common.threads);
   try {
     if (common.isa.empty()) {
@@ -90,11 +98,22 @@ void Context::apply() const {
   }
 }
 
+std::string check_whole_number(const std::string& text) {
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const bool whole = error == std::errc() && end == text.data() + text.size() && value >= 0;
+  return whole ? std::string() : fmt::format("{} is no whole number from 0 to 2^63 - 1", text);
+}
+
+std::string check_not_empty(const std::string& text) {
+  return text.empty() ? "an empty name" : "";
+}
+
 void add_common_options(CLI::App& app, CommonOptions& options) {
   app.add_option("--threads", options.threads, "Threads to use (0: every core)")->check(CLI::Range(0, 1024));
   app.add_option("--isa", options.isa,
                  "Instruction set to force: reference, avx2, avx512 (default: $RPT_ISA, else the best)");
-  app.add_option("--seed", options.seed, "Seed of everything random")->capture_default_str();
+  app.add_option("--seed", options.seed, "Seed of everything random")->check(check_whole_number)->capture_default_str();
   app.add_option("--json", options.json, "Write the figures as JSON to this file; - is standard output")
       ->type_name("FILE");
   app.add_flag("--quiet", options.quiet, "No messages and no progress on standard error");
@@ -123,7 +142,10 @@ std::unique_ptr<model::Model> open_model(const std::string& name_or_path, const 
       }
     }
   }
+  const core::Stopwatch watch;
   auto opened = model::open_model(path);
+  context.detail(fmt::format("opened {} ({}) in {:.1f} ms; {} with {} threads", path.string(), opened->format,
+                             1e3 * watch.seconds(), kernels::active().name, core::threads()));
   for (const std::string& warning : opened->warnings) context.say("warning: " + warning);
   return opened;
 }

@@ -72,6 +72,11 @@ struct Command {
 /// Adds the options that every command takes.
 void add_common_options(CLI::App& app, CommonOptions& options);
 
+/// A check of option values: a whole number from 0 to 2^63 − 1, nothing else.
+std::string check_whole_number(const std::string& text);
+/// A check of option values: some text.
+std::string check_not_empty(const std::string& text);
+
 /// Folders in which embedded models and texts are looked for: $RPT_DATA, <prefix>/share/rpt, the source tree.
 std::vector<std::filesystem::path> data_roots();
 

@@ -2,7 +2,7 @@
 #include <fmt/format.h>
 
 #include <iostream>
-#include <iterator>
+#include <optional>
 
 #include "rpt/cli/context.h"
 #include "rpt/core/machine.h"
@@ -34,53 +34,80 @@ std::vector<std::int32_t> encode_prompt(const model::Model& model, const Generat
   return ids;
 }
 
+/// "nan" passes every range.
+std::string check_number(const std::string& text) {
+  return text.find_first_of("nN") == std::string::npos ? std::string() : text + " is no number";
+}
+
+/// Tokens a second, or nothing where nothing was timed.
+std::optional<double> rate(std::int64_t tokens, double seconds) {
+  if (tokens == 0 || seconds <= 0) return std::nullopt;
+  return static_cast<double>(tokens) / seconds;
+}
+
+/// Says and records what was generated and how fast, beside what the memory could give.
+void report_speed(const GenerateOptions& options, const Context& context, const model::Model& model,
+                  std::int64_t prompt_tokens, const generate::Generation& result) {
+  if (context.common.quiet && context.common.json.empty()) return;
+  const auto prompt_rate = rate(result.prompt_seconds > 0 ? prompt_tokens : 0, result.prompt_seconds);
+  const auto generation_rate = rate(result.timed_tokens, result.generation_seconds);
+  const double bytes = static_cast<double>(model::bytes_per_token(model));
+  std::optional<double> achieved, bandwidth;
+  if (generation_rate) {
+    achieved = *generation_rate * bytes / 1e9;
+    bandwidth = core::measure_read_bandwidth() / 1e9;
+  }
+  std::string line = fmt::format("{} prompt tokens", prompt_tokens);
+  if (prompt_rate) line += fmt::format(" at {:.1f}/s", *prompt_rate);
+  line += fmt::format(", {} generated", result.token_ids.size());
+  if (generation_rate) {
+    line += fmt::format(" at {:.1f}/s, reading {:.2f} GB/s of {:.1f} GB/s measured", *generation_rate, *achieved,
+                        *bandwidth);
+  }
+  context.say(fmt::format("{} ({})", line, generate::name(result.reason)));
+
+  report::Record figures;
+  figures.set("text", result.text);
+  figures.set("prompt_tokens", prompt_tokens);
+  figures.set("generated_tokens", result.token_ids.size());
+  figures.set("token_ids", std::vector<std::int64_t>(result.token_ids.begin(), result.token_ids.end()));
+  figures.set("finish_reason", generate::name(result.reason));
+  figures.set("prompt_tokens_per_second", prompt_rate);
+  figures.set("generation_tokens_per_second", generation_rate);
+  figures.set("bytes_per_token", static_cast<std::int64_t>(bytes));
+  figures.set("read_gb_per_second", achieved);
+  figures.set("read_bandwidth_gb_per_second", bandwidth);
+  context.write_json("generate", options.model, figures);
+}
+
 int run_generate(const GenerateOptions& options, Context& context) {
   const core::ScopedTrace trace("cli::run_generate");
   const auto model = open_model(options.model, context);
   generate::GenerationOptions generation = options.generation;
   generation.sampling.seed = context.common.seed;
   const std::vector<std::int32_t> prompt = encode_prompt(*model, options, context);
+  if (prompt.empty()) throw UsageError("the prompt is empty and no begin-of-text token stands before it");
   const auto prompt_tokens = static_cast<std::int64_t>(prompt.size());
 
   generate::Session session(*model, generate::room_for(*model, prompt_tokens, generation), generation.sampling);
   session.set_progress(context.progress());
   session.append(prompt);
-  generate::TextWriter writer(*model, generation, [&](std::string_view text) { context.out() << text << std::flush; });
-  context.out() << options.prompt << std::flush;
+  bool begun = false;  // the prompt is shown once its weights have proved to be sound
+  generate::TextWriter writer(*model, generation, [&](std::string_view text) {
+    if (!begun) context.out() << options.prompt;
+    begun = true;
+    context.out() << text << std::flush;
+  });
   while (writer.wants_more() && writer.accept(session.next_token())) {
   }
   const generate::Generation result = writer.finish();
+  if (!begun) context.out() << options.prompt;
   context.out() << '\n';
 
-  const auto rate = [](std::int64_t tokens, double seconds) {
-    return seconds > 0 ? static_cast<double>(tokens) / seconds : 0;
-  };
-  const double prompt_rate = rate(prompt_tokens, result.prompt_seconds);
-  const double generation_rate = rate(result.timed_tokens, result.generation_seconds);
-  const std::uint64_t bytes = model::bytes_per_token(*model);
-  const double achieved = generation_rate * static_cast<double>(bytes) / 1e9;
   if (result.reason == generate::FinishReason::context_full) {
     context.say(fmt::format("the context of {} tokens is full", model->config.context));
   }
-  report::Record figures;
-  figures.set("text", result.text);
-  figures.set("prompt_tokens", prompt_tokens);
-  figures.set("generated_tokens", static_cast<std::int64_t>(result.token_ids.size()));
-  figures.set("token_ids", std::vector<std::int64_t>(result.token_ids.begin(), result.token_ids.end()));
-  figures.set("finish_reason", std::string(generate::name(result.reason)));
-  figures.set("prompt_tokens_per_second", prompt_rate);
-  figures.set("generation_tokens_per_second", generation_rate);
-  figures.set("bytes_per_token", static_cast<std::int64_t>(bytes));
-  figures.set("read_gb_per_second", achieved);
-  std::string limit;
-  if (result.timed_tokens > 0) {
-    const double bandwidth = core::measure_read_bandwidth();
-    figures.set("read_bandwidth_gb_per_second", bandwidth / 1e9);
-    limit = fmt::format(", reading {:.2f} GB/s of {:.1f} GB/s measured", achieved, bandwidth / 1e9);
-  }
-  context.say(fmt::format("{} prompt tokens at {:.1f}/s, {} generated at {:.1f}/s{} ({})", prompt_tokens, prompt_rate,
-                          result.token_ids.size(), generation_rate, limit, generate::name(result.reason)));
-  context.write_json("generate", options.model, figures);
+  report_speed(options, context, *model, prompt_tokens, result);
   return 0;
 }
 
@@ -94,23 +121,26 @@ Command add_generate(CLI::App& program) {
       ->required();
   app->add_option("-p,--prompt", options->prompt, "Text to go on from");
   app->add_option("-n,--tokens", g.max_tokens, "Most tokens to generate")
-      ->check(CLI::NonNegativeNumber)
+      ->check(check_whole_number)
       ->capture_default_str();
   app->add_option("--temperature", g.sampling.temperature, "0 takes the most likely token")
       ->check(CLI::Range(0.0, 1e6))
+      ->check(check_number)
       ->capture_default_str();
   app->add_option("--top-k", g.sampling.top_k, "Keep the k most likely tokens (0: all)")
-      ->check(CLI::NonNegativeNumber)
+      ->check(check_whole_number)
       ->capture_default_str();
   app->add_option("--top-p", g.sampling.top_p, "Keep the most likely tokens up to this probability")
       ->check(CLI::Range(1e-9, 1.0))
+      ->check(check_number)
       ->capture_default_str();
   app->add_option("--repeat-penalty", g.sampling.repeat_penalty, "Make the last 64 tokens less likely")
       ->check(CLI::Range(1e-6, 1e6))
+      ->check(check_number)
       ->capture_default_str();
   app->add_option("--stop", g.stop, "End where this text appears (may be given several times)")
-      ->check(
-          [](const std::string& text) { return text.empty() ? std::string("a stop text is empty") : std::string(); });
+      ->allow_extra_args(false)
+      ->check(check_not_empty);
   app->add_flag("--no-bos", options->no_bos, "Do not put the begin-of-text token before the prompt");
   app->add_flag("--no-special", options->no_special, "Read special tokens written in the prompt as plain text");
   app->footer("Example:\n  rpt generate seedling -p \"The old house\" -n 40");

@@ -72,6 +72,9 @@ class Inspector {
     r.codes = ternary::code_statistics(w.codes());
     if (const auto latents = w.latents()) r.latents = ternary::latent_statistics(*latents);
     reports_.push_back(std::move(r));
+    if (linear.output_scale) {
+      reports_.push_back({.name = name + ".scale", .type = "f32", .rows = 1, .columns = 1, .bytes = sizeof(float)});
+    }
   }
 
   core::ProgressSink& progress_;

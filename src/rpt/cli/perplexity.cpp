@@ -34,8 +34,7 @@ evaluate::PerplexityResult score(const model::Model& model, const evaluate::Scor
 int run_perplexity(const PerplexityOptions& options, Context& context) {
   const auto model = open_model(options.model, context);
   const text::Corpus corpus = load_scoring_text(options.scoring);
-  const evaluate::ScoringPlan plan =
-      evaluate::plan_scoring(corpus, evaluate::text_model(*model), protocol_options(options.scoring));
+  const evaluate::ScoringPlan plan = plan_scoring(corpus, *model, options.scoring);
   const core::Stopwatch watch;
   const evaluate::PerplexityResult r = score(*model, plan, options, context);
   const double seconds = watch.seconds();

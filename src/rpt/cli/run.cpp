@@ -29,7 +29,11 @@ int fail(std::ostream& err, int code, const std::string& message) {
 
 /// What the parser says about wrong usage, or the help that was asked for.
 int report_parse(const CLI::App& program, const CLI::ParseError& e, std::ostream& out, std::ostream& err) {
-  if (e.get_exit_code() == 0) return program.exit(e, out, err);
+  if (e.get_exit_code() == 0) {
+    program.exit(e, out, err);
+    out.flush();
+    return out ? kDone : fail(err, kEnvironment, "standard output cannot be written");
+  }
   return fail(err, kWrongUsage, fmt::format("{} (rpt --help, or rpt COMMAND --help)", e.what()));
 }
 
@@ -46,13 +50,18 @@ int run(int argc, const char* const* argv, std::istream& in, std::ostream& out, 
                                       add_perplexity(program), add_compare(program),  add_export(program)};
   for (const Command& command : commands) add_common_options(*command.app, context.common);
   try {
+    const std::string first = argc > 1 ? argv[1] : "";
+    if (!first.empty() && first.front() != '-' &&
+        std::none_of(commands.begin(), commands.end(), [&](const Command& c) { return c.app->get_name() == first; })) {
+      throw UsageError(fmt::format("unknown command \"{}\" (rpt --help lists them)", first));
+    }
     program.parse(argc, argv);
     const auto chosen =
         std::find_if(commands.begin(), commands.end(), [](const Command& c) { return c.app->parsed(); });
     context.apply();
     const int code = chosen->run(context);
     out.flush();
-    if (!out) throw IoError("standard output cannot be written");
+    if (!out) throw OutputError("standard output cannot be written");
     return code;
   } catch (const CLI::ParseError& e) {
     return report_parse(program, e, out, err);
@@ -61,6 +70,8 @@ int run(int argc, const char* const* argv, std::istream& in, std::ostream& out, 
   } catch (const CheckError& e) {
     return fail(err, kCheckFailed, e.what());
   } catch (const EnvironmentError& e) {
+    return fail(err, kEnvironment, e.what());
+  } catch (const OutputError& e) {
     return fail(err, kEnvironment, e.what());
   } catch (const Error& e) {
     return fail(err, kBadInput, e.what());

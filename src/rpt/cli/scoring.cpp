@@ -2,6 +2,7 @@
 #include "rpt/cli/scoring.h"
 
 #include "rpt/cli/context.h"
+#include "rpt/core/error.h"
 
 namespace rpt::cli {
 
@@ -12,9 +13,9 @@ void add_scoring_options(CLI::App& app, ScoringOptions& o) {
   app.add_option("--protocol", o.protocol, "full, llama.cpp, legacy, lm-eval")
       ->check(CLI::IsMember({"full", "llama.cpp", "legacy", "lm-eval"}))
       ->capture_default_str();
-  app.add_option("--context", o.context, "Tokens of a window (0: the protocol's own)")->check(CLI::NonNegativeNumber);
+  app.add_option("--context", o.context, "Tokens of a window (0: the protocol's own)")->check(check_whole_number);
   app.add_option("--stride", o.stride, "Tokens from window to window, full only (0: half the context)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(check_whole_number);
   app.add_option("--bos", o.bos, "Begin-of-text token before a text: auto, yes, no")
       ->check(CLI::IsMember({"auto", "yes", "no"}))
       ->capture_default_str();
@@ -29,10 +30,24 @@ evaluate::ProtocolOptions protocol_options(const ScoringOptions& o) {
   return out;
 }
 
-text::Corpus load_scoring_text(const ScoringOptions& o) {
+evaluate::ScoringPlan plan_scoring(const text::Corpus& corpus, const model::Model& model, const ScoringOptions& o) {
+  try {
+    return evaluate::plan_scoring(corpus, evaluate::text_model(model), protocol_options(o));
+  } catch (const ConfigError& e) {
+    // With nothing chosen by hand it is the text that does not fit.
+    if (o.context == 0 && o.stride == 0 && o.bos == "auto") throw;
+    throw UsageError(e.what());
+  }
+}
+
+text::TextSource find_text(const std::string& name) {
   std::vector<std::filesystem::path> roots;
   for (const auto& root : data_roots()) roots.push_back(root / "data");
-  return text::load_corpus(text::resolve_text(o.text, roots));
+  return text::resolve_text(name, roots);
+}
+
+text::Corpus load_scoring_text(const ScoringOptions& o) {
+  return text::load_corpus(find_text(o.text));
 }
 
 }  // namespace rpt::cli

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "rpt/evaluate/plan.h"
+#include "rpt/model/model.h"
 #include "rpt/text/corpus.h"
 
 namespace rpt::cli {
@@ -22,6 +23,13 @@ void add_scoring_options(CLI::App& app, ScoringOptions& options);
 
 /// The same as the evaluation understands them.
 evaluate::ProtocolOptions protocol_options(const ScoringOptions& options);
+
+/// Lays out what is to be scored. Throws UsageError for options that do not fit protocol or model.
+evaluate::ScoringPlan plan_scoring(const text::Corpus& corpus, const model::Model& model,
+                                   const ScoringOptions& options);
+
+/// What TEXT on a command line means. Throws as text::resolve_text.
+text::TextSource find_text(const std::string& name);
 
 /// The text by name or path. Throws as text::load_corpus.
 text::Corpus load_scoring_text(const ScoringOptions& options);

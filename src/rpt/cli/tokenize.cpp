@@ -7,6 +7,7 @@
 #include <iterator>
 
 #include "rpt/cli/context.h"
+#include "rpt/cli/scoring.h"
 #include "rpt/core/atomic_file.h"
 #include "rpt/core/error.h"
 #include "rpt/text/utf8.h"
@@ -23,7 +24,9 @@ struct TokenizeOptions {
 };
 
 std::string read_input(const TokenizeOptions& options, const Context& context) {
-  if (!options.text.empty() && options.text != "-") return core::read_file(options.text);
+  if (!options.text.empty() && options.text != "-") {
+    return options.decode ? core::read_file(options.text) : text::load_text(find_text(options.text));
+  }
   return {std::istreambuf_iterator<char>(context.in()), std::istreambuf_iterator<char>()};
 }
 
@@ -99,9 +102,7 @@ int run_tokenize(const TokenizeOptions& options, Context& context) {
     context.say(fmt::format("warning: {} bytes have no token in this vocabulary and were dropped", dropped));
   }
   std::vector<std::string> pieces;
-  if (!options.ids_only) {
-    for (const std::int32_t id : ids) pieces.push_back(vocabulary.piece(id));
-  }
+  for (const std::int32_t id : ids) pieces.push_back(vocabulary.piece(id));
   if (context.common.json != "-") {
     for (std::size_t i = 0; i < ids.size(); ++i) {
       if (options.ids_only) {
@@ -131,7 +132,7 @@ Command add_tokenize(CLI::App& program) {
   CLI::App* app = program.add_subcommand("tokenize", "Turn text into token ids, or ids into text");
   app->add_option("MODEL", options->model, "Hugging Face directory, .gguf file, or name of an embedded model")
       ->required();
-  app->add_option("TEXT", options->text, "File to read (default, or -: standard input)");
+  app->add_option("TEXT", options->text, "File, or name of an embedded corpus (default, or -: standard input)");
   app->add_flag("--special", options->special, "Recognise special tokens written in the text");
   app->add_flag("--decode", options->decode, "The input is a list of ids; write their text");
   app->add_flag("--ids", options->ids_only, "Print ids only, without their pieces");

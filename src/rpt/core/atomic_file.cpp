@@ -23,6 +23,10 @@ namespace fs = std::filesystem;
 constexpr std::size_t kBuffer = std::size_t{1} << 20;
 constexpr int kAttempts = 1000;  // temporary names tried before giving up
 
+[[noreturn]] void throw_output(const fs::path& path, const char* what, int error) {
+  throw OutputError(fmt::format("{}: {}: {}", path.string(), what, std::strerror(error)));
+}
+
 [[noreturn]] void throw_io(const fs::path& path, const char* what, int error) {
   throw IoError(fmt::format("{}: {}: {}", path.string(), what, std::strerror(error)));
 }
@@ -57,7 +61,7 @@ fs::path resolve(const fs::path& target) {
   std::error_code error;
   if (!fs::is_symlink(named, error)) return named;
   const fs::path real = fs::canonical(named, error);
-  if (error) throw_io(target, "cannot follow the link", error.value());
+  if (error) throw_output(target, "cannot follow the link", error.value());
   return real;
 }
 
@@ -70,15 +74,15 @@ std::pair<fs::path, int> create_beside(const fs::path& target, Create create) {
     name += fmt::format(".tmp.{}.{}", ::getpid(), n);
     const int result = retry([&] { return create(name.c_str()); });
     if (result >= 0) return {std::move(name), result};
-    if (errno != EEXIST || n == kAttempts) throw_io(name, "cannot create", errno);
+    if (errno != EEXIST || n == kAttempts) throw_output(name, "cannot create", errno);
   }
 }
 
 void sync_path(const fs::path& path, int flags) {
   const Descriptor file(retry([&] { return ::open(path.c_str(), flags | O_RDONLY | O_CLOEXEC); }));
-  if (file.get() < 0) throw_io(path, "cannot open for syncing", errno);
+  if (file.get() < 0) throw_output(path, "cannot open for syncing", errno);
   // Some file systems cannot sync folders and say EINVAL; there is nothing better to do on them.
-  if (retry([&] { return ::fsync(file.get()); }) != 0 && errno != EINVAL) throw_io(path, "cannot sync", errno);
+  if (retry([&] { return ::fsync(file.get()); }) != 0 && errno != EINVAL) throw_output(path, "cannot sync", errno);
 }
 
 void sync_folder_of(const fs::path& path) {
@@ -95,7 +99,7 @@ void sync_tree(const fs::path& folder) {
       if (entry.is_regular_file()) sync_path(entry.path(), 0);
     }
   } catch (const fs::filesystem_error& e) {
-    throw_io(folder, "cannot list for syncing", e.code().value());
+    throw_output(folder, "cannot list for syncing", e.code().value());
   }
   sync_path(folder, O_DIRECTORY);
 }
@@ -109,7 +113,7 @@ AtomicFile::AtomicFile(fs::path target) : target_(resolve(target)) {
   std::error_code error;
   const fs::file_status status = fs::status(target_, error);
   if (fs::exists(status) && !fs::is_regular_file(status)) {
-    throw IoError(fmt::format("{}: is no regular file; refusing to replace it", target.string()));
+    throw OutputError(fmt::format("{}: is no regular file; refusing to replace it", target.string()));
   }
   std::tie(temporary_, fd_) = create_beside(
       target_, [](const char* name) { return ::open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666); });
@@ -123,7 +127,7 @@ void AtomicFile::discard() noexcept {
 
 void AtomicFile::fail(const char* what, int error) {
   discard();  // so that nothing half-written can be committed later
-  throw_io(target_, what, error);
+  throw_output(target_, what, error);
 }
 
 void AtomicFile::write_all(const void* data, std::size_t size, std::uint64_t offset) {
@@ -225,9 +229,9 @@ void AtomicDirectory::check_target() const {
   std::error_code error;
   const fs::file_status status = fs::status(target_, error);
   if (!fs::exists(status)) return;
-  if (!fs::is_directory(status)) throw IoError(fmt::format("{}: exists and is no folder", target_.string()));
+  if (!fs::is_directory(status)) throw OutputError(fmt::format("{}: exists and is no folder", target_.string()));
   if (!replace_ && !fs::is_empty(target_, error)) {
-    throw IoError(fmt::format("{}: exists and is not empty", target_.string()));
+    throw OutputError(fmt::format("{}: exists and is not empty", target_.string()));
   }
 }
 
@@ -240,18 +244,18 @@ void AtomicDirectory::replace_target() {
   {
     // Not every file system can exchange two names. Between these two renames the target is absent.
     old += ".old";
-    if (::rename(target_.c_str(), old.c_str()) != 0) throw_io(target_, "cannot move the old folder away", errno);
+    if (::rename(target_.c_str(), old.c_str()) != 0) throw_output(target_, "cannot move the old folder away", errno);
     if (::rename(temporary_.c_str(), target_.c_str()) != 0) {
       const int error = errno;
       (void)::rename(old.c_str(), target_.c_str());
-      throw_io(target_, "cannot rename to it", error);
+      throw_output(target_, "cannot rename to it", error);
     }
   }
   committed_ = true;
   sync_folder_of(target_);
   std::error_code error;
   fs::remove_all(old, error);
-  if (error) throw_io(old, "cannot remove the old folder", error.value());
+  if (error) throw_output(old, "cannot remove the old folder", error.value());
 }
 
 void AtomicDirectory::commit() {
@@ -263,7 +267,7 @@ void AtomicDirectory::commit() {
     sync_folder_of(target_);
     return;
   }
-  if (!replace_ || (errno != ENOTEMPTY && errno != EEXIST)) throw_io(target_, "cannot rename to it", errno);
+  if (!replace_ || (errno != ENOTEMPTY && errno != EEXIST)) throw_output(target_, "cannot rename to it", errno);
   replace_target();
 }
 

@@ -49,6 +49,12 @@ class IoError : public Error {
   using Error::Error;
 };
 
+/// An output that cannot be written: no such folder, no permission, no space. Exit code 4.
+class OutputError : public IoError {
+ public:
+  using IoError::IoError;
+};
+
 /// The environment lacks something that was asked for (an instruction set, memory). Exit code 4.
 class EnvironmentError : public Error {
  public:

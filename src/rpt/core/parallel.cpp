@@ -8,6 +8,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -69,7 +70,11 @@ class Pool {
     const std::unique_lock lock(busy_, std::try_to_lock);
     if (!lock) return false;
     while (std::cmp_less(workers_.size(), team - 1)) {
-      workers_.emplace_back([this, index = static_cast<int>(workers_.size())] { work(index); });
+      try {
+        workers_.emplace_back([this, index = static_cast<int>(workers_.size())] { work(index); });
+      } catch (const std::system_error&) {
+        break;  // the system has no more threads to give: those that there are do the work
+      }
     }
     body_ = &body;
     count_ = count;

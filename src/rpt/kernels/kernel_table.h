@@ -94,7 +94,8 @@ struct KernelTable {
   // ---- rows -------------------------------------------------------------------------------------------------------
 
   /// r = 1 / sqrt(Σx² / float(n) + eps), Σ in lanes with fma(x, x, lane); y_i = (x_i · r) · gain_i. y may be x.
-  void (*rms_norm)(const float* x, const float* gain, std::int64_t n, float eps, float* y) noexcept = nullptr;
+  /// Returns r: 0 where the sum overflows, NaN where an x_i is NaN.
+  float (*rms_norm)(const float* x, const float* gain, std::int64_t n, float eps, float* y) noexcept = nullptr;
   /// a = max(max|x|, 1e-5); q_i = clamp(rhe(x_i · (127 / a)), −128, 127), rhe = round half to even; *q_sum = Σ q_i.
   /// Returns a. Where an x_i is infinite or NaN the returned a is not finite and q is unspecified.
   float (*quantize_int8)(const float* x, std::int64_t n, std::int8_t* q, std::int32_t* q_sum) noexcept = nullptr;

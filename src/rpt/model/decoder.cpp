@@ -91,8 +91,9 @@ void Decoder::run_block(std::span<const std::int32_t> tokens, tensor::MutableMat
   } catch (const NumericError& e) {
     fail(e.what(), e.row());
   }
-  tensor::rms_norm(h, weights_.output_norm.gain, config_.norm_epsilon, h);
-  if (const std::int64_t bad = first_not_finite(h); bad >= 0) {
+  std::int64_t bad = tensor::rms_norm(h, weights_.output_norm.gain, config_.norm_epsilon, h);
+  if (bad < 0) bad = first_not_finite(h);
+  if (bad >= 0) {
     fail(fmt::format("layer output_norm: the output of row {} holds an infinity or NaN", bad), bad);
   }
   if (observer_ != nullptr) observer_->activation("output_norm", -1, h);

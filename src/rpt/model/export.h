@@ -25,15 +25,16 @@ enum class HfForm : std::uint8_t {
 
 /// Writes a GGUF file with ternary weights as `type`: i2_s, tq1_0, tq2_0, or f16, bf16, f32 holding 0 and ±s.
 /// Embeddings become F16 where what the forward reads is exact in it, else F32; q8_0 and q6_k stay. Before the file
-/// appears it is read again and passes the gate. Throws: ConfigError where the form cannot hold a tensor exactly
-/// (named; `lossy` allows it) or not at all; CheckError where the gate fails; IoError.
-void export_gguf(const Model& model, const std::filesystem::path& target, tensor::DType type,
-                 const ExportOptions& options);
+/// appears it is read again and passes the gate, whose hash is returned; empty where `lossy`. Throws: ConfigError where
+/// the form cannot hold a tensor exactly (named; `lossy` allows it) or not at all; CheckError where the gate fails;
+/// IoError.
+std::string export_gguf(const Model& model, const std::filesystem::path& target, tensor::DType type,
+                        const ExportOptions& options);
 
 /// Writes a Hugging Face directory that transformers loads: config.json, model.safetensors, tokenizer files. Before the
 /// folder appears it is read again and passes the gate. Throws: as export_gguf.
-void export_huggingface(const Model& model, const std::filesystem::path& target, HfForm form,
-                        const ExportOptions& options);
+std::string export_huggingface(const Model& model, const std::filesystem::path& target, HfForm form,
+                               const ExportOptions& options);
 
 /// Whether the forward reads embedding values that f16 holds exactly. Cost: one pass over the embedding.
 bool exact_in_f16(const EmbeddingWeight& embedding);

@@ -42,7 +42,7 @@ class GgufExport {
   GgufExport(const Model& model, const std::filesystem::path& target, DType type, const ExportOptions& options)
       : model_(model), type_(type), options_(options), writer_(target) {}
 
-  void run() {
+  std::string run() {
     set_keys();
     core::ProgressSink& progress = options_.progress != nullptr ? *options_.progress : core::null_progress();
     std::uint64_t count = 0;
@@ -57,8 +57,14 @@ class GgufExport {
     });
     progress.finish();
     const auto& written = writer_.seal();
-    if (!options_.lossy) expect_identical(model_, *open_gguf(written));
+    std::string hash;
+    if (!options_.lossy) {
+      const auto again = open_gguf(written);
+      expect_same_vocabulary(model_, *again);
+      hash = expect_identical(model_, *again);
+    }
     writer_.commit();
+    return hash;
   }
 
  private:
@@ -125,6 +131,7 @@ class GgufExport {
     if (!model_.end_ids.empty()) id("eos", model_.end_ids.front());
     // Readers know two more names for ids that end a turn; the rest is found by the tokens' texts.
     if (model_.end_ids.size() > 1) id("eot", model_.end_ids[1]);
+    if (model_.end_ids.size() > 2) id("eom", model_.end_ids[2]);
     id("padding", model_.config.pad_id);
     if (!model_.chat_template.empty()) writer_.set_string("tokenizer.chat_template", model_.chat_template);
   }
@@ -192,9 +199,9 @@ class GgufExport {
 
 }  // namespace
 
-void export_gguf(const Model& model, const std::filesystem::path& target, tensor::DType type,
-                 const ExportOptions& options) {
-  GgufExport(model, target, type, options).run();
+std::string export_gguf(const Model& model, const std::filesystem::path& target, tensor::DType type,
+                        const ExportOptions& options) {
+  return GgufExport(model, target, type, options).run();
 }
 
 }  // namespace rpt::model

@@ -161,11 +161,17 @@ class HfExport {
 
 }  // namespace
 
-void export_huggingface(const Model& model, const fs::path& target, HfForm form, const ExportOptions& options) {
+std::string export_huggingface(const Model& model, const fs::path& target, HfForm form, const ExportOptions& options) {
   core::AtomicDirectory folder(target, options.replace_folder);
   HfExport(model, form, options).write(folder.path());
-  if (!options.lossy) expect_identical(model, *open_huggingface(folder.path()));
+  std::string hash;
+  if (!options.lossy) {
+    const auto again = open_huggingface(folder.path());
+    expect_same_vocabulary(model, *again);
+    hash = expect_identical(model, *again);
+  }
   folder.commit();
+  return hash;
 }
 
 }  // namespace rpt::model

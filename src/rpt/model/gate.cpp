@@ -11,15 +11,19 @@
 
 namespace rpt::model {
 
-std::vector<double> gate_nlls(const Model& model, std::int64_t tokens) {
-  const std::int64_t count = std::min(tokens, model.config.context);
+std::vector<std::int32_t> gate_ids(const Config& config, std::int64_t tokens) {
   core::Random random(0);
   std::vector<std::int32_t> ids;
-  for (std::int64_t i = 0; i < count; ++i) {
-    ids.push_back(static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(model.config.vocabulary))));
+  for (std::int64_t i = 0; i < std::min(tokens, config.context); ++i) {
+    ids.push_back(static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(config.vocabulary))));
   }
+  return ids;
+}
+
+std::vector<double> gate_nlls(const Model& model, std::int64_t tokens) {
+  const std::vector<std::int32_t> ids = gate_ids(model.config, tokens);
   Decoder decoder(model.config, model.weights);
-  KvCache cache(model.config, count);
+  KvCache cache(model.config, static_cast<std::int64_t>(ids.size()));
   tensor::Tensor hidden;
   decoder.forward(ids, cache, hidden);
   std::vector<std::int32_t> targets(ids.begin() + 1, ids.end());
@@ -34,7 +38,7 @@ std::string nll_sha256(const std::vector<double>& nlls) {
   return core::sha256_hex(std::as_bytes(std::span(nlls)));
 }
 
-void expect_identical(const Model& source, const Model& written) {
+std::string expect_identical(const Model& source, const Model& written) {
   const std::vector<double> a = gate_nlls(source);
   const std::vector<double> b = gate_nlls(written);
   for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
@@ -46,6 +50,25 @@ void expect_identical(const Model& source, const Model& written) {
   if (a.size() != b.size()) {
     throw CheckError(
         fmt::format("{}: the gate failed: {} tokens instead of {}", written.path.string(), b.size(), a.size()));
+  }
+  return nll_sha256(b);
+}
+
+void expect_same_vocabulary(const Model& source, const Model& written) {
+  if (!source.tokenizer) return;
+  const auto refuse = [&](const std::string& what) {
+    throw ConfigError(
+        fmt::format("{}: this form cannot say {} of {}", written.path.string(), what, source.path.string()));
+  };
+  if (!written.tokenizer) refuse("the vocabulary");
+  const std::string probe = " The old house, 1234 years;\n\tna\u00efve \u4e16\u754c doesn't  end.";
+  if (written.tokenizer->encode(probe) != source.tokenizer->encode(probe)) refuse("the pre-tokenizer");
+  if (written.adds_bos != source.adds_bos || (source.adds_bos && written.bos_id != source.bos_id))
+    refuse("the BOS rule");
+  for (const std::int32_t id : source.end_ids) {
+    if (std::find(written.end_ids.begin(), written.end_ids.end(), id) == written.end_ids.end()) {
+      refuse(fmt::format("the end-of-text id {}", id));
+    }
   }
 }
 

@@ -8,6 +8,9 @@
 
 namespace rpt::model {
 
+/// The fixed sequence of pseudo-random ids that the gate scores, at most `tokens` long.
+std::vector<std::int32_t> gate_ids(const Config& config, std::int64_t tokens = 64);
+
 /// Per-token NLLs (nats) of a fixed sequence of pseudo-random ids, at most `tokens` long: what the gate compares when
 /// no text is given. The same for every form of one model, to the last bit.
 std::vector<double> gate_nlls(const Model& model, std::int64_t tokens = 64);
@@ -15,8 +18,12 @@ std::vector<double> gate_nlls(const Model& model, std::int64_t tokens = 64);
 /// sha256 of NLLs as little-endian float64, in order: `nll_sha256` of every report.
 std::string nll_sha256(const std::vector<double>& nlls);
 
-/// The gate of docs/forward.md for a file just written. Throws: CheckError naming `written` and the first token whose
-/// NLL differs.
-void expect_identical(const Model& source, const Model& written);
+/// The gate of docs/forward.md for a file just written; returns the sha256 of the NLLs. Throws: CheckError naming
+/// `written` and the first token whose NLL differs.
+std::string expect_identical(const Model& source, const Model& written);
+
+/// Checks that a written file says the same of its vocabulary: ids of a probe text, BOS rule, every end-of-text id.
+/// Throws: ConfigError naming what the form cannot say.
+void expect_same_vocabulary(const Model& source, const Model& written);
 
 }  // namespace rpt::model

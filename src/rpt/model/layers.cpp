@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "rpt/model/layers.h"
 
+#include <algorithm>
+#include <atomic>
 #include <cmath>
 
 #include "rpt/core/parallel.h"
@@ -12,6 +14,21 @@ namespace {
 
 void observe(LayerObserver* observer, std::string_view name, std::int64_t layer, tensor::MatrixView values) {
   if (observer != nullptr) observer->activation(name, layer, values);
+}
+
+/// RMSNorm in which an overflow or a NaN is an error that names the layer.
+void norm(tensor::MatrixView x, const NormWeight& weight, float epsilon, tensor::MutableMatrix y, std::int64_t layer,
+          std::string_view name) {
+  const std::int64_t bad = tensor::rms_norm(x, weight.gain, epsilon, y);
+  if (bad >= 0) {
+    throw NumericError(fmt::format("layer blk.{}.{}: the sum of squares of row {} is not finite", layer, name, bad),
+                       bad);
+  }
+}
+
+/// True where binary16 bits are an infinity or a NaN.
+bool holds_infinity(const std::uint16_t* bits, std::int64_t count) {
+  return std::any_of(bits, bits + count, [](std::uint16_t b) { return (b & 0x7c00U) == 0x7c00U; });
 }
 
 }  // namespace
@@ -65,7 +82,7 @@ void Block::attention(tensor::MutableMatrix h, Workspace& work, const RopeTable&
   work.attended.reshape(rows, config_.query_size());
   work.projected.reshape(rows, config_.hidden);
 
-  tensor::rms_norm(h, weights_.attn_norm.gain, config_.norm_epsilon, work.normed.view());
+  norm(h, weights_.attn_norm, config_.norm_epsilon, work.normed.view(), layer_, "attn_norm");
   observe(observer, "attn_norm", layer_, work.normed.view());
   q_.quantise(work.normed.view(), work.quantised);
   q_.forward(work.quantised, work.query.view());
@@ -77,7 +94,8 @@ void Block::attention(tensor::MutableMatrix h, Workspace& work, const RopeTable&
   write_cache(work, rope);
   attend(work);
   observe(observer, "attention", layer_, work.attended.view());
-  tensor::rms_norm(work.attended.view(), weights_.attn_sub_norm.gain, config_.norm_epsilon, work.attended.view());
+  norm(work.attended.view(), weights_.attn_sub_norm, config_.norm_epsilon, work.attended.view(), layer_,
+       "attn_sub_norm");
   observe(observer, "attn_sub_norm", layer_, work.attended.view());
   o_.forward(work.attended.view(), work.quantised, work.projected.view());
   observe(observer, "attn_output", layer_, work.projected.view());
@@ -88,6 +106,7 @@ void Block::attention(tensor::MutableMatrix h, Workspace& work, const RopeTable&
 void Block::write_cache(Workspace& work, const RopeTable& rope) const {
   const auto& table = kernels::active();
   const std::int64_t d = config_.head_size;
+  std::atomic<std::int64_t> bad{-1};
   core::parallel_for(static_cast<std::int64_t>(work.rows.size()), 8, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {
       const Row& row = work.rows[static_cast<std::size_t>(t)];
@@ -99,11 +118,18 @@ void Block::write_cache(Workspace& work, const RopeTable& rope) const {
       for (std::int64_t head = 0; head < config_.heads; ++head) table.rope_halves(query + head * d, cos, sin, d);
       for (std::int64_t head = 0; head < config_.kv_heads; ++head) {
         table.rope_halves(key + head * d, cos, sin, d);
-        table.f32_to_f16(key + head * d, d, row.cache->keys(layer_, head) + row.position * d);
-        table.f32_to_f16(value + head * d, d, row.cache->values(layer_, head) + row.position * d);
+        std::uint16_t* k = row.cache->keys(layer_, head) + row.position * d;
+        std::uint16_t* v = row.cache->values(layer_, head) + row.position * d;
+        table.f32_to_f16(key + head * d, d, k);
+        table.f32_to_f16(value + head * d, d, v);
+        if (holds_infinity(k, d) || holds_infinity(v, d)) bad = t;
       }
     }
   });
+  if (bad >= 0) {
+    throw NumericError(
+        fmt::format("layer blk.{}.attn_k or attn_v: row {} holds a value beyond f16", layer_, bad.load()), bad);
+  }
 }
 
 /// Every row attends to the positions up to its own.
@@ -142,7 +168,7 @@ void Block::feed_forward(tensor::MutableMatrix h, Workspace& work, LayerObserver
   work.up.reshape(rows, config_.feed_forward);
   work.projected.reshape(rows, config_.hidden);
 
-  tensor::rms_norm(h, weights_.ffn_norm.gain, config_.norm_epsilon, work.normed.view());
+  norm(h, weights_.ffn_norm, config_.norm_epsilon, work.normed.view(), layer_, "ffn_norm");
   observe(observer, "ffn_norm", layer_, work.normed.view());
   gate_.quantise(work.normed.view(), work.quantised);
   gate_.forward(work.quantised, work.gate.view());
@@ -155,7 +181,7 @@ void Block::feed_forward(tensor::MutableMatrix h, Workspace& work, LayerObserver
     tensor::silu_mul(work.gate.view(), work.up.view(), work.gate.view());
   }
   observe(observer, "ffn_act", layer_, work.gate.view());
-  tensor::rms_norm(work.gate.view(), weights_.ffn_sub_norm.gain, config_.norm_epsilon, work.gate.view());
+  norm(work.gate.view(), weights_.ffn_sub_norm, config_.norm_epsilon, work.gate.view(), layer_, "ffn_sub_norm");
   observe(observer, "ffn_sub_norm", layer_, work.gate.view());
   down_.forward(work.gate.view(), work.quantised, work.projected.view());
   observe(observer, "ffn_down", layer_, work.projected.view());

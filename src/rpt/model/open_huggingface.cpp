@@ -10,6 +10,7 @@
 #include "rpt/model/assemble.h"
 #include "rpt/model/model.h"
 #include "rpt/tensor/ops.h"
+#include "rpt/ternary/detect.h"
 
 namespace rpt::model {
 namespace {
@@ -123,6 +124,20 @@ class HfLoader final : public TensorLoader {
   std::set<std::string> used_;
 };
 
+/// A directory whose weights are 0 and ±s already but which declares `online` is quantised a second time by every
+/// reader. One tensor tells; a look ends at its first latent.
+void warn_if_snapped(Model& model) {
+  const LinearWeight& first = model.weights.blocks.front().attn_q;
+  const auto scale = ternary::find_stored_scale(first.weight.stored_latents());
+  if (!scale || *scale == 0) return;
+  model.warnings.push_back(
+      fmt::format("{}: the weights are 0 and ±{} already, but the directory declares online quantisation: they are "
+                  "quantised again, which "
+                  "shrinks the scale to {} ({:.1f} %)",
+                  model.path.string(), *scale, first.weight.codes().scale,
+                  100 * static_cast<double>(first.weight.codes().scale) / static_cast<double>(*scale)));
+}
+
 /// A JSON object from a file of the folder; null where there is no such file. Throws FormatError.
 Json read_json(const fs::path& path, std::string* text_out = nullptr) {
   if (!fs::exists(path)) return nullptr;
@@ -213,6 +228,7 @@ std::unique_ptr<Model> open_huggingface(const fs::path& folder) {
   HfLoader loader(*files, hf.mode, *model);
   load_weights(loader, model->config, model->weights);
   loader.finish();
+  if (hf.mode == QuantizationMode::online) warn_if_snapped(*model);
   read_vocabulary(folder, *model);
   settle_special_ids(*model);
   read_side_files(folder, *model);

@@ -46,6 +46,8 @@ class TernaryWeight {
   ternary::ScaleRule rule() const;
   /// The latents as stored, where the file holds latents that are not snapped.
   std::optional<tensor::StoredView> latents() const;
+  /// Latents as the file holds them, snapped or not, without preparing anything; data is null where it holds codes.
+  const tensor::StoredView& stored_latents() const { return latent_; }
   /// The type of the tensor in its file.
   tensor::DType stored_type() const { return latent_.data != nullptr ? latent_.type : packed_.type; }
   /// Bytes of the tensor in its file.

@@ -2,6 +2,7 @@
 #include "rpt/tensor/ops.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 
 #include "rpt/core/exact_math.h"
@@ -76,7 +77,6 @@ std::int64_t quantise_rows(MatrixView x, QuantisedRows& out) {
   out.rows = x.rows;
   out.columns = x.columns;
   const std::int64_t stride = (x.columns + 127) / 128 * 128;
-  if (stride != out.stride) out.q = {};  // the padding of another width would not be zero
   out.stride = stride;
   out.q.reserve_scratch(static_cast<std::size_t>(stride * x.rows));
   out.amax.resize(static_cast<std::size_t>(x.rows));
@@ -84,7 +84,9 @@ std::int64_t quantise_rows(MatrixView x, QuantisedRows& out) {
   const auto kernel = kernels::active().quantize_int8;
   for_rows(x.rows, x.columns, [&](std::int64_t t) {
     const auto i = static_cast<std::size_t>(t);
-    out.amax[i] = kernel(x.row(t), x.columns, out.q.data() + t * stride, &out.sum[i]);
+    std::int8_t* q = out.q.data() + t * stride;
+    out.amax[i] = kernel(x.row(t), x.columns, q, &out.sum[i]);
+    std::fill(q + x.columns, q + stride, std::int8_t{0});  // another width may have stood here
   });
   const auto bad = std::find_if(out.amax.begin(), out.amax.end(), [](float a) { return !std::isfinite(a); });
   return bad == out.amax.end() ? -1 : bad - out.amax.begin();
@@ -225,13 +227,20 @@ std::vector<float> widen(const StoredView& values) {
   return out;
 }
 
-void rms_norm(MatrixView x, std::span<const float> gain, float eps, MutableMatrix y) {
+std::int64_t rms_norm(MatrixView x, std::span<const float> gain, float eps, MutableMatrix y) {
   same_shape("rms_norm", x, y);
   if (std::cmp_not_equal(gain.size(), x.columns)) {
     throw ShapeError(fmt::format("rms_norm: gain [{}] for rows of {}", gain.size(), x.columns));
   }
   const auto kernel = kernels::active().rms_norm;
-  for_rows(x.rows, x.columns, [&](std::int64_t t) { kernel(x.row(t), gain.data(), x.columns, eps, y.row(t)); });
+  std::atomic<std::int64_t> first_bad{x.rows};
+  for_rows(x.rows, x.columns, [&](std::int64_t t) {
+    const float r = kernel(x.row(t), gain.data(), x.columns, eps, y.row(t));
+    if (r > 0) return;
+    for (std::int64_t first = first_bad; t < first && !first_bad.compare_exchange_weak(first, t);) {
+    }
+  });
+  return first_bad < x.rows ? first_bad.load() : -1;
 }
 
 void relu2_mul(MatrixView gate, MatrixView up, MutableMatrix y) {

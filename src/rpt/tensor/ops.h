@@ -42,8 +42,9 @@ void read_row(const StoredView& weights, std::int64_t row, std::span<float> out)
 /// Throws: ShapeError.
 std::vector<float> widen(const StoredView& values);
 
-/// y = RMSNorm(x) row by row; x, y [T, K], gain [K]; y may be x. Throws: ShapeError.
-void rms_norm(MatrixView x, std::span<const float> gain, float eps, MutableMatrix y);
+/// y = RMSNorm(x) row by row; x, y [T, K], gain [K]; y may be x. Returns the first row whose sum of squares is not
+/// finite (its y is then meaningless), or −1. Throws: ShapeError.
+[[nodiscard]] std::int64_t rms_norm(MatrixView x, std::span<const float> gain, float eps, MutableMatrix y);
 
 /// y = relu²(gate) · up or silu(gate) · up, element by element, all [T, N]; y may be gate. Throws: ShapeError.
 void relu2_mul(MatrixView gate, MatrixView up, MutableMatrix y);

@@ -155,15 +155,18 @@ TEST_F(Cli, SeedsAndThreadsAndInstructionSetsReproduce) {
 }
 
 TEST_F(Cli, ContextFullIsSaid) {
-  const auto model = test::TinyModel::make({.vocabulary = 300, .context = 256});
-  const Outcome o = rpt({"generate", seedling_, "-p", "The", "-n", "2000", "--json", (folder_ / "g.json").string()});
-  ASSERT_EQ(o.code, 0);
+  std::filesystem::copy(seedling_, folder_ / "short");
+  std::string config = core::read_file(folder_ / "short/config.json");
+  const std::string from = "\"max_position_embeddings\": 1024";
+  config.replace(config.find(from), from.size(), "\"max_position_embeddings\": 12");
+  core::write_file_atomic(folder_ / "short/config.json", config);
+  const Outcome o =
+      rpt({"generate", (folder_ / "short").string(), "-p", "The", "-n", "50", "--json", (folder_ / "g.json").string()});
+  ASSERT_EQ(o.code, 0) << o.err;
   const Json j = Json::parse(core::read_file(folder_ / "g.json"));
-  if (j["finish_reason"] == "context_full") {
-    EXPECT_NE(o.err.find("context of 1024 tokens is full"), std::string::npos);
-  } else {
-    EXPECT_EQ(j["finish_reason"], "end_of_text");
-  }
+  EXPECT_EQ(j["finish_reason"], "context_full");
+  EXPECT_EQ(j["prompt_tokens"].get<int>() + j["generated_tokens"].get<int>(), 13);
+  EXPECT_NE(o.err.find("context of 12 tokens is full"), std::string::npos);
 }
 
 TEST_F(Cli, TokenizeAndBack) {

@@ -69,6 +69,14 @@ TEST(Decoder, AnInfinityNamesLayerTokenAndPosition) {
   const std::string message = message_of([&] { run(*model, {11, 12}); });
   EXPECT_NE(message.find("blk.1.ffn_gate"), std::string::npos) << message;
   EXPECT_NE(message.find("token 11 at position 0"), std::string::npos) << message;
+  const auto large = TinyModel::make();
+  for (float& g : large->weights.blocks[0].attn_sub_norm.gain) g = 1e25F;
+  const std::string overflow = message_of([&] { run(*large, {11, 12}); });
+  EXPECT_NE(overflow.find("blk.0.ffn_norm: the sum of squares of row 0 is not finite"), std::string::npos) << overflow;
+  const auto beyond = TinyModel::make();
+  for (float& g : beyond->weights.blocks[0].attn_norm.gain) g *= 1e6F;
+  const std::string f16 = message_of([&] { run(*beyond, {11, 12}); });
+  EXPECT_NE(f16.find("blk.0.attn_k or attn_v"), std::string::npos) << f16;
   const auto last = TinyModel::make();
   last->weights.output_norm.gain[5] = std::nanf("");
   EXPECT_NE(message_of([&] { run(*last, {11, 12}); }).find("output_norm"), std::string::npos);

@@ -144,6 +144,24 @@ TEST_F(Gate, InstructionSetsChangeNoBit) {
   kernels::force_isa(before);
 }
 
+/// Widths that are no multiples of 128 and round up to the same one: hidden 192, heads 256, feed-forward 200.
+TEST_F(Gate, OddWidthsChangeNoBitEither) {
+  const test::TinyShape shape{.hidden = 192, .feed_forward = 200, .heads = 4, .kv_heads = 2, .head_size = 64};
+  const std::string before = kernels::active().name;
+  kernels::force_isa("reference");
+  const std::string hash = nll_sha256(gate_nlls(*TinyModel::make(shape)));
+  for (const auto& isa : kernels::list_isas()) {
+    if (!isa.supported) continue;
+    kernels::force_isa(isa.name);
+    EXPECT_EQ(nll_sha256(gate_nlls(*TinyModel::make(shape))), hash) << isa.name;
+  }
+  kernels::force_isa(before);
+  const test::ScratchFolder folder;
+  const auto model = TinyModel::make(shape);
+  export_huggingface(*model, folder / "packed", HfForm::packed, {});
+  EXPECT_EQ(nll_sha256(gate_nlls(*open_huggingface(folder / "packed"))), hash);
+}
+
 /// The same model with the scale of one tensor of one block one ulp larger. (attn_v is none of them: its output passes
 /// through f16, which takes no notice of an ulp.)
 TEST_F(Gate, OneUlpInOneScaleFails) {

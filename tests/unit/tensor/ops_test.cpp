@@ -199,8 +199,8 @@ TEST(ReadRow, Bf16IsReadAsF16) {
 TEST(RowOperations, RefuseShapesThatDoNotFit) {
   Tensor a(2, 3), b(2, 4), c(3, 3);
   const std::vector<float> gain(3, 1.0F);
-  EXPECT_THROW(rms_norm(a.view(), gain, 1e-5F, b.view()), ShapeError);
-  EXPECT_THROW(rms_norm(b.view(), gain, 1e-5F, b.view()), ShapeError);
+  EXPECT_THROW((void)rms_norm(a.view(), gain, 1e-5F, b.view()), ShapeError);
+  EXPECT_THROW((void)rms_norm(b.view(), gain, 1e-5F, b.view()), ShapeError);
   EXPECT_THROW(relu2_mul(a.view(), b.view(), a.view()), ShapeError);
   EXPECT_THROW(silu_mul(a.view(), c.view(), a.view()), ShapeError);
   EXPECT_THROW(add(a.view(), c.view()), ShapeError);
@@ -210,7 +210,7 @@ TEST(RowOperations, WorkRowByRow) {
   const Tensor x = random_tensor(40, 33, 5), up = random_tensor(40, 33, 6);
   const std::vector<float> gain(33, 2.0F);
   Tensor normed(40, 33), relu(40, 33), silu(40, 33), sum = random_tensor(40, 33, 5);
-  rms_norm(x.view(), gain, 1e-5F, normed.view());
+  EXPECT_EQ(rms_norm(x.view(), gain, 1e-5F, normed.view()), -1);
   relu2_mul(x.view(), up.view(), relu.view());
   silu_mul(x.view(), up.view(), silu.view());
   add(sum.view(), up.view());
@@ -229,6 +229,25 @@ TEST(RowOperations, WorkRowByRow) {
       near(silu, g / (1 + std::exp(-g)) * u);
       EXPECT_EQ(sum.view().row(t)[i], x.view().row(t)[i] + up.view().row(t)[i]);
     }
+  }
+}
+
+TEST(RmsNorm, NamesTheFirstRowWhoseSquaresOverflow) {
+  Tensor x = random_tensor(40, 33, 5), y(40, 33);
+  const std::vector<float> gain(33, 1.0F);
+  x.view().row(30)[3] = 3e19F;
+  EXPECT_EQ(rms_norm(x.view(), gain, 1e-5F, y.view()), 30);
+  x.view().row(7)[32] = std::nanf("");
+  EXPECT_EQ(rms_norm(x.view(), gain, 1e-5F, y.view()), 7);
+}
+
+TEST(QuantiseRows, AnotherWidthLeavesNothingBehind) {
+  QuantisedRows q;
+  const Tensor wide = random_tensor(4, 256, 1), narrow = random_tensor(4, 200, 2);
+  quantise_rows(wide.view(), q);
+  quantise_rows(narrow.view(), q);
+  for (std::int64_t t = 0; t < 4; ++t) {
+    for (std::int64_t k = 200; k < 256; ++k) ASSERT_EQ(q.q[static_cast<std::size_t>(t * 256 + k)], 0);
   }
 }
 

@@ -10,7 +10,7 @@ namespace rpt::kernels::lanes {
 namespace {
 
 template <typename V>
-void rms_norm(const float* x, const float* gain, std::int64_t n, float eps, float* y) noexcept {
+float rms_norm(const float* x, const float* gain, std::int64_t n, float eps, float* y) noexcept {
   auto squares = V::zero();
   for_each_16(n, [&](std::int64_t i, auto part) {
     const auto v = V::load(x + i, part);
@@ -21,6 +21,7 @@ void rms_norm(const float* x, const float* gain, std::int64_t n, float eps, floa
   for_each_16(n, [&](std::int64_t i, auto part) {
     V::store(y + i, V::mul(V::mul(V::load(x + i, part), factor), V::load(gain + i, part)), part);
   });
+  return r;
 }
 
 template <typename V>

@@ -10,11 +10,12 @@
 namespace rpt::kernels::reference {
 namespace {
 
-void rms_norm(const float* x, const float* gain, std::int64_t n, float eps, float* y) noexcept {
+float rms_norm(const float* x, const float* gain, std::int64_t n, float eps, float* y) noexcept {
   Lanes<float> squares;
   for (std::int64_t i = 0; i < n; ++i) squares.of(i) = std::fma(x[i], x[i], squares.of(i));
   const float r = 1.0F / std::sqrt(squares.sum() / static_cast<float>(n) + eps);
   for (std::int64_t i = 0; i < n; ++i) y[i] = (x[i] * r) * gain[i];
+  return r;
 }
 
 void scale_int32(const std::int32_t* acc, std::int64_t n, float factor, float* y) noexcept {
