@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # tools/build.sh PRESET [TARGET…]: installs what the build needs, configures and builds.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

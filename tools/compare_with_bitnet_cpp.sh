@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # compare_with_bitnet_cpp.sh LLAMA_PERPLEXITY RPT MODEL.gguf TEXT [CONTEXT]
 #
 # Perplexity of an i2_s file in bitnet.cpp (its llama-perplexity, built elsewhere) and in rpt, under the same protocol.

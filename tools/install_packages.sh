@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Installs the Debian packages named as arguments that are not there yet; as root, or through sudo.
 set -euo pipefail
 missing=()

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # install_test.sh CMAKE BUILD COMPILER
 set -euo pipefail
 cmake=$1 build=$2 compiler=$3
@@ -11,6 +12,7 @@ trap 'rm -rf "$scratch"' EXIT
 "$cmake" --build "$scratch/build"
 "$scratch/build/consumer" "$scratch/prefix/share/rpt/models/seedling"
 cd "$scratch"
+"$scratch/prefix/bin/rpt" inspect seedling --verbose 2>&1 > /dev/null | grep -q "opened $scratch/prefix/share/rpt/models/seedling"
 text=$("$scratch/prefix/bin/rpt" generate seedling -p "The old house" -n 3 --quiet)
 [ "$text" = "The old housekeeper, who" ] || { echo "unexpected: $text"; exit 1; }
 "$scratch/prefix/bin/rpt" perplexity seedling --text wikitext-2-raw:validation --protocol legacy --quiet > /dev/null

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # clang_format.sh CLANG_FORMAT SOURCE: every source is formatted as .clang-format says.
 set -u
 cd "$2" || exit 1

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # headers_stand_alone.sh COMPILER SOURCE: every public header compiles by itself.
 set -u
 compiler=$1

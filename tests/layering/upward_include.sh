@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # upward_include.sh COMPILER BUILD: with the include folder of `tensor` a header of `kernels` is found, one of `model` is not.
 set -u
 compiler=$1

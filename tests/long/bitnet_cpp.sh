@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # bitnet_cpp.sh LLAMA_PERPLEXITY: synthetic i2_s models and an exported one, each within 0.2 % of bitnet.cpp.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# fuzz.sh [SECONDS]: every fuzzer for 600 seconds, two at a time.
+# SPDX-License-Identifier: MIT
+# fuzz.sh [SECONDS]: every fuzzer for 600 seconds, all at once.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 seconds=${1:-600}
@@ -20,5 +21,5 @@ one() {
 export -f one
 export scratch seconds
 date -u +%Y-%m-%d
-printf '%s\n' gguf safetensors tokenizer_json config_json | xargs -P 2 -I {} bash -c 'one {}'
+printf '%s\n' gguf safetensors tokenizer_json config_json | xargs -P 4 -I {} bash -c 'one {}'
 rm -rf "$scratch"

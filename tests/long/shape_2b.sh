@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # shape_2b.sh [FILE.gguf]: the 2B-4T's shape with synthetic weights (made at FILE where that is missing).
 # Bounds: first token of a one-word prompt within 1.0 s once cached; at most 1.7 GB resident; inspect under 10 s.
 set -euo pipefail

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # transformers.sh PYTHON: directories written by rpt, read by transformers.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
