@@ -8,6 +8,7 @@
 #include "rpt/core/atomic_file.h"
 #include "rpt/core/parallel.h"
 #include "rpt/kernels/isa.h"
+#include "rpt/model/export.h"
 #include "tests/shared_data.h"
 #include "tests/tiny_model.h"
 
@@ -233,6 +234,78 @@ TEST_F(Cli, ExportsCompareIdenticalAndBrokenOnesDoNot) {
       rpt({"compare", seedling_, (folder_ / "broken.gguf").string(), "--text", text.string(), "--expect", "identical"});
   EXPECT_EQ(o.code, 1) << o.err;
   EXPECT_NE(o.out.find("not identical"), std::string::npos);
+}
+
+TEST_F(Cli, UsageMessagesNameWhatIsWrong) {
+  EXPECT_NE(rpt({"bogus"}).err.find("unknown command \"bogus\""), std::string::npos);
+  for (const std::string seed : {"-1", "18446744073709551616", "1x", ""}) {
+    EXPECT_EQ(rpt({"generate", seedling_, "-p", "a", "-n", "1", "--seed", seed}).code, 2) << seed;
+  }
+  EXPECT_EQ(rpt({"generate", seedling_, "-p", "a", "-n", "99999999999999999999"}).code, 2);
+  EXPECT_EQ(rpt({"generate", seedling_, "-p", "a", "--temperature", "nan"}).code, 2);
+  EXPECT_EQ(rpt({"generate", seedling_, "--no-bos"}).code, 2);
+  EXPECT_EQ(rpt({"perplexity", seedling_, "--text", "sotu:test", "--context", "1025"}).code, 2);
+  EXPECT_EQ(rpt({"perplexity", seedling_, "--text", "sotu:test", "--stride", "5000"}).code, 2);
+  EXPECT_EQ(rpt({"inspect", seedling_, "--json", "/no/such/folder/x.json"}).code, 4);
+  EXPECT_EQ(rpt({"export", seedling_, ""}).code, 2);
+  EXPECT_EQ(rpt({"export", seedling_, (folder_ / "no" / "x.gguf").string()}).code, 4);
+  EXPECT_EQ(rpt({"export", seedling_, seedling_, "--to", "hf-packed", "--force"}).code, 2);  // the model itself
+  EXPECT_TRUE(std::filesystem::exists(seedling_ + "/model.safetensors"));
+  // --stop takes one text each time and leaves the rest alone.
+  EXPECT_EQ(rpt({"generate", "--stop", "zzz", seedling_, "-p", "a", "-n", "1"}).code, 0);
+}
+
+TEST_F(Cli, TokenizeTakesEmbeddedTexts) {
+  const Json j = json({"tokenize", seedling_, "sotu:test"});
+  EXPECT_GT(j["token_ids"].size(), 10000U);
+  EXPECT_EQ(j["pieces"].size(), j["token_ids"].size());
+}
+
+TEST_F(Cli, SpeedsAreNullWhereNothingWasTimed) {
+  const Json none = json({"generate", seedling_, "-p", "The", "-n", "0"});
+  EXPECT_TRUE(none["prompt_tokens_per_second"].is_null());
+  EXPECT_TRUE(none["generation_tokens_per_second"].is_null());
+  EXPECT_TRUE(none["read_bandwidth_gb_per_second"].is_null());
+  const Json some = json({"generate", seedling_, "-p", "The", "-n", "4"});
+  EXPECT_GT(some["read_bandwidth_gb_per_second"], 0);
+}
+
+/// GGUF knows three names for ids that end a text; a fourth would be lost, so it is refused.
+TEST_F(Cli, EndIdsThatAFormCannotSayAreRefused) {
+  const auto with_ids = [&](const std::string& name, const std::string& ids) {
+    std::filesystem::copy(seedling_, folder_ / name);
+    std::string config = core::read_file(folder_ / (name + "/config.json"));
+    const std::string from = "\"eos_token_id\": 1";
+    config.replace(config.find(from), from.size(), "\"eos_token_id\": " + ids);
+    core::write_file_atomic(folder_ / (name + "/config.json"), config);
+    return (folder_ / name).string();
+  };
+  const std::string three = with_ids("three", "[1, 5, 7]"), four = with_ids("four", "[1, 5, 7, 9]");
+  ASSERT_EQ(rpt({"export", three, (folder_ / "three.gguf").string()}).code, 0);
+  EXPECT_EQ(json({"inspect", (folder_ / "three.gguf").string()})["end_ids"], Json::array({1, 5, 7}));
+  const Outcome o = rpt({"export", four, (folder_ / "four.gguf").string()});
+  EXPECT_EQ(o.code, 3);
+  EXPECT_NE(o.err.find("end-of-text id 9"), std::string::npos) << o.err;
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "four.gguf"));
+  EXPECT_EQ(rpt({"export", four, (folder_ / "packed").string(), "--to", "hf-packed"}).code, 0);
+}
+
+TEST_F(Cli, SnappedDirectoriesThatDeclareOnlineAreWarnedAbout) {
+  // An f32 GGUF holds 0 and ±s; as a directory of latents it would be quantised again.
+  auto model = test::TinyModel::make({.type = tensor::DType::f32});
+  for (auto& block : model->weights.blocks) {
+    auto& linear = block.attn_q;
+    const auto latents = linear.weight.stored_latents();
+    auto* values = reinterpret_cast<float*>(const_cast<std::byte*>(latents.data));
+    for (std::int64_t i = 0; i < latents.rows * latents.columns; ++i) {
+      values[i] = values[i] > 0.03F ? 0.5F : values[i] < -0.03F ? -0.5F : 0.0F;
+    }
+  }
+  model::export_huggingface(*model, folder_ / "snapped", model::HfForm::latents, {});
+  const Outcome o = rpt({"inspect", (folder_ / "snapped").string()});
+  EXPECT_EQ(o.code, 0);
+  EXPECT_NE(o.err.find("shrinks the scale"), std::string::npos) << o.err;
+  EXPECT_EQ(rpt({"inspect", seedling_}).err.find("shrinks"), std::string::npos);
 }
 
 TEST_F(Cli, PerplexityReportsWhatItPromises) {
