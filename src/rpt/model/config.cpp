@@ -182,6 +182,8 @@ HfConfig parse_hf_config(std::string_view json, const std::string& file) {
     root = Json::parse(json);
   } catch (const Json::parse_error& e) {
     throw FormatError(file, e.byte, "JSON", "a JSON object", "a syntax error there");
+  } catch (const Json::exception&) {  // a number beyond double
+    throw FormatError(file, 0, "JSON", "numbers that a double can hold", "a larger one");
   }
   if (!root.is_object()) throw FormatError(file, 0, "JSON", "a JSON object", root.type_name());
   const Reader reader(root, file);

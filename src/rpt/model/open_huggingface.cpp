@@ -148,6 +148,8 @@ Json read_json(const fs::path& path, std::string* text_out = nullptr) {
     if (json.is_object()) return json;
   } catch (const Json::parse_error& e) {
     throw FormatError(path.string(), e.byte, "JSON", "a JSON object", "a syntax error there");
+  } catch (const Json::exception&) {  // a number beyond double
+    throw FormatError(path.string(), 0, "JSON", "numbers that a double can hold", "a larger one");
   }
   throw FormatError(path.string(), 0, "JSON", "a JSON object", "another value");
 }

@@ -14,6 +14,8 @@ std::string text_of_json_line(std::string_view line, std::uint64_t offset, const
     if (text != value.end() && text->is_string()) return text->get<std::string>();
   } catch (const nlohmann::json::parse_error& error) {
     throw FormatError(file, offset + error.byte, "JSON line", "a JSON text", "a mistake in it");
+  } catch (const nlohmann::json::exception&) {
+    throw FormatError(file, offset, "JSON line", "numbers that a double can hold", "a larger one");
   }
   throw FormatError(file, offset, "JSON line", "an object with a string 'text'", "another value");
 }

@@ -92,6 +92,7 @@ TEST(HfConfig, RefusesByName) {
             std::string::npos);
   EXPECT_NE(message(replaced(base(), "\"bos_token_id\":0", "\"bos_token_id\":4096")).find("BOS id"), std::string::npos);
   EXPECT_NE(message("{\"model_type\":").find("expected a JSON object"), std::string::npos);
+  EXPECT_NE(message("{\"rms_norm_eps\":1e9999}").find("numbers that a double can hold"), std::string::npos);
   EXPECT_NE(message("[1]").find("expected a JSON object"), std::string::npos);
 }
 

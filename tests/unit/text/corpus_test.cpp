@@ -62,7 +62,8 @@ TEST(Corpus, LinesWholeAndJsonl) {
 }
 
 TEST(Corpus, BadJsonLinesAreRefusedWithTheirOffset) {
-  for (const char* line : {"{\"text\": 1}", "[]", "\"text\"", "{}", "{\"text\": \"a\"", "{\"text\": \"\xff\"}"}) {
+  for (const char* line : {"{\"text\": 1}", "[]", "\"text\"", "{}", "{\"text\": \"a\"", "{\"text\": \"\xff\"}",
+                           "{\"text\": \"a\", \"n\": 1e9999}"}) {
     try {
       (void)split_documents(std::string("{\"text\": \"x\"}\n") + line, DocumentRule::jsonl, "t");
       ADD_FAILURE() << "accepted " << line;
