@@ -184,6 +184,55 @@ TEST_F(Gate, OneUlpInOneScaleFails) {
   EXPECT_NO_THROW(expect_identical(*model, *TinyModel::make({})));
 }
 
+/// In every packed form: one tensor with its own scale passes, with the next scale that the form can hold it fails.
+TEST_F(Gate, EveryFormFailsOnTheNextScaleItCanHold) {
+  const auto model = TinyModel::make({});
+  const tensor::PackedTernaryView codes = model->weights.blocks[1].ffn_down.weight.codes();
+  const float f32_next = std::nextafter(codes.scale, HUGE_VALF);
+  const float f16_next = core::f16_to_float(static_cast<std::uint16_t>(core::float_to_f16(codes.scale) + 1));
+  const float bf16_next = core::bf16_to_float(static_cast<std::uint16_t>(core::float_to_bf16(codes.scale) + 1));
+  const std::vector<std::pair<DType, float>> forms{
+      {DType::i2_s, f32_next}, {DType::tq1_0, f16_next}, {DType::tq2_0, f16_next}, {DType::hf_packed, bf16_next}};
+  for (const auto& [form, next] : forms) {
+    for (const float scale : {codes.scale, next}) {
+      const auto other = TinyModel::make({});
+      tensor::PackedTernaryView source = codes;
+      source.scale = scale;
+      const auto packed = ternary::repack(source, form);
+      auto bytes = std::make_shared<core::AlignedBuffer<std::byte>>(packed.view().bytes + ternary::kI2sTailBytes);
+      std::memcpy(bytes->data(), packed.view().data, packed.view().bytes);
+      std::memcpy(bytes->data() + packed.view().bytes, &scale, sizeof scale);  // where a file of i2_s has it
+      tensor::PackedTernaryView view = packed.view();
+      view.data = reinterpret_cast<const std::uint8_t*>(bytes->data());
+      if (form == DType::i2_s) view.bytes = bytes->size();
+      other->storage.push_back(bytes);
+      other->weights.blocks[1].ffn_down.weight = TernaryWeight::stored({"other", "tensor", 0}, view);
+      if (scale == codes.scale) {
+        EXPECT_NO_THROW(expect_identical(*model, *other)) << tensor::name(form);
+      } else {
+        EXPECT_THROW(expect_identical(*model, *other), CheckError) << tensor::name(form);
+      }
+    }
+  }
+}
+
+/// Latents: moving one so that the mean, and with it the scale, changes by a step of bf16 must fail too.
+TEST_F(Gate, LatentsWithAnotherMeanFail) {
+  const auto model = TinyModel::make({});
+  const auto other = TinyModel::make({});
+  const auto latents = other->weights.blocks[1].ffn_down.weight.stored_latents();
+  auto* values = reinterpret_cast<std::uint16_t*>(const_cast<std::byte*>(latents.data));
+  float largest = 0;
+  for (std::int64_t i = 0; i < latents.rows * latents.columns; ++i) {
+    largest = std::max(largest, std::fabs(core::bf16_to_float(values[i])));
+  }
+  for (std::int64_t i = 0; i < 2000; ++i) {  // codes of ±1 stay what they are
+    const float w = core::bf16_to_float(values[i]);
+    if (std::fabs(w) > 0.06F) values[i] = core::float_to_bf16(w > 0 ? 2 * largest : -2 * largest);
+  }
+  EXPECT_THROW(expect_identical(*model, *other), CheckError);
+}
+
 TEST_F(Gate, HashIsOfLittleEndianDoublesInOrder) {
   // printf of the two doubles 1.0 and 2.0 as bytes through sha256sum.
   EXPECT_EQ(nll_sha256({}), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
