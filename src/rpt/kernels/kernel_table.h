@@ -56,6 +56,47 @@ struct AttentionHead {
   float* out = nullptr;                  ///< [D]
 };
 
+/// Arguments of the backward pass of attention: one query head over one whole sequence that begins at position 0.
+struct AttentionBackward {
+  const float* query = nullptr;  ///< after rope; position t at t * query_stride elements, as out, dout, dquery
+  const float* out = nullptr;    ///< what attention_head gave
+  const float* dout = nullptr;   ///< the gradient of out
+  float* dquery = nullptr;       ///< written
+  std::int64_t query_stride = 0;
+  const float* key = nullptr;  ///< [T, D], widened from f16
+  const float* value = nullptr;
+  float* dkey = nullptr;  ///< added to; position j at j * key_grad_stride elements, as dvalue
+  float* dvalue = nullptr;
+  std::int64_t key_grad_stride = 0;
+  std::int64_t positions = 0;  ///< T
+  std::int64_t head_size = 0;  ///< D
+  float scale = 0;             ///< c = float(1/sqrt(double(D)))
+  float* scratch = nullptr;    ///< attention_backward_scratch(T) floats
+};
+
+/// Floats of scratch space that attention_backward needs for T positions.
+constexpr std::int64_t attention_backward_scratch(std::int64_t positions) {
+  return 8 * ((positions + 3) / 4 * 4);
+}
+
+/// Arguments of one step of AdamW over n weights. Formula: g' = g·clip; m = β1·m + (1−β1)·g'; v = β2·v + (1−β2)·g'²;
+/// w = w·keep − rate·m / (sqrt(v)·root + eps), where keep = 1 − lr·decay, rate = lr / (1 − β1^t) and root =
+/// 1 / sqrt(1 − β2^t). Source: Loshchilov, Hutter, "Decoupled weight decay regularization", ICLR 2019.
+struct AdamwStep {
+  float* weight = nullptr;
+  const float* gradient = nullptr;
+  float* m = nullptr;
+  float* v = nullptr;
+  std::int64_t n = 0;
+  float clip = 1;
+  float beta1 = 0;
+  float beta2 = 0;
+  float keep = 1;
+  float rate = 0;
+  float root = 1;
+  float eps = 0;
+};
+
 /// Largest value and Σ exp(x − largest) of one block of logits.
 struct BlockSum {
   float maximum = 0;
@@ -135,6 +176,37 @@ struct KernelTable {
   /// code_i = clamp(rhe(w_i · inv), −1, +1); 0 for a NaN.
   void (*ternary_codes_f32)(const float* w, std::int64_t n, float inv, std::int8_t* codes) noexcept = nullptr;
   void (*ternary_codes_bf16)(const std::uint16_t* w, std::int64_t n, float inv, std::int8_t* codes) noexcept = nullptr;
+
+  // ---- training ---------------------------------------------------------------------------------------------------
+  // Not part of the forward contract: conversions are exact or rounded as said and the same everywhere, the rest
+  // differs between instruction sets by the order of its sums. Formulas: docs/forward.md, "Backward".
+
+  /// dx_i += r·(gain_i·dy_i) − x_i·(r³/n)·Σ gain·dy·x and dgain_i += dy_i·(x_i·r), with r of rms_norm.
+  void (*rms_norm_backward)(const float* x, const float* gain, const float* dy, std::int64_t n, float eps, float* dx,
+                            float* dgain) noexcept = nullptr;
+  /// dgate_i = 2·r·up_i·dy_i and dup_i = r·r·dy_i, r = max(gate_i, 0). dgate and dup may be gate and up.
+  void (*relu2_mul_backward)(const float* gate, const float* up, const float* dy, std::int64_t n, float* dgate,
+                             float* dup) noexcept = nullptr;
+  /// With σ = 1 / (1 + exp(−gate_i)): dgate_i = σ·(1 + gate_i·(1 − σ))·up_i·dy_i and dup_i = gate_i·σ·dy_i. dgate and
+  /// dup may be gate and up.
+  void (*silu_mul_backward)(const float* gate, const float* up, const float* dy, std::int64_t n, float* dgate,
+                            float* dup) noexcept = nullptr;
+  /// Rotates back, in place: (dx_i·cos_i + dx_{i+h}·sin_i, dx_{i+h}·cos_i − dx_i·sin_i).
+  void (*rope_halves_backward)(float* dx, const float* cos, const float* sin, std::int64_t head_size) noexcept = nullptr;
+  /// p = softmax of the row, δ_t = dout_t·out_t, ds_tj = p_tj·(dout_t·v_j − δ_t)·c for j ≤ t: dquery_t = Σ_j ds_tj·k_j;
+  /// dkey_j += Σ_t ds_tj·q_t; dvalue_j += Σ_t p_tj·dout_t. Rounding keys and values to f16 counts as the identity.
+  void (*attention_backward)(const AttentionBackward& a) noexcept = nullptr;
+  /// x_i = weight · exp(x_i − log_sum).
+  void (*softmax_scaled)(float* x, std::int64_t n, float log_sum, float weight) noexcept = nullptr;
+  /// y_i = bfloat16(x_i · factor), half to even.
+  void (*scale_to_bf16)(const float* x, std::int64_t n, float factor, std::uint16_t* y) noexcept = nullptr;
+  /// y_i = q_i; exact.
+  void (*int8_to_bf16)(const std::int8_t* q, std::int64_t n, std::uint16_t* y) noexcept = nullptr;
+  /// One row of K codes of the I2_S layout: y_k = code; exact.
+  void (*ternary2_to_bf16)(const std::uint8_t* row, std::int64_t n, std::uint16_t* y) noexcept = nullptr;
+  /// Σ x_i² in 16 double lanes.
+  double (*sum_squares)(const float* x, std::int64_t n) noexcept = nullptr;
+  void (*adamw)(const AdamwStep& a) noexcept = nullptr;
 };
 
 }  // namespace rpt::kernels

@@ -148,6 +148,15 @@ struct Vector : lanes::X86 {
              _mm256_add_pd(sum.quarter[3], _mm256_cvtps_pd(_mm256_extractf128_ps(high, 1)))}};
   }
 
+  static Double add_square(Double sum, Float v) {
+    const __m256d wide[4] = {
+        _mm256_cvtps_pd(_mm256_castps256_ps128(v.low)), _mm256_cvtps_pd(_mm256_extractf128_ps(v.low, 1)),
+        _mm256_cvtps_pd(_mm256_castps256_ps128(v.high)), _mm256_cvtps_pd(_mm256_extractf128_ps(v.high, 1))};
+    for (int i = 0; i < 4; ++i) sum.quarter[i] = _mm256_fmadd_pd(wide[i], wide[i], sum.quarter[i]);
+    return sum;
+  }
+  static Float square_roots(Float v) { return {_mm256_sqrt_ps(v.low), _mm256_sqrt_ps(v.high)}; }
+
   // Reductions by the tree 8-4-2-1.
 
   static float sum(Float v) { return sum_of_4_lanes(fold(v)); }

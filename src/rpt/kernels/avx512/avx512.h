@@ -10,5 +10,6 @@ void override_entries(KernelTable& table) noexcept;
 // The families that override_entries() puts together.
 void override_ternary(KernelTable& table) noexcept;
 void override_float(KernelTable& table) noexcept;
+void override_training(KernelTable& table) noexcept;
 
 }  // namespace rpt::kernels::avx512

@@ -102,6 +102,13 @@ struct Vector : lanes::X86 {
             _mm512_add_pd(sum.high, _mm512_cvtps_pd(_mm512_extractf32x8_ps(a, 1)))};
   }
 
+  static Double add_square(Double sum, Float v) {
+    const __m512d low = _mm512_cvtps_pd(_mm512_castps512_ps256(v));
+    const __m512d high = _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1));
+    return {_mm512_fmadd_pd(low, low, sum.low), _mm512_fmadd_pd(high, high, sum.high)};
+  }
+  static Float square_roots(Float v) { return _mm512_sqrt_ps(v); }
+
   // Reductions by the tree 8-4-2-1.
 
   static float sum(Float v) { return sum_of_4_lanes(fold(v)); }

@@ -15,5 +15,6 @@ void fill_gemm_float(KernelTable& table) noexcept;
 void fill_rows(KernelTable& table) noexcept;
 void fill_attention(KernelTable& table) noexcept;
 void fill_quantize(KernelTable& table) noexcept;
+void fill_training(KernelTable& table) noexcept;
 
 }  // namespace rpt::kernels::reference

@@ -10,6 +10,7 @@ void fill(KernelTable& table) noexcept {
   fill_rows(table);
   fill_attention(table);
   fill_quantize(table);
+  fill_training(table);
 }
 
 }  // namespace rpt::kernels::reference

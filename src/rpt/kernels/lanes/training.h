@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <cstdint>
+
+#include "rpt/kernels/kernel_table.h"
+#include "rpt/kernels/lanes/attention_backward.h"
+#include "rpt/kernels/lanes/exp.h"
+#include "rpt/kernels/lanes/part.h"
+#include "rpt/kernels/reference/training_rows.h"
+
+namespace rpt::kernels::lanes {
+namespace {
+
+template <typename V>
+void rms_norm_backward(const float* x, const float* gain, const float* dy, std::int64_t n, float eps, float* dx,
+                       float* dgain) noexcept {
+  auto squares = V::zero();
+  auto projection = V::zero();
+  for_each_16(n, [&](std::int64_t i, auto part) {
+    const auto v = V::load(x + i, part);
+    squares = V::fma(v, v, squares);
+    projection = V::fma(V::mul(V::load(gain + i, part), V::load(dy + i, part)), v, projection);
+  });
+  const auto count = static_cast<float>(n);
+  const float r = 1.0F / V::square_root(V::sum(squares) / count + eps);
+  const auto factor = V::broadcast(r);
+  const auto along = V::broadcast(-(r * r * r / count * V::sum(projection)));
+  for_each_16(n, [&](std::int64_t i, auto part) {
+    const auto v = V::load(x + i, part);
+    const auto d = V::load(dy + i, part);
+    V::store(dgain + i, V::fma(d, V::mul(v, factor), V::load(dgain + i, part)), part);
+    const auto across = V::fma(factor, V::mul(V::load(gain + i, part), d), V::load(dx + i, part));
+    V::store(dx + i, V::fma(v, along, across), part);
+  });
+}
+
+template <typename V>
+void silu_mul_backward(const float* gate, const float* up, const float* dy, std::int64_t n, float* dgate,
+                       float* dup) noexcept {
+  const auto one = V::broadcast(1.0F);
+  for_each_16(n, [&](std::int64_t i, auto part) {
+    const auto g = V::load(gate + i, part);
+    const auto d = V::load(dy + i, part);
+    const auto sigma = V::div(one, V::add(one, exp<V>(V::negate(g))));
+    const auto slope = V::mul(sigma, V::fma(g, V::sub(one, sigma), one));
+    const auto u = V::load(up + i, part);
+    V::store(dup + i, V::mul(V::mul(g, sigma), d), part);
+    V::store(dgate + i, V::mul(slope, V::mul(u, d)), part);
+  });
+}
+
+template <typename V>
+void softmax_scaled(float* x, std::int64_t n, float log_sum, float weight) noexcept {
+  const auto shift = V::broadcast(log_sum);
+  const auto factor = V::broadcast(weight);
+  for_each_16(n, [&](std::int64_t i, auto part) {
+    V::store(x + i, V::mul(factor, exp<V>(V::sub(V::load(x + i, part), shift))), part);
+  });
+}
+
+template <typename V>
+double sum_squares(const float* x, std::int64_t n) noexcept {
+  auto sum = V::zero_double();
+  for_each_16(n, [&](std::int64_t i, auto part) { sum = V::add_square(sum, V::load(x + i, part)); });
+  return V::sum(sum);
+}
+
+template <typename V>
+void adamw(const AdamwStep& a) noexcept {
+  const auto clip = V::broadcast(a.clip);
+  const auto beta1 = V::broadcast(a.beta1);
+  const auto beta2 = V::broadcast(a.beta2);
+  const auto rest1 = V::broadcast(1.0F - a.beta1);
+  const auto rest2 = V::broadcast(1.0F - a.beta2);
+  const auto keep = V::broadcast(a.keep);
+  const auto rate = V::broadcast(a.rate);
+  const auto root = V::broadcast(a.root);
+  const auto eps = V::broadcast(a.eps);
+  for_each_16(a.n, [&](std::int64_t i, auto part) {
+    const auto g = V::mul(V::load(a.gradient + i, part), clip);
+    const auto m = V::add(V::mul(beta1, V::load(a.m + i, part)), V::mul(rest1, g));
+    const auto v = V::add(V::mul(beta2, V::load(a.v + i, part)), V::mul(rest2, V::mul(g, g)));
+    V::store(a.m + i, m, part);
+    V::store(a.v + i, v, part);
+    const auto divisor = V::add(V::mul(V::square_roots(v), root), eps);
+    const auto move = V::div(V::mul(rate, m), divisor);
+    V::store(a.weight + i, V::sub(V::mul(V::load(a.weight + i, part), keep), move), part);
+  });
+}
+
+/// Replaces the entries of training.
+template <typename V>
+void override_training(KernelTable& table) noexcept {
+  table.rms_norm_backward = rms_norm_backward<V>;
+  table.relu2_mul_backward = training::relu2_mul_backward<float>;
+  table.silu_mul_backward = silu_mul_backward<V>;
+  table.rope_halves_backward = training::rope_halves_backward<float>;
+  table.attention_backward = attention_backward<V>;
+  table.softmax_scaled = softmax_scaled<V>;
+  table.scale_to_bf16 = training::scale_to_bf16;
+  table.int8_to_bf16 = training::int8_to_bf16;
+  table.ternary2_to_bf16 = training::ternary2_to_bf16;
+  table.sum_squares = sum_squares<V>;
+  table.adamw = adamw<V>;
+}
+
+}  // namespace
+}  // namespace rpt::kernels::lanes

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <cstdint>
+
+/// The kernels of training that treat every element by itself, or whose sums are short: templates on the type of the
+/// numbers, so that tests take them in double. The other sets compile these very loops with their own flags, hence the
+/// anonymous namespace (kernels/lanes/part.h says why).
+namespace rpt::kernels::training {
+namespace {
+
+template <typename R>
+void relu2_mul_backward(const R* gate, const R* up, const R* dy, std::int64_t n, R* dgate, R* dup) noexcept {
+  for (std::int64_t i = 0; i < n; ++i) {
+    const R r = gate[i] > R{0} ? gate[i] : R{0};
+    const R d = dy[i];
+    dgate[i] = (R{2} * r) * (up[i] * d);
+    dup[i] = (r * r) * d;
+  }
+}
+
+template <typename R>
+void rope_halves_backward(R* dx, const R* cos, const R* sin, std::int64_t head_size) noexcept {
+  const std::int64_t h = head_size / 2;
+  for (std::int64_t i = 0; i < h; ++i) {
+    const R first = dx[i];
+    const R second = dx[i + h];
+    dx[i] = first * cos[i] + second * sin[i];
+    dx[i + h] = second * cos[i] - first * sin[i];
+  }
+}
+
+inline std::uint32_t bits_of(float x) noexcept {
+  return __builtin_bit_cast(std::uint32_t, x);
+}
+
+/// core::float_to_bf16, in a form that compilers turn into vectors.
+inline void scale_to_bf16(const float* x, std::int64_t n, float factor, std::uint16_t* y) noexcept {
+  for (std::int64_t i = 0; i < n; ++i) {
+    const std::uint32_t u = bits_of(x[i] * factor);
+    const std::uint32_t rounded = u + 0x7fffU + ((u >> 16) & 1U);
+    const std::uint32_t kept = (u & 0x7fffffffU) > 0x7f800000U ? (u | 0x400000U) : rounded;
+    y[i] = static_cast<std::uint16_t>(kept >> 16);
+  }
+}
+
+inline void int8_to_bf16(const std::int8_t* q, std::int64_t n, std::uint16_t* y) noexcept {
+  for (std::int64_t i = 0; i < n; ++i) {
+    y[i] = static_cast<std::uint16_t>(bits_of(static_cast<float>(static_cast<std::int32_t>(q[i]))) >> 16);
+  }
+}
+
+/// −1, 0, +1 as bfloat16 of code + 1 = 0, 1, 2.
+inline std::uint16_t bf16_of_code(std::uint32_t field) noexcept {
+  const std::uint32_t sign = field == 0 ? 0x8000U : 0U;
+  const std::uint32_t one = field == 1 ? 0U : 0x3f80U;
+  return static_cast<std::uint16_t>(sign | one);
+}
+
+inline void ternary2_to_bf16(const std::uint8_t* row, std::int64_t n, std::uint16_t* y) noexcept {
+  std::int64_t k = 0;
+  for (; k + 128 <= n; k += 128, row += 32) {
+    for (int quarter = 0; quarter < 4; ++quarter) {
+      std::uint16_t* out = y + k + 32 * quarter;
+      for (int j = 0; j < 32; ++j) {
+        const std::uint32_t byte = row[j];
+        out[j] = bf16_of_code((byte >> (6 - 2 * quarter)) & 3U);
+      }
+    }
+  }
+  for (std::int64_t j = 0; k + j < n; ++j) {
+    const std::uint32_t byte = row[j % 32];
+    y[k + j] = bf16_of_code((byte >> (6 - 2 * (j / 32))) & 3U);
+  }
+}
+
+}  // namespace
+}  // namespace rpt::kernels::training
