@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: MIT
+#include "rpt/tensor/product.h"
+
+#include <algorithm>
+#include <oneapi/dnnl/dnnl.hpp>
+#include <unordered_map>
+#include <utility>
+
+#include "rpt/core/parallel.h"
+
+// oneDNN would use OpenMP's threads, which spin beside ours for milliseconds after each product. So every product is cut
+// into one part a thread of ours, and each of them calls oneDNN as if it were alone.
+extern "C" void omp_set_num_threads(int count);
+
+namespace rpt::tensor {
+namespace {
+
+using dnnl::memory;
+
+memory::data_type data_type(DType type) {
+  return type == DType::bf16 ? memory::data_type::bf16 : memory::data_type::f32;
+}
+
+/// All that makes one oneDNN primitive differ from another.
+struct Shape {
+  std::int64_t m, n, k, a_stride, b_stride, c_stride;
+  DType type;
+  bool a_transposed, b_transposed, accumulate, scaled;
+
+  bool operator==(const Shape&) const = default;
+};
+
+struct ShapeHash {
+  std::size_t operator()(const Shape& s) const {
+    std::size_t h = 0;
+    for (const std::int64_t v : {s.m, s.n, s.k, s.a_stride, s.b_stride, s.c_stride, static_cast<std::int64_t>(s.type),
+                                 std::int64_t{s.a_transposed}, std::int64_t{s.b_transposed},
+                                 std::int64_t{s.accumulate}, std::int64_t{s.scaled}}) {
+      h = h * 1'000'003U + static_cast<std::size_t>(v);
+    }
+    return h;
+  }
+};
+
+/// [rows, columns] as oneDNN sees it, after the transposition.
+memory::desc describe(std::int64_t rows, std::int64_t columns, std::int64_t stride, bool transposed,
+                      memory::data_type type) {
+  const memory::dims strides = transposed ? memory::dims{1, stride} : memory::dims{stride, 1};
+  return {memory::dims{rows, columns}, type, strides};
+}
+
+struct Primitive {
+  memory::desc a, b, c;
+  dnnl::matmul run;
+
+  Primitive(const Shape& s, const dnnl::engine& engine)
+      : a(describe(s.m, s.k, s.a_stride, s.a_transposed, data_type(s.type))),
+        b(describe(s.k, s.n, s.b_stride, s.b_transposed, data_type(s.type))),
+        c(describe(s.m, s.n, s.c_stride, false, memory::data_type::f32)) {
+    dnnl::primitive_attr attributes;
+    if (s.scaled) attributes.set_output_scales(0, {DNNL_RUNTIME_F32_VAL});
+    if (s.accumulate) {
+      dnnl::post_ops add;
+      add.append_sum(1.0F);
+      attributes.set_post_ops(add);
+    }
+    run = dnnl::matmul(dnnl::matmul::primitive_desc(dnnl::matmul::desc(a, b, c), attributes, engine));
+  }
+};
+
+/// oneDNN as one thread sees it: primitives are made once a thread, since they share scratch space within it.
+class Library {
+ public:
+  static Library& of_this_thread() {
+    static thread_local Library library;
+    return library;
+  }
+
+  void multiply(const Shape& shape, const void* a, const void* b, float alpha, float* c) {
+    auto found = primitives_.find(shape);
+    if (found == primitives_.end()) {
+      if (primitives_.size() >= kMostPrimitives) primitives_.clear();
+      found = primitives_.try_emplace(shape, shape, engine_).first;
+    }
+    Primitive& p = found->second;
+    memory from_a(p.a, engine_, const_cast<void*>(a));
+    memory from_b(p.b, engine_, const_cast<void*>(b));
+    memory to_c(p.c, engine_, c);
+    std::unordered_map<int, memory> arguments{{DNNL_ARG_SRC, from_a}, {DNNL_ARG_WEIGHTS, from_b}, {DNNL_ARG_DST, to_c}};
+    if (shape.scaled) {
+      const memory::desc one({1}, memory::data_type::f32, memory::dims{1});
+      arguments.emplace(DNNL_ARG_ATTR_OUTPUT_SCALES, memory(one, engine_, &alpha));
+    }
+    p.run.execute(stream_, arguments);
+    stream_.wait();
+  }
+
+ private:
+  Library() : engine_(dnnl::engine::kind::cpu, 0), stream_(engine_) { omp_set_num_threads(1); }
+
+  static constexpr std::size_t kMostPrimitives = 256;
+  dnnl::engine engine_;
+  dnnl::stream stream_;
+  std::unordered_map<Shape, Primitive, ShapeHash> primitives_;
+};
+
+/// Rows and columns as the product uses them.
+std::pair<std::int64_t, std::int64_t> used_shape(const Operand& x) {
+  return x.transposed ? std::pair{x.columns, x.rows} : std::pair{x.rows, x.columns};
+}
+
+/// Element (row, column) of the matrix as the product uses it.
+const void* element(const Operand& x, std::int64_t row, std::int64_t column) {
+  if (x.transposed) std::swap(row, column);
+  return static_cast<const char*>(x.data) + (row * x.stride + column) * element_size(x.type);
+}
+
+}  // namespace
+
+Operand operand(MatrixView x, bool transposed) {
+  return {x.data, DType::f32, x.rows, x.columns, x.stride, transposed};
+}
+
+Operand operand(const std::uint16_t* bf16, std::int64_t rows, std::int64_t columns, bool transposed) {
+  return {bf16, DType::bf16, rows, columns, columns, transposed};
+}
+
+void multiply(const Operand& a, const Operand& b, float alpha, bool accumulate, MutableMatrix c) {
+  const auto [m, k] = used_shape(a);
+  const auto [b_rows, n] = used_shape(b);
+  const bool known = a.type == DType::f32 || a.type == DType::bf16;
+  if (b_rows != k || c.rows != m || c.columns != n || a.type != b.type || !known) {
+    throw ShapeError(fmt::format("multiply: {} [{}, {}] by {} [{}, {}] into [{}, {}]", name(a.type), m, k, name(b.type),
+                                 b_rows, n, c.rows, c.columns));
+  }
+  if (m == 0 || n == 0) return;
+  RPT_CHECK(k > 0, "a sum of no terms");
+  const bool by_rows = m >= n;
+  const std::int64_t length = by_rows ? m : n;
+  const std::int64_t even = (length + core::threads() - 1) / core::threads();
+  const std::int64_t part = (even + 15) / 16 * 16;
+  core::parallel_for(length, part, [&](std::int64_t begin, std::int64_t end) {
+    const std::int64_t row = by_rows ? begin : 0;
+    const std::int64_t column = by_rows ? 0 : begin;
+    const Shape shape{by_rows ? end - begin : m,
+                      by_rows ? n : end - begin,
+                      k,
+                      a.stride,
+                      b.stride,
+                      c.stride,
+                      a.type,
+                      a.transposed,
+                      b.transposed,
+                      accumulate,
+                      alpha != 1.0F};
+    Library::of_this_thread().multiply(shape, element(a, row, 0), element(b, 0, column), alpha, c.row(row) + column);
+  });
+}
+
+bool multiplies_bf16() {
+  const dnnl::cpu_isa isa = dnnl::get_effective_cpu_isa();
+  return isa == dnnl::cpu_isa::avx512_core_bf16 || isa == dnnl::cpu_isa::avx512_core_amx;
+}
+
+}  // namespace rpt::tensor

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <cstdint>
+
+#include "rpt/tensor/dtype.h"
+#include "rpt/tensor/view.h"
+
+/// Dense products of training, through oneDNN. Their bits depend on the processor and on how many threads there are,
+/// so that nothing of the forward contract uses them but the integer product, which is exact.
+/// Letters: M rows and N columns of the result, K the length of the sums.
+namespace rpt::tensor {
+
+/// A matrix that takes part in a product: [rows, columns] in memory, row-major with `stride` elements from row to row;
+/// used as its transpose where `transposed`.
+struct Operand {
+  const void* data = nullptr;
+  DType type = DType::f32;  ///< f32, bf16 or i8; both operands of a product have the same
+  std::int64_t rows = 0;
+  std::int64_t columns = 0;
+  std::int64_t stride = 0;
+  bool transposed = false;
+};
+
+Operand operand(MatrixView x, bool transposed = false);
+Operand operand(const std::uint16_t* bf16, std::int64_t rows, std::int64_t columns, bool transposed = false);
+
+/// c [M, N] = α · a [M, K] · b [K, N], added to c where `accumulate`; a and b are f32 or bf16 (after `transposed`), sums
+/// are float. Throws: ShapeError where shapes or types do not fit.
+/// Cost: 2·M·N·K operations. Split over threads by rows or columns of c, the larger one.
+void multiply(const Operand& a, const Operand& b, float alpha, bool accumulate, MutableMatrix c);
+
+/// True where the processor multiplies bf16 numbers itself (AVX-512 BF16 or AMX); elsewhere bf16 products are slower
+/// than float ones.
+bool multiplies_bf16();
+
+}  // namespace rpt::tensor

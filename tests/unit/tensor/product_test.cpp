@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT
+#include "rpt/tensor/product.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <vector>
+
+#include "rpt/core/error.h"
+#include "rpt/core/float16.h"
+#include "rpt/core/parallel.h"
+#include "rpt/core/random.h"
+
+namespace rpt::tensor {
+namespace {
+
+/// A matrix [rows, columns] inside wider rows, as floats and as bf16 bits of the same values.
+struct Sample {
+  std::int64_t rows, columns, stride;
+  std::vector<float> floats;
+  std::vector<std::uint16_t> bits;
+
+  Sample(std::int64_t r, std::int64_t c, core::Random& random)
+      : rows(r), columns(c), stride(c + 3), floats(static_cast<std::size_t>(r * stride)), bits(floats.size()) {
+    for (std::size_t i = 0; i < floats.size(); ++i) {
+      bits[i] = core::float_to_bf16(static_cast<float>(random.normal()));
+      floats[i] = core::bf16_to_float(bits[i]);
+    }
+  }
+  Operand as(DType type, bool transposed) const {
+    const void* data = type == DType::bf16 ? static_cast<const void*>(bits.data()) : floats.data();
+    return {data, type, rows, columns, stride, transposed};
+  }
+  double at(std::int64_t i, std::int64_t j, bool transposed) const {
+    return static_cast<double>(floats[static_cast<std::size_t>(transposed ? j * stride + i : i * stride + j)]);
+  }
+};
+
+void check(DType type, std::int64_t m, std::int64_t n, std::int64_t k, bool ta, bool tb, float alpha, bool accumulate) {
+  core::Random random(static_cast<std::uint64_t>(m * 1000 + n * 10 + k));
+  const Sample a(ta ? k : m, ta ? m : k, random);
+  const Sample b(tb ? n : k, tb ? k : n, random);
+  const std::int64_t stride = n + 5;
+  std::vector<float> c(static_cast<std::size_t>(m * stride), 2.0F);
+  multiply(a.as(type, ta), b.as(type, tb), alpha, accumulate, {c.data(), m, n, stride});
+  for (std::int64_t i = 0; i < m; ++i) {
+    for (std::int64_t j = 0; j < n; ++j) {
+      double sum = 0;
+      double size = 0;
+      for (std::int64_t l = 0; l < k; ++l) {
+        sum += a.at(i, l, ta) * b.at(l, j, tb);
+        size += std::abs(a.at(i, l, ta) * b.at(l, j, tb));
+      }
+      const double expected = static_cast<double>(alpha) * sum + (accumulate ? 2.0 : 0.0);
+      // K products and sums in float, in any order, then α and the addition.
+      const double bound = static_cast<double>(k + 4) * 0x1p-24 * (std::abs(static_cast<double>(alpha)) * size + 2);
+      ASSERT_NEAR(c[static_cast<std::size_t>(i * stride + j)], expected, bound) << i << ' ' << j;
+    }
+    for (std::int64_t j = n; j < stride; ++j) ASSERT_EQ(c[static_cast<std::size_t>(i * stride + j)], 2.0F);
+  }
+}
+
+TEST(Product, EveryKindAgainstDouble) {
+  for (const DType type : {DType::f32, DType::bf16}) {
+    for (const bool ta : {false, true}) {
+      for (const bool tb : {false, true}) {
+        for (const bool accumulate : {false, true}) {
+          check(type, 33, 70, 45, ta, tb, 0.5F, accumulate);
+          check(type, 130, 17, 64, ta, tb, 1.0F, accumulate);
+          check(type, 1, 1, 1, ta, tb, 3.0F, accumulate);
+        }
+      }
+    }
+  }
+}
+
+TEST(Product, ThreadsCoverEverything) {
+  for (const int threads : {1, 2, 3, 5}) {
+    core::set_threads(threads);
+    check(DType::f32, 70, 20, 30, true, false, 1.0F, false);
+    check(DType::bf16, 20, 70, 30, false, true, 2.0F, true);
+  }
+  core::set_threads(0);
+}
+
+TEST(Product, AgainGivesTheSameBits) {
+  core::Random random(3);
+  const Sample a(40, 64, random);
+  const Sample b(64, 50, random);
+  std::vector<float> first(40 * 50);
+  std::vector<float> second(40 * 50);
+  multiply(a.as(DType::bf16, false), b.as(DType::bf16, false), 1.0F, false, {first.data(), 40, 50});
+  multiply(a.as(DType::bf16, false), b.as(DType::bf16, false), 1.0F, false, {second.data(), 40, 50});
+  EXPECT_EQ(first, second);
+}
+
+TEST(Product, ShapesAndTypesMustFit) {
+  core::Random random(4);
+  const Sample a(4, 5, random);
+  const Sample b(5, 6, random);
+  std::vector<float> c(24);
+  EXPECT_THROW(multiply(a.as(DType::f32, true), b.as(DType::f32, false), 1, false, {c.data(), 4, 6}), ShapeError);
+  EXPECT_THROW(multiply(a.as(DType::f32, false), b.as(DType::bf16, false), 1, false, {c.data(), 4, 6}), ShapeError);
+  EXPECT_THROW(multiply(a.as(DType::f32, false), b.as(DType::f32, false), 1, false, {c.data(), 6, 4}), ShapeError);
+}
+
+}  // namespace
+}  // namespace rpt::tensor
