@@ -192,7 +192,8 @@ struct KernelTable {
   void (*silu_mul_backward)(const float* gate, const float* up, const float* dy, std::int64_t n, float* dgate,
                             float* dup) noexcept = nullptr;
   /// Rotates back, in place: (dx_i·cos_i + dx_{i+h}·sin_i, dx_{i+h}·cos_i − dx_i·sin_i).
-  void (*rope_halves_backward)(float* dx, const float* cos, const float* sin, std::int64_t head_size) noexcept = nullptr;
+  void (*rope_halves_backward)(float* dx, const float* cos, const float* sin,
+                               std::int64_t head_size) noexcept = nullptr;
   /// p = softmax of the row, δ_t = dout_t·out_t, ds_tj = p_tj·(dout_t·v_j − δ_t)·c for j ≤ t: dquery_t = Σ_j ds_tj·k_j;
   /// dkey_j += Σ_t ds_tj·q_t; dvalue_j += Σ_t p_tj·dout_t. Rounding keys and values to f16 counts as the identity.
   void (*attention_backward)(const AttentionBackward& a) noexcept = nullptr;

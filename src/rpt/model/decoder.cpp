@@ -6,6 +6,7 @@
 
 #include "rpt/core/parallel.h"
 #include "rpt/core/trace.h"
+#include "rpt/kernels/isa.h"
 
 namespace rpt::model {
 namespace {
@@ -68,13 +69,52 @@ void Decoder::forward(std::span<const Segment> segments, tensor::Tensor& hidden)
     const std::int64_t end = std::min(begin + kBlockRows, total);
     work_.rows.assign(rows.begin() + begin, rows.begin() + end);
     const auto ids = std::span(tokens).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
-    run_block(ids, hidden.view().slice(begin, end));
+    run_block(ids, hidden.view().slice(begin, end), nullptr);
   }
   for (const Segment& s : segments) s.cache->advance(static_cast<std::int64_t>(s.tokens.size()));
 }
 
+void Decoder::forward(std::span<const Segment> segments, tensor::Tensor& hidden, Tape& tape) {
+  tape.rows.clear();
+  tape.sequences.clear();
+  tape.tokens = lay_out(segments, config_, tape.rows);
+  std::int64_t first = 0;
+  for (const Segment& s : segments) {
+    RPT_CHECK(s.cache->size() == 0, "a recorded forward begins at position 0, not {}", s.cache->size());
+    const auto length = static_cast<std::int64_t>(s.tokens.size());
+    tape.sequences.push_back({s.cache, first, length});
+    first += length;
+    rope_.reserve(length);
+  }
+  tape.blocks.resize(tape.checkpoint_activations ? 1 : blocks_.size());
+  tape.streams.resize(tape.checkpoint_activations ? blocks_.size() : 0);
+  hidden.reshape(first, config_.hidden);
+  work_.rows = tape.rows;
+  run_block(tape.tokens, hidden.view(), &tape);
+  for (const Segment& s : segments) s.cache->advance(static_cast<std::int64_t>(s.tokens.size()));
+}
+
+void Decoder::backward(Tape& tape, tensor::MutableMatrix dhidden, BackwardWork& work, const Gradients& gradients) {
+  tensor::rms_norm_backward(tape.last.view(), weights_.output_norm.gain, config_.norm_epsilon, dhidden, false, dhidden,
+                            gradients.output_norm);
+  for (std::size_t i = blocks_.size(); i-- > 0;) {
+    BlockTape& block = tape.blocks[tape.checkpoint_activations ? 0 : i];
+    if (tape.checkpoint_activations) {
+      work_.rows = tape.rows;
+      tensor::copy(tape.streams[i].view(), again_);
+      blocks_[i].forward(again_.view(), work_, rope_, nullptr, &block);
+    }
+    blocks_[i].backward(dhidden, block, tape.sequences, rope_, work, gradients.blocks[i]);
+  }
+  // Tokens repeat: one thread adds their rows in text order.
+  const auto add_row = kernels::active().add;
+  for (std::int64_t t = 0; t < dhidden.rows; ++t) {
+    add_row(gradients.token_embd.row(tape.tokens[static_cast<std::size_t>(t)]), dhidden.row(t), dhidden.columns);
+  }
+}
+
 /// Rows of work_.rows through the whole stack; h [T, H] receives the normed hidden states.
-void Decoder::run_block(std::span<const std::int32_t> tokens, tensor::MutableMatrix h) {
+void Decoder::run_block(std::span<const std::int32_t> tokens, tensor::MutableMatrix h, Tape* tape) {
   const tensor::StoredView& embedding = weights_.token_embd.values();
   core::parallel_for(h.rows, 16, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {
@@ -87,16 +127,24 @@ void Decoder::run_block(std::span<const std::int32_t> tokens, tensor::MutableMat
     throw NumericError(fmt::format("{} (token {} at position {})", what, tokens[i], work_.rows[i].position), row);
   };
   try {
-    for (const Block& block : blocks_) block.forward(h, work_, rope_, observer_);
+    for (std::size_t i = 0; i < blocks_.size(); ++i) record_or_run(i, h, tape);
   } catch (const NumericError& e) {
     fail(e.what(), e.row());
   }
+  if (tape != nullptr) tensor::copy(h, tape->last);
   std::int64_t bad = tensor::rms_norm(h, weights_.output_norm.gain, config_.norm_epsilon, h);
   if (bad < 0) bad = first_not_finite(h);
   if (bad >= 0) {
     fail(fmt::format("layer output_norm: the output of row {} holds an infinity or NaN", bad), bad);
   }
   if (observer_ != nullptr) observer_->activation("output_norm", -1, h);
+}
+
+void Decoder::record_or_run(std::size_t layer, tensor::MutableMatrix h, Tape* tape) {
+  BlockTape* kept = nullptr;
+  if (tape != nullptr && tape->checkpoint_activations) tensor::copy(h, tape->streams[layer]);
+  if (tape != nullptr && !tape->checkpoint_activations) kept = &tape->blocks[layer];
+  blocks_[layer].forward(h, work_, rope_, observer_, kept);
 }
 
 void Decoder::logits(tensor::MatrixView hidden, tensor::MutableMatrix out) const {

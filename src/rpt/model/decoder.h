@@ -16,6 +16,19 @@ struct Segment {
   KvCache* cache = nullptr;
 };
 
+/// What a recorded forward leaves for its backward.
+struct Tape {
+  /// Keep only the residual stream before each block and run the blocks again in backward: about a fifth more time,
+  /// memory of one block instead of all.
+  bool checkpoint_activations = false;
+  std::vector<std::int32_t> tokens;  ///< [T] of all sequences, one after another
+  std::vector<Row> rows;             ///< [T]
+  std::vector<Sequence> sequences;
+  std::vector<BlockTape> blocks;        ///< [L], or one for all
+  std::vector<tensor::Tensor> streams;  ///< [L] the stream [T, H] before each block, where activations are checkpointed
+  tensor::Tensor last;                  ///< [T, H] the stream after the last block
+};
+
 /// The network: embedding, blocks, last norm, head. Reads config and weights, which must outlive it; not for use from
 /// several threads at once (it keeps scratch space), but any number of decoders may share one Weights.
 class Decoder {
@@ -31,6 +44,13 @@ class Decoder {
 
   /// The same for one sequence.
   void forward(std::span<const std::int32_t> tokens, KvCache& cache, tensor::Tensor& hidden);
+
+  /// forward() of whole sequences, from empty caches, that records on `tape` what backward() needs. The same bits.
+  void forward(std::span<const Segment> segments, tensor::Tensor& hidden, Tape& tape);
+
+  /// Adds the gradients of all weights but the head's to `gradients`, given those of the hidden states that the
+  /// recorded forward gave, dhidden [T, H], which is overwritten. Throws: as forward where blocks are run again.
+  void backward(Tape& tape, tensor::MutableMatrix dhidden, BackwardWork& work, const Gradients& gradients);
 
   /// Logits [T, V] of hidden states [T, H].
   void logits(tensor::MatrixView hidden, tensor::MutableMatrix out) const;
@@ -51,7 +71,8 @@ class Decoder {
   static constexpr std::int64_t kScoreRows = 32;
 
  private:
-  void run_block(std::span<const std::int32_t> tokens, tensor::MutableMatrix h);
+  void run_block(std::span<const std::int32_t> tokens, tensor::MutableMatrix h, Tape* tape);
+  void record_or_run(std::size_t layer, tensor::MutableMatrix h, Tape* tape);
 
   const Config& config_;
   const Weights& weights_;
@@ -59,6 +80,7 @@ class Decoder {
   RopeTable rope_;
   Workspace work_;
   tensor::Tensor logits_;
+  tensor::Tensor again_;  ///< the stream of a block that is run again in backward
   LayerObserver* observer_ = nullptr;
 };
 

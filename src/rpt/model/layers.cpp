@@ -26,6 +26,15 @@ void norm(tensor::MatrixView x, const NormWeight& weight, float epsilon, tensor:
   }
 }
 
+/// What stands between gate and up, times up.
+void activate(Activation activation, const BlockTape& tape, tensor::MutableMatrix y) {
+  if (activation == Activation::relu2) {
+    tensor::relu2_mul(tape.gate.view(), tape.up.view(), y);
+  } else {
+    tensor::silu_mul(tape.gate.view(), tape.up.view(), y);
+  }
+}
+
 /// True where binary16 bits are an infinity or a NaN.
 bool holds_infinity(const std::uint16_t* bits, std::int64_t count) {
   return std::any_of(bits, bits + count, [](std::uint16_t b) { return (b & 0x7c00U) == 0x7c00U; });
@@ -43,15 +52,28 @@ void BitLinear::forward(const tensor::QuantisedRows& x, tensor::MutableMatrix y)
   }
 }
 
-void BitLinear::forward(tensor::MatrixView x, tensor::QuantisedRows& scratch, tensor::MutableMatrix y) const {
-  quantise(x, scratch);
-  forward(scratch, y);
+void BitLinear::forward(tensor::MatrixView x, tensor::QuantisedRows& quantised, tensor::MutableMatrix y) const {
+  quantise(x, quantised);
+  forward(quantised, y);
 }
 
 void BitLinear::quantise(tensor::MatrixView x, tensor::QuantisedRows& out) const {
   const std::int64_t bad = tensor::quantise_rows(x, out);
   if (bad >= 0)
     throw NumericError(fmt::format("layer {}: the input of row {} holds an infinity or NaN", name_, bad), bad);
+}
+
+void BitLinear::backward(const tensor::QuantisedRows& x, tensor::MatrixView dy, BackwardWork& work,
+                         tensor::MutableMatrix dx, bool accumulate, tensor::MutableMatrix dweight) const {
+  const tensor::PackedTernaryView& codes = weights_.weight.codes();
+  const float last = weights_.output_scale.value_or(1.0F);
+  tensor::multiply(work.rows(dy, nullptr), work.codes(codes), codes.scale * last, accumulate, dx);
+
+  std::vector<float> steps(x.amax.size());  // of the quantiser, row by row
+  std::transform(x.amax.begin(), x.amax.end(), steps.begin(), [&](float a) { return a / 127.0F * last; });
+  tensor::Operand dy_transposed = work.rows(dy, &steps);
+  dy_transposed.transposed = true;
+  tensor::multiply(dy_transposed, work.input(), 1.0F, true, dweight);
 }
 
 Block::Block(const Config& config, const BlockWeights& weights, std::int64_t layer)
@@ -66,44 +88,48 @@ Block::Block(const Config& config, const BlockWeights& weights, std::int64_t lay
       up_(weights.ffn_up, fmt::format("blk.{}.ffn_up", layer)),
       down_(weights.ffn_down, fmt::format("blk.{}.ffn_down", layer)) {}
 
-void Block::forward(tensor::MutableMatrix h, Workspace& work, const RopeTable& rope, LayerObserver* observer) const {
+void Block::forward(tensor::MutableMatrix h, Workspace& work, const RopeTable& rope, LayerObserver* observer,
+                    BlockTape* tape) const {
   const core::ScopedTrace trace("model::Block::forward");
-  attention(h, work, rope, observer);
-  feed_forward(h, work, observer);
+  attention(h, work, rope, observer, tape);
+  feed_forward(h, work, observer, tape);
   observe(observer, "block", layer_, h);
 }
 
-void Block::attention(tensor::MutableMatrix h, Workspace& work, const RopeTable& rope, LayerObserver* observer) const {
+void Block::attention(tensor::MutableMatrix h, Workspace& work, const RopeTable& rope, LayerObserver* observer,
+                      BlockTape* tape) const {
+  BlockTape& kept = tape != nullptr ? *tape : work.tape;
+  if (tape != nullptr) tensor::copy(h, tape->input);
   const std::int64_t rows = h.rows;
   work.normed.reshape(rows, config_.hidden);
-  work.query.reshape(rows, config_.query_size());
+  kept.query.reshape(rows, config_.query_size());
   work.key.reshape(rows, config_.kv_size());
   work.value.reshape(rows, config_.kv_size());
-  work.attended.reshape(rows, config_.query_size());
+  kept.attended.reshape(rows, config_.query_size());
   work.projected.reshape(rows, config_.hidden);
 
   norm(h, weights_.attn_norm, config_.norm_epsilon, work.normed.view(), layer_, "attn_norm");
   observe(observer, "attn_norm", layer_, work.normed.view());
-  q_.quantise(work.normed.view(), work.quantised);
-  q_.forward(work.quantised, work.query.view());
-  k_.forward(work.quantised, work.key.view());
-  v_.forward(work.quantised, work.value.view());
-  observe(observer, "attn_q", layer_, work.query.view());
+  q_.quantise(work.normed.view(), kept.attn_input);
+  q_.forward(kept.attn_input, kept.query.view());
+  k_.forward(kept.attn_input, work.key.view());
+  v_.forward(kept.attn_input, work.value.view());
+  observe(observer, "attn_q", layer_, kept.query.view());
   observe(observer, "attn_k", layer_, work.key.view());
   observe(observer, "attn_v", layer_, work.value.view());
-  write_cache(work, rope);
-  attend(work);
-  observe(observer, "attention", layer_, work.attended.view());
-  norm(work.attended.view(), weights_.attn_sub_norm, config_.norm_epsilon, work.attended.view(), layer_,
-       "attn_sub_norm");
-  observe(observer, "attn_sub_norm", layer_, work.attended.view());
-  o_.forward(work.attended.view(), work.quantised, work.projected.view());
+  write_cache(work, kept, rope);
+  attend(work, kept);
+  observe(observer, "attention", layer_, kept.attended.view());
+  work.normed.reshape(rows, config_.query_size());
+  norm(kept.attended.view(), weights_.attn_sub_norm, config_.norm_epsilon, work.normed.view(), layer_, "attn_sub_norm");
+  observe(observer, "attn_sub_norm", layer_, work.normed.view());
+  o_.forward(work.normed.view(), kept.output_input, work.projected.view());
   observe(observer, "attn_output", layer_, work.projected.view());
   tensor::add(h, work.projected.view());
 }
 
 /// Rotates queries in place; rotates keys, then rounds keys and values to f16 into the caches.
-void Block::write_cache(Workspace& work, const RopeTable& rope) const {
+void Block::write_cache(Workspace& work, BlockTape& tape, const RopeTable& rope) const {
   const auto& table = kernels::active();
   const std::int64_t d = config_.head_size;
   std::atomic<std::int64_t> bad{-1};
@@ -112,7 +138,7 @@ void Block::write_cache(Workspace& work, const RopeTable& rope) const {
       const Row& row = work.rows[static_cast<std::size_t>(t)];
       const float* cos = rope.cos(row.position);
       const float* sin = rope.sin(row.position);
-      float* query = work.query.view().row(t);
+      float* query = tape.query.view().row(t);
       float* key = work.key.view().row(t);
       const float* value = work.value.view().row(t);
       for (std::int64_t head = 0; head < config_.heads; ++head) table.rope_halves(query + head * d, cos, sin, d);
@@ -133,7 +159,7 @@ void Block::write_cache(Workspace& work, const RopeTable& rope) const {
 }
 
 /// Every row attends to the positions up to its own.
-void Block::attend(Workspace& work) const {
+void Block::attend(const Workspace& work, BlockTape& tape) const {
   const auto kernel = kernels::active().attention_head;
   const std::int64_t d = config_.head_size;
   const std::int64_t group = config_.heads / config_.kv_heads;
@@ -153,39 +179,144 @@ void Block::attend(Workspace& work) const {
       a.head_size = d;
       a.scale = scale;
       for (std::int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
-        a.query = work.query.view().row(t) + head * d;
-        a.out = work.attended.view().row(t) + head * d;
+        a.query = tape.query.view().row(t) + head * d;
+        a.out = tape.attended.view().row(t) + head * d;
         kernel(a);
       }
     }
   });
 }
 
-void Block::feed_forward(tensor::MutableMatrix h, Workspace& work, LayerObserver* observer) const {
+void Block::feed_forward(tensor::MutableMatrix h, Workspace& work, LayerObserver* observer, BlockTape* tape) const {
+  BlockTape& kept = tape != nullptr ? *tape : work.tape;
+  if (tape != nullptr) tensor::copy(h, tape->middle);
   const std::int64_t rows = h.rows;
   work.normed.reshape(rows, config_.hidden);
-  work.gate.reshape(rows, config_.feed_forward);
-  work.up.reshape(rows, config_.feed_forward);
+  kept.gate.reshape(rows, config_.feed_forward);
+  kept.up.reshape(rows, config_.feed_forward);
   work.projected.reshape(rows, config_.hidden);
 
   norm(h, weights_.ffn_norm, config_.norm_epsilon, work.normed.view(), layer_, "ffn_norm");
   observe(observer, "ffn_norm", layer_, work.normed.view());
-  gate_.quantise(work.normed.view(), work.quantised);
-  gate_.forward(work.quantised, work.gate.view());
-  up_.forward(work.quantised, work.up.view());
-  observe(observer, "ffn_gate", layer_, work.gate.view());
-  observe(observer, "ffn_up", layer_, work.up.view());
-  if (config_.activation == Activation::relu2) {
-    tensor::relu2_mul(work.gate.view(), work.up.view(), work.gate.view());
-  } else {
-    tensor::silu_mul(work.gate.view(), work.up.view(), work.gate.view());
-  }
-  observe(observer, "ffn_act", layer_, work.gate.view());
-  norm(work.gate.view(), weights_.ffn_sub_norm, config_.norm_epsilon, work.gate.view(), layer_, "ffn_sub_norm");
-  observe(observer, "ffn_sub_norm", layer_, work.gate.view());
-  down_.forward(work.gate.view(), work.quantised, work.projected.view());
+  gate_.quantise(work.normed.view(), kept.ffn_input);
+  gate_.forward(kept.ffn_input, kept.gate.view());
+  up_.forward(kept.ffn_input, kept.up.view());
+  observe(observer, "ffn_gate", layer_, kept.gate.view());
+  observe(observer, "ffn_up", layer_, kept.up.view());
+  work.normed.reshape(rows, config_.feed_forward);
+  activate(config_.activation, kept, work.normed.view());
+  observe(observer, "ffn_act", layer_, work.normed.view());
+  norm(work.normed.view(), weights_.ffn_sub_norm, config_.norm_epsilon, work.normed.view(), layer_, "ffn_sub_norm");
+  observe(observer, "ffn_sub_norm", layer_, work.normed.view());
+  down_.forward(work.normed.view(), kept.down_input, work.projected.view());
   observe(observer, "ffn_down", layer_, work.projected.view());
   tensor::add(h, work.projected.view());
+}
+
+void Block::backward(tensor::MutableMatrix dh, const BlockTape& tape, std::span<const Sequence> sequences,
+                     const RopeTable& rope, BackwardWork& work, const BlockGradients& gradients) const {
+  feed_forward_backward(dh, tape, work, gradients);
+  attention_backward(dh, tape, sequences, rope, work, gradients);
+}
+
+void Block::feed_forward_backward(tensor::MutableMatrix dh, const BlockTape& tape, BackwardWork& work,
+                                  const BlockGradients& gradients) const {
+  const std::int64_t rows = dh.rows;
+  const std::int64_t wide = config_.feed_forward;
+  work.normed.reshape(rows, wide);
+  work.load_input(tape.down_input);
+  down_.backward(tape.down_input, dh, work, work.normed.view(), false, gradients.ffn_down);
+
+  work.activated.reshape(rows, wide);
+  work.gate.reshape(rows, wide);
+  work.up.reshape(rows, wide);
+  activate(config_.activation, tape, work.activated.view());
+  tensor::rms_norm_backward(work.activated.view(), weights_.ffn_sub_norm.gain, config_.norm_epsilon, work.normed.view(),
+                            false, work.normed.view(), gradients.ffn_sub_norm);
+  const auto act_backward =
+      config_.activation == Activation::relu2 ? tensor::relu2_mul_backward : tensor::silu_mul_backward;
+  act_backward(tape.gate.view(), tape.up.view(), work.normed.view(), work.gate.view(), work.up.view());
+
+  work.normed.reshape(rows, config_.hidden);
+  work.load_input(tape.ffn_input);
+  gate_.backward(tape.ffn_input, work.gate.view(), work, work.normed.view(), false, gradients.ffn_gate);
+  up_.backward(tape.ffn_input, work.up.view(), work, work.normed.view(), true, gradients.ffn_up);
+  tensor::rms_norm_backward(tape.middle.view(), weights_.ffn_norm.gain, config_.norm_epsilon, work.normed.view(), true,
+                            dh, gradients.ffn_norm);
+}
+
+void Block::attention_backward(tensor::MutableMatrix dh, const BlockTape& tape, std::span<const Sequence> sequences,
+                               const RopeTable& rope, BackwardWork& work, const BlockGradients& gradients) const {
+  const std::int64_t rows = dh.rows;
+  work.normed.reshape(rows, config_.query_size());
+  work.load_input(tape.output_input);
+  o_.backward(tape.output_input, dh, work, work.normed.view(), false, gradients.attn_output);
+  work.attended.reshape(rows, config_.query_size());
+  tensor::rms_norm_backward(tape.attended.view(), weights_.attn_sub_norm.gain, config_.norm_epsilon, work.normed.view(),
+                            false, work.attended.view(), gradients.attn_sub_norm);
+  attend_backward(tape, sequences, rope, work);
+
+  work.normed.reshape(rows, config_.hidden);
+  work.load_input(tape.attn_input);
+  q_.backward(tape.attn_input, work.query.view(), work, work.normed.view(), false, gradients.attn_q);
+  k_.backward(tape.attn_input, work.key.view(), work, work.normed.view(), true, gradients.attn_k);
+  v_.backward(tape.attn_input, work.value.view(), work, work.normed.view(), true, gradients.attn_v);
+  tensor::rms_norm_backward(tape.input.view(), weights_.attn_norm.gain, config_.norm_epsilon, work.normed.view(), true,
+                            dh, gradients.attn_norm);
+}
+
+/// work.attended → work.query, work.key, work.value, each before rope. A key/value head of a sequence is one task,
+/// since its query heads add to the same keys.
+void Block::attend_backward(const BlockTape& tape, std::span<const Sequence> sequences, const RopeTable& rope,
+                            BackwardWork& work) const {
+  const auto& table = kernels::active();
+  const std::int64_t d = config_.head_size;
+  const std::int64_t group = config_.heads / config_.kv_heads;
+  work.query.reshape(tape.query.rows(), config_.query_size());
+  work.key.reshape(tape.query.rows(), config_.kv_size());
+  work.value.reshape(tape.query.rows(), config_.kv_size());
+  const std::int64_t tasks = static_cast<std::int64_t>(sequences.size()) * config_.kv_heads;
+  core::parallel_for(tasks, 1, [&](std::int64_t begin, std::int64_t end) {
+    core::AlignedBuffer<float> keys, values, scratch;
+    for (std::int64_t task = begin; task < end; ++task) {
+      const Sequence& s = sequences[static_cast<std::size_t>(task / config_.kv_heads)];
+      const std::int64_t kv_head = task % config_.kv_heads;
+      keys.reserve_scratch(static_cast<std::size_t>(s.length * d));
+      values.reserve_scratch(static_cast<std::size_t>(s.length * d));
+      scratch.reserve_scratch(static_cast<std::size_t>(kernels::attention_backward_scratch(s.length)));
+      table.f16_to_f32(s.cache->keys(layer_, kv_head), s.length * d, keys.data());
+      table.f16_to_f32(s.cache->values(layer_, kv_head), s.length * d, values.data());
+
+      kernels::AttentionBackward a;
+      a.query_stride = config_.query_size();
+      a.key = keys.data();
+      a.value = values.data();
+      a.dkey = work.key.view().row(s.first_row) + kv_head * d;
+      a.dvalue = work.value.view().row(s.first_row) + kv_head * d;
+      a.key_grad_stride = config_.kv_size();
+      a.positions = s.length;
+      a.head_size = d;
+      a.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(d)));
+      a.scratch = scratch.data();
+      for (std::int64_t t = 0; t < s.length; ++t) {
+        std::fill_n(a.dkey + t * a.key_grad_stride, d, 0.0F);
+        std::fill_n(a.dvalue + t * a.key_grad_stride, d, 0.0F);
+      }
+      for (std::int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
+        a.query = tape.query.view().row(s.first_row) + head * d;
+        a.out = tape.attended.view().row(s.first_row) + head * d;
+        a.dout = work.attended.view().row(s.first_row) + head * d;
+        a.dquery = work.query.view().row(s.first_row) + head * d;
+        table.attention_backward(a);
+        for (std::int64_t t = 0; t < s.length; ++t) {
+          table.rope_halves_backward(a.dquery + t * a.query_stride, rope.cos(t), rope.sin(t), d);
+        }
+      }
+      for (std::int64_t t = 0; t < s.length; ++t) {
+        table.rope_halves_backward(a.dkey + t * a.key_grad_stride, rope.cos(t), rope.sin(t), d);
+      }
+    }
+  });
 }
 
 }  // namespace rpt::model

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "rpt/model/backward.h"
 #include "rpt/model/config.h"
 #include "rpt/model/kv_cache.h"
 #include "rpt/model/observer.h"
@@ -20,17 +21,27 @@ struct Row {
   std::int64_t position = 0;
 };
 
+/// What the forward of a block leaves for its backward. Keys and values are in the caches.
+struct BlockTape {
+  tensor::Tensor input;                ///< [T, H] the residual stream before the block; only where it is recorded
+  tensor::QuantisedRows attn_input;    ///< [T, H] what q, k and v multiplied
+  tensor::Tensor query;                ///< [T, A·D] after rope
+  tensor::Tensor attended;             ///< [T, A·D] before attn_sub_norm
+  tensor::QuantisedRows output_input;  ///< [T, A·D] what attn_output multiplied
+  tensor::Tensor middle;               ///< [T, H] the residual stream between the halves; only where it is recorded
+  tensor::QuantisedRows ffn_input;     ///< [T, H] what gate and up multiplied
+  tensor::Tensor gate;                 ///< [T, F]
+  tensor::Tensor up;                   ///< [T, F]
+  tensor::QuantisedRows down_input;    ///< [T, F] what down multiplied
+};
+
 /// Scratch of a forward, kept between calls so that generation allocates nothing. Sizes grow with T.
 struct Workspace {
-  tensor::Tensor normed;     ///< [T, H]
-  tensor::Tensor query;      ///< [T, A·D]
+  tensor::Tensor normed;     ///< [T, H] or, of the second norm of a half, [T, A·D] and [T, F]
   tensor::Tensor key;        ///< [T, G·D]
   tensor::Tensor value;      ///< [T, G·D]
-  tensor::Tensor attended;   ///< [T, A·D]
-  tensor::Tensor gate;       ///< [T, F]
-  tensor::Tensor up;         ///< [T, F]
   tensor::Tensor projected;  ///< [T, H]
-  tensor::QuantisedRows quantised;
+  BlockTape tape;            ///< of a forward that records nothing
   std::vector<Row> rows;
 };
 
@@ -41,11 +52,16 @@ class BitLinear {
 
   /// y [T, N] from quantised x [T, K].
   void forward(const tensor::QuantisedRows& x, tensor::MutableMatrix y) const;
-  /// Quantises x [T, K] into `scratch`, then as above. Throws: NumericError naming the layer and the row where x holds
-  /// an infinity or NaN.
-  void forward(tensor::MatrixView x, tensor::QuantisedRows& scratch, tensor::MutableMatrix y) const;
+  /// Quantises x [T, K] into `quantised`, then as above. Throws: NumericError naming the layer and the row where x
+  /// holds an infinity or NaN.
+  void forward(tensor::MatrixView x, tensor::QuantisedRows& quantised, tensor::MutableMatrix y) const;
   /// The quantising half alone, for layers that share their input.
   void quantise(tensor::MatrixView x, tensor::QuantisedRows& out) const;
+
+  /// Straight through both quantisers: dx [T, K] = s · (dy · C), added where `accumulate`, and dweight [N, K] +=
+  /// (dy · a/127)ᵀ · Q. `work` holds Q, the values of x (BackwardWork::load_input). Source: docs/forward.md, Backward.
+  void backward(const tensor::QuantisedRows& x, tensor::MatrixView dy, BackwardWork& work, tensor::MutableMatrix dx,
+                bool accumulate, tensor::MutableMatrix dweight) const;
 
   std::int64_t rows() const { return weights_.weight.rows(); }
 
@@ -60,16 +76,30 @@ class Block {
  public:
   Block(const Config& config, const BlockWeights& weights, std::int64_t layer);
 
-  /// Changes the residual stream h [T, H] in place and writes keys and values of the rows into their caches.
-  void forward(tensor::MutableMatrix h, Workspace& work, const RopeTable& rope, LayerObserver* observer) const;
+  /// Changes the residual stream h [T, H] in place and writes keys and values of the rows into their caches. With a
+  /// `tape`, records there what backward() needs.
+  void forward(tensor::MutableMatrix h, Workspace& work, const RopeTable& rope, LayerObserver* observer,
+               BlockTape* tape = nullptr) const;
 
   /// The two halves of forward(), for tests of layers.
-  void attention(tensor::MutableMatrix h, Workspace& work, const RopeTable& rope, LayerObserver* observer) const;
-  void feed_forward(tensor::MutableMatrix h, Workspace& work, LayerObserver* observer) const;
+  void attention(tensor::MutableMatrix h, Workspace& work, const RopeTable& rope, LayerObserver* observer,
+                 BlockTape* tape = nullptr) const;
+  void feed_forward(tensor::MutableMatrix h, Workspace& work, LayerObserver* observer, BlockTape* tape = nullptr) const;
+
+  /// Turns dh [T, H], the gradient of what forward() left in h, into that of what it found there, and adds the
+  /// gradients of the weights. Rows are those of the recorded forward: whole sequences, one after another.
+  void backward(tensor::MutableMatrix dh, const BlockTape& tape, std::span<const Sequence> sequences,
+                const RopeTable& rope, BackwardWork& work, const BlockGradients& gradients) const;
 
  private:
-  void write_cache(Workspace& work, const RopeTable& rope) const;
-  void attend(Workspace& work) const;
+  void write_cache(Workspace& work, BlockTape& tape, const RopeTable& rope) const;
+  void attend(const Workspace& work, BlockTape& tape) const;
+  void attention_backward(tensor::MutableMatrix dh, const BlockTape& tape, std::span<const Sequence> sequences,
+                          const RopeTable& rope, BackwardWork& work, const BlockGradients& gradients) const;
+  void feed_forward_backward(tensor::MutableMatrix dh, const BlockTape& tape, BackwardWork& work,
+                             const BlockGradients& gradients) const;
+  void attend_backward(const BlockTape& tape, std::span<const Sequence> sequences, const RopeTable& rope,
+                       BackwardWork& work) const;
 
   const Config& config_;
   const BlockWeights& weights_;

@@ -48,6 +48,15 @@ void fits(const char* what, std::int64_t out, std::int64_t in, std::int64_t x_ro
   }
 }
 
+using MulBackward = decltype(kernels::KernelTable::relu2_mul_backward);
+
+void mul_backward(const char* what, MulBackward kernel, MatrixView gate, MatrixView up, MatrixView dy,
+                  MutableMatrix dgate, MutableMatrix dup) {
+  for (const MatrixView other : {up, dy, MatrixView(dgate), MatrixView(dup)}) same_shape(what, gate, other);
+  for_rows(gate.rows, gate.columns,
+           [&](std::int64_t t) { kernel(gate.row(t), up.row(t), dy.row(t), gate.columns, dgate.row(t), dup.row(t)); });
+}
+
 using TernaryKernel = void (*)(const kernels::TernaryGemm&) noexcept;
 
 struct NamedKernel {
@@ -255,6 +264,53 @@ void silu_mul(MatrixView gate, MatrixView up, MutableMatrix y) {
   same_shape("silu_mul", gate, y);
   const auto kernel = kernels::active().silu_mul;
   for_rows(y.rows, y.columns, [&](std::int64_t t) { kernel(gate.row(t), up.row(t), y.columns, y.row(t)); });
+}
+
+void rms_norm_backward(MatrixView x, std::span<const float> gain, float eps, MatrixView dy, bool accumulate,
+                       MutableMatrix dx, MutableMatrix dgain) {
+  same_shape("rms_norm_backward", x, dy);
+  same_shape("rms_norm_backward", x, dx);
+  if (std::cmp_not_equal(gain.size(), x.columns) || dgain.rows != 1 || dgain.columns != x.columns) {
+    throw ShapeError(fmt::format("rms_norm_backward: gain [{}], its gradient [{}, {}] for rows of {}", gain.size(),
+                                 dgain.rows, dgain.columns, x.columns));
+  }
+  // Every block of rows sums the gradients of the gains for itself; the blocks are then added in order.
+  constexpr std::int64_t kBlock = 64;
+  const auto kernel = kernels::active().rms_norm_backward;
+  const std::int64_t blocks = (x.rows + kBlock - 1) / kBlock;
+  Tensor partial;
+  partial.reshape(blocks, x.columns);
+  core::parallel_for(blocks, 1, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<float> row(static_cast<std::size_t>(x.columns));
+    for (std::int64_t b = begin; b < end; ++b) {
+      float* sums = partial.view().row(b);
+      std::fill_n(sums, x.columns, 0.0F);
+      for (std::int64_t t = b * kBlock; t < std::min((b + 1) * kBlock, x.rows); ++t) {
+        if (accumulate) {
+          kernel(x.row(t), gain.data(), dy.row(t), x.columns, eps, dx.row(t), sums);
+        } else {
+          std::fill(row.begin(), row.end(), 0.0F);
+          kernel(x.row(t), gain.data(), dy.row(t), x.columns, eps, row.data(), sums);
+          std::copy(row.begin(), row.end(), dx.row(t));
+        }
+      }
+    }
+  });
+  const auto add_row = kernels::active().add;
+  for (std::int64_t b = 0; b < blocks; ++b) add_row(dgain.row(0), partial.view().row(b), x.columns);
+}
+
+void relu2_mul_backward(MatrixView gate, MatrixView up, MatrixView dy, MutableMatrix dgate, MutableMatrix dup) {
+  mul_backward("relu2_mul_backward", kernels::active().relu2_mul_backward, gate, up, dy, dgate, dup);
+}
+
+void silu_mul_backward(MatrixView gate, MatrixView up, MatrixView dy, MutableMatrix dgate, MutableMatrix dup) {
+  mul_backward("silu_mul_backward", kernels::active().silu_mul_backward, gate, up, dy, dgate, dup);
+}
+
+void copy(MatrixView from, Tensor& to) {
+  to.reshape(from.rows, from.columns);
+  for_rows(from.rows, from.columns, [&](std::int64_t t) { std::copy_n(from.row(t), from.columns, to.view().row(t)); });
 }
 
 void add(MutableMatrix x, MatrixView y) {

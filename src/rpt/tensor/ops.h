@@ -50,6 +50,18 @@ std::vector<float> widen(const StoredView& values);
 void relu2_mul(MatrixView gate, MatrixView up, MutableMatrix y);
 void silu_mul(MatrixView gate, MatrixView up, MutableMatrix y);
 
+/// The backward of rms_norm: dx [T, K] = its gradient, added where `accumulate`, and dgain [1, K] += Σ over rows. dx
+/// may be dy where nothing is accumulated. The bits do not depend on the number of threads. Throws: ShapeError.
+void rms_norm_backward(MatrixView x, std::span<const float> gain, float eps, MatrixView dy, bool accumulate,
+                       MutableMatrix dx, MutableMatrix dgain);
+
+/// The backward of relu2_mul and silu_mul, all [T, N]. Throws: ShapeError.
+void relu2_mul_backward(MatrixView gate, MatrixView up, MatrixView dy, MutableMatrix dgate, MutableMatrix dup);
+void silu_mul_backward(MatrixView gate, MatrixView up, MatrixView dy, MutableMatrix dgate, MutableMatrix dup);
+
+/// to = from.
+void copy(MatrixView from, Tensor& to);
+
 /// x += y, both [T, K]. Throws: ShapeError.
 void add(MutableMatrix x, MatrixView y);
 

@@ -8,8 +8,8 @@
 
 #include "rpt/core/parallel.h"
 
-// oneDNN would use OpenMP's threads, which spin beside ours for milliseconds after each product. So every product is cut
-// into one part a thread of ours, and each of them calls oneDNN as if it were alone.
+// oneDNN would use OpenMP's threads, which spin beside ours for milliseconds after each product. So every product is
+// cut into one part a thread of ours, and each of them calls oneDNN as if it were alone.
 extern "C" void omp_set_num_threads(int count);
 
 namespace rpt::tensor {
@@ -34,8 +34,8 @@ struct ShapeHash {
   std::size_t operator()(const Shape& s) const {
     std::size_t h = 0;
     for (const std::int64_t v : {s.m, s.n, s.k, s.a_stride, s.b_stride, s.c_stride, static_cast<std::int64_t>(s.type),
-                                 std::int64_t{s.a_transposed}, std::int64_t{s.b_transposed},
-                                 std::int64_t{s.accumulate}, std::int64_t{s.scaled}}) {
+                                 std::int64_t{s.a_transposed}, std::int64_t{s.b_transposed}, std::int64_t{s.accumulate},
+                                 std::int64_t{s.scaled}}) {
       h = h * 1'000'003U + static_cast<std::size_t>(v);
     }
     return h;

@@ -24,9 +24,9 @@ struct Operand {
 Operand operand(MatrixView x, bool transposed = false);
 Operand operand(const std::uint16_t* bf16, std::int64_t rows, std::int64_t columns, bool transposed = false);
 
-/// c [M, N] = α · a [M, K] · b [K, N], added to c where `accumulate`; a and b are f32 or bf16 (after `transposed`), sums
-/// are float. Throws: ShapeError where shapes or types do not fit.
-/// Cost: 2·M·N·K operations. Split over threads by rows or columns of c, the larger one.
+/// c [M, N] = α · a [M, K] · b [K, N], added to c where `accumulate`; a and b are f32 or bf16 (after `transposed`),
+/// sums are float. Throws: ShapeError where shapes or types do not fit. Cost: 2·M·N·K operations. Split over threads by
+/// rows or columns of c, the larger one.
 void multiply(const Operand& a, const Operand& b, float alpha, bool accumulate, MutableMatrix c);
 
 /// True where the processor multiplies bf16 numbers itself (AVX-512 BF16 or AMX); elsewhere bf16 products are slower
