@@ -25,6 +25,7 @@ const std::map<std::string, std::set<std::string>>& allowed() {
       {"report", {"core"}},
       {"model", {"text", "io", "ternary", "tensor", "kernels", "core"}},
       {"generate", {"model", "text", "io", "ternary", "tensor", "kernels", "core"}},
+      {"train", {"model", "text", "io", "ternary", "tensor", "kernels", "core"}},
       {"evaluate", {"generate", "model", "text", "io", "ternary", "tensor", "kernels", "core"}},
       {"cli", {"evaluate", "generate", "report", "model", "text", "io", "ternary", "tensor", "kernels", "core"}},
   };

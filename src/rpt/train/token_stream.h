@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "rpt/text/tokenizer.h"
+#include "rpt/train/documents.h"
+
+namespace rpt::train {
+
+/// The tokens that stand before and behind a document, where there are any.
+struct Separators {
+  std::optional<std::int32_t> bos;
+  std::optional<std::int32_t> eos;
+};
+
+/// The vocabulary's own.
+Separators separators_of(const text::Tokenizer& tokenizer);
+
+/// Documents as one sequence of n tokens, packed without gaps.
+struct TokenStream {
+  std::vector<std::int32_t> tokens;     ///< [n]
+  std::vector<std::uint8_t> is_target;  ///< [n] 0 where predicting this token gives no loss, else 1
+  // What a document counts for below, it counts for as often as it is repeated.
+  std::uint64_t targets = 0;        ///< ones in is_target
+  std::uint64_t documents = 0;      //
+  std::uint64_t bytes = 0;          ///< of the documents' texts
+  std::uint64_t dropped_bytes = 0;  ///< of those, bytes that the vocabulary cannot hold
+  std::string sha256;               ///< of the tokens as little-endian int32
+};
+
+/// Encodes documents: `bos text eos` each, control tokens written in a text not recognised. Documents that repeat come
+/// again behind all others, so that no window shows a short one twice. Where bos and eos are the same token, one stands
+/// between two documents. No loss give bos, which nobody asks a model for, and the tokens of a literal `<unk>` where
+/// the document says so. The same for any number of threads.
+/// Throws: ConfigError beyond 2^32 tokens. Cost: one core per document, at the tokenizer's speed.
+TokenStream encode_documents(std::span<const Document> documents, const text::Tokenizer& tokenizer,
+                             const Separators& separators);
+
+}  // namespace rpt::train
