@@ -63,7 +63,8 @@ class Context {
   std::unique_ptr<core::ProgressSink> progress_;
 };
 
-/// A command: its parser and what runs it. run() returns the exit code.
+/// A command: its parser (which may stand below another one's, as `tokenizer train`) and what runs it. run() returns
+/// the exit code.
 struct Command {
   CLI::App* app = nullptr;
   std::function<int(Context&)> run;
@@ -90,5 +91,6 @@ Command add_generate(CLI::App& program);
 Command add_perplexity(CLI::App& program);
 Command add_compare(CLI::App& program);
 Command add_export(CLI::App& program);
+Command add_tokenizer_train(CLI::App& program);
 
 }  // namespace rpt::cli

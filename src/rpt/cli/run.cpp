@@ -46,13 +46,14 @@ int run(int argc, const char* const* argv, std::istream& in, std::ostream& out, 
   program.require_subcommand(1);
   program.failure_message(CLI::FailureMessage::simple);
 
-  const std::vector<Command> commands{add_inspect(program),    add_tokenize(program), add_generate(program),
-                                      add_perplexity(program), add_compare(program),  add_export(program)};
+  const std::vector<Command> commands{add_inspect(program),        add_tokenize(program), add_generate(program),
+                                      add_perplexity(program),     add_compare(program),  add_export(program),
+                                      add_tokenizer_train(program)};
   for (const Command& command : commands) add_common_options(*command.app, context.common);
   try {
     const std::string first = argc > 1 ? argv[1] : "";
     if (!first.empty() && first.front() != '-' &&
-        std::none_of(commands.begin(), commands.end(), [&](const Command& c) { return c.app->get_name() == first; })) {
+        program.get_subcommands([&](const CLI::App* c) { return c->get_name() == first; }).empty()) {
       throw UsageError(fmt::format("unknown command \"{}\" (rpt --help lists them)", first));
     }
     program.parse(argc, argv);

@@ -5,6 +5,15 @@
 #include "rpt/core/error.h"
 
 namespace rpt::cli {
+namespace {
+
+std::vector<std::filesystem::path> text_roots() {
+  std::vector<std::filesystem::path> roots;
+  for (const auto& root : data_roots()) roots.push_back(root / "data");
+  return roots;
+}
+
+}  // namespace
 
 void add_scoring_options(CLI::App& app, ScoringOptions& o) {
   app.add_option("--text", o.text,
@@ -41,9 +50,11 @@ evaluate::ScoringPlan plan_scoring(const text::Corpus& corpus, const model::Mode
 }
 
 text::TextSource find_text(const std::string& name) {
-  std::vector<std::filesystem::path> roots;
-  for (const auto& root : data_roots()) roots.push_back(root / "data");
-  return text::resolve_text(name, roots);
+  return text::resolve_text(name, text_roots());
+}
+
+std::vector<text::TextSource> find_texts(const std::string& name) {
+  return text::resolve_texts(name, text_roots());
 }
 
 text::Corpus load_scoring_text(const ScoringOptions& o) {

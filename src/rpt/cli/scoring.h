@@ -31,6 +31,9 @@ evaluate::ScoringPlan plan_scoring(const text::Corpus& corpus, const model::Mode
 /// What TEXT on a command line means. Throws as text::resolve_text.
 text::TextSource find_text(const std::string& name);
 
+/// The same where a folder means the texts below it. Throws as text::resolve_texts.
+std::vector<text::TextSource> find_texts(const std::string& name);
+
 /// The text by name or path. Throws as text::load_corpus.
 text::Corpus load_scoring_text(const ScoringOptions& options);
 

@@ -30,6 +30,17 @@ std::string read_input(const TokenizeOptions& options, const Context& context) {
   return {std::istreambuf_iterator<char>(context.in()), std::istreambuf_iterator<char>()};
 }
 
+/// The vocabulary of a model, or one that stands alone: a tokenizer.json, or a folder that holds one but no model.
+text::Tokenizer open_vocabulary(const std::string& name, const Context& context) {
+  std::filesystem::path path = name;
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error) && !std::filesystem::exists(path / "config.json", error)) {
+    path /= "tokenizer.json";
+  }
+  if (path.extension() != ".json") return open_model(name, context)->vocabulary();
+  return text::Tokenizer::from_tokenizer_json(core::read_file(path), path.string());
+}
+
 /// Integers separated by white space or commas.
 std::vector<std::int32_t> parse_ids(std::string_view text) {
   std::vector<std::int32_t> ids;
@@ -91,8 +102,7 @@ int run_decode(const TokenizeOptions& options, const text::Tokenizer& vocabulary
 }
 
 int run_tokenize(const TokenizeOptions& options, Context& context) {
-  const auto model = open_model(options.model, context);
-  const text::Tokenizer& vocabulary = model->vocabulary();
+  const text::Tokenizer vocabulary = open_vocabulary(options.model, context);
   if (options.decode) return run_decode(options, vocabulary, context);
 
   const std::string text = read_input(options, context);
@@ -130,7 +140,8 @@ int run_tokenize(const TokenizeOptions& options, Context& context) {
 Command add_tokenize(CLI::App& program) {
   auto options = std::make_shared<TokenizeOptions>();
   CLI::App* app = program.add_subcommand("tokenize", "Turn text into token ids, or ids into text");
-  app->add_option("MODEL", options->model, "Hugging Face directory, .gguf file, or name of an embedded model")
+  app->add_option("MODEL", options->model,
+                  "Hugging Face directory, .gguf file, name of an embedded model, or tokenizer.json")
       ->required();
   app->add_option("TEXT", options->text, "File, or name of an embedded corpus (default, or -: standard input)");
   app->add_flag("--special", options->special, "Recognise special tokens written in the text");

@@ -45,6 +45,15 @@ std::optional<std::uint8_t> char_to_byte(char32_t character) {
   return static_cast<std::uint8_t>(kAlphabet.to_byte[character]);
 }
 
+std::array<std::uint8_t, 256> bytes_by_character() {
+  std::array<std::uint8_t, 256> bytes{};
+  std::size_t count = 0;
+  for (const std::int16_t byte : kAlphabet.to_byte) {
+    if (byte >= 0) bytes[count++] = static_cast<std::uint8_t>(byte);
+  }
+  return bytes;
+}
+
 void append_byte_level(std::string& out, std::string_view bytes) {
   for (const char byte : bytes) append_utf8(out, byte_to_char(static_cast<std::uint8_t>(byte)));
 }

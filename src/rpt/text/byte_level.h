@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -15,6 +16,9 @@ char32_t byte_to_char(std::uint8_t byte);
 
 /// The byte of a character, or nothing for characters outside the alphabet.
 std::optional<std::uint8_t> char_to_byte(char32_t character);
+
+/// All bytes in the order of their characters' code points, `!` first: the order in which GPT-2 numbers them.
+std::array<std::uint8_t, 256> bytes_by_character();
 
 /// Appends the byte-to-unicode form of `bytes`, as UTF-8.
 void append_byte_level(std::string& out, std::string_view bytes);

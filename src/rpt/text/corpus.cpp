@@ -127,6 +127,25 @@ TextSource resolve_text(std::string_view text_name, std::span<const std::filesys
   throw IoError(fmt::format("{}: no such file, and no embedded corpus of that name", for_message(text_name)));
 }
 
+std::vector<TextSource> resolve_texts(std::string_view text_name, std::span<const std::filesystem::path> data_roots) {
+  const TextSource source = resolve_text(text_name, data_roots);
+  std::error_code error;
+  if (!std::filesystem::is_directory(source.path, error)) return {source};
+  std::vector<TextSource> out;
+  std::filesystem::recursive_directory_iterator entry(source.path, error);
+  for (const std::filesystem::recursive_directory_iterator end; !error && entry != end; entry.increment(error)) {
+    const std::filesystem::path extension = entry->path().extension();
+    std::error_code broken_link;
+    if ((extension == ".txt" || extension == ".md") && entry->is_regular_file(broken_link)) {
+      out.push_back({entry->path()});
+    }
+  }
+  if (error) throw IoError(fmt::format("{}: {}", source.path.string(), error.message()));
+  if (out.empty()) throw IoError(fmt::format("{}: no *.txt and no *.md below this folder", source.path.string()));
+  std::sort(out.begin(), out.end(), [](const TextSource& a, const TextSource& b) { return a.path < b.path; });
+  return out;
+}
+
 std::string load_text(const TextSource& source) {
   std::string text = core::read_file(source.path);
   if (source.first_line <= 1 && source.last_line == 0) return text;

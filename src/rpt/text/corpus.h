@@ -50,6 +50,12 @@ struct Corpus {
 /// no root holds the file or the path does not exist; the message lists the places.
 TextSource resolve_text(std::string_view text_name, std::span<const std::filesystem::path> data_roots);
 
+/// What `TEXT` means to a command that takes many texts: as resolve_text, but a folder is every regular file `*.txt`
+/// and
+/// `*.md` below it, sorted by path (links to files count, links to folders are not followed). Throws as resolve_text,
+/// and IoError for a folder that cannot be read or holds no such file.
+std::vector<TextSource> resolve_texts(std::string_view text_name, std::span<const std::filesystem::path> data_roots);
+
 /// The bytes of the source, its range of lines only. Throws IoError.
 std::string load_text(const TextSource& source);
 

@@ -214,4 +214,19 @@ void PreTokenizer::split(const TextSpan& span, bool begins_text, MatchScratch& s
   Run{stages_, begins_text, scratch, sink}.from_stage(0, span);
 }
 
+void PreTokenizer::split_bytes(std::string_view text, MatchScratch& scratch, const Sink& sink) const {
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t valid = valid_utf8_prefix(text.substr(at));
+    split({text.substr(at, valid), at}, at == 0, scratch, sink);
+    at += valid;
+    const std::size_t bad = at;
+    while (at < text.size()) {
+      const Utf8Char c = decode_utf8(text.substr(at));
+      if (c.valid) break;
+      at += c.size;
+    }
+    if (at > bad) sink({text.substr(bad, at - bad), bad});
+  }
+}
+
 }  // namespace rpt::text

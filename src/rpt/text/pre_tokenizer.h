@@ -66,6 +66,9 @@ class PreTokenizer {
   /// original. Throws ConfigError as Pattern::find.
   void split(const TextSpan& span, bool begins_text, MatchScratch& scratch, const Sink& sink) const;
 
+  /// The same for the whole of a text that need not be UTF-8: each longest run of invalid bytes is a piece by itself.
+  void split_bytes(std::string_view text, MatchScratch& scratch, const Sink& sink) const;
+
   /// True where the pieces are to be looked up in byte-to-unicode form.
   bool is_byte_level() const { return byte_level_; }
   const std::vector<PreTokenizerStep>& steps() const { return steps_; }

@@ -83,19 +83,7 @@ class Encoding {
       text = normalized.text;
       ends_ = &normalized.ends;
     }
-    const PreTokenizer::Sink sink = [this](const TextSpan& span) { piece(span); };
-    for (std::size_t at = 0; at < text.size();) {
-      const std::size_t valid = valid_utf8_prefix(text.substr(at));
-      state_.pre_tokenizer.split({text.substr(at, valid), at}, at == 0, scratch_.match, sink);
-      at += valid;
-      const std::size_t bad = at;
-      while (at < text.size()) {
-        const Utf8Char c = decode_utf8(text.substr(at));
-        if (c.valid) break;
-        at += c.size;
-      }
-      if (at > bad) piece({text.substr(bad, at - bad), bad});
-    }
+    state_.pre_tokenizer.split_bytes(text, scratch_.match, [this](const TextSpan& span) { piece(span); });
   }
 
   void piece(const TextSpan& span) {

@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace rpt::text {
@@ -51,6 +52,14 @@ struct GgufVocabulary {
   std::shared_ptr<const void> keep_alive;  ///< whatever owns the bytes of tokens and merges
 };
 
+/// A byte-level vocabulary by its parts. Ids: the special tokens, then the 256 bytes in the order of their characters
+/// (`!` first), then a token for each merge.
+struct BytePairVocabulary {
+  std::vector<std::string> special_tokens;                    ///< as they are written
+  std::vector<std::pair<std::int32_t, std::int32_t>> merges;  ///< pairs of ids, by rank
+  std::string pattern;  ///< the matches are the pre-tokens, as is what lies between
+};
+
 struct TokenizerState;
 
 /// A byte-pair vocabulary with its pre-tokenizer: text → token ids and back. A handle: copies share one immutable
@@ -77,6 +86,12 @@ class Tokenizer {
   /// FormatError.
   static Tokenizer from_tiktoken(std::string_view text, std::vector<std::string> special_tokens,
                                  const std::string& file_name);
+
+  /// Makes a vocabulary from its parts, with a name for errors. The special tokens are control tokens; BOS is added
+  /// where one of them is known as begin-of-text token and not as an end (see bos_id, end_ids). Throws ConfigError for
+  /// an expression that does not compile, FormatError for merges of what is no token yet or is special, and for two
+  /// tokens alike.
+  static Tokenizer from_byte_pairs(const BytePairVocabulary& vocabulary, const std::string& name);
 
   /// The ids of a text. Never adds BOS (see adds_bos). `dropped_bytes`, if given, receives the number of bytes that the
   /// vocabulary cannot hold. Throws ConfigError where the pre-tokenizer's expression exhausts its memory on the text.
@@ -124,6 +139,8 @@ class Tokenizer {
   /// A tokenizer.json that Hugging Face's tokenizers loads: the text that was read where it was read from one, else
   /// written from the vocabulary.
   std::string to_tokenizer_json() const;
+  /// The tokenizer_config.json that goes with it: class, special tokens, whether BOS is added. No greatest length.
+  std::string to_tokenizer_config_json() const;
 
  private:
   explicit Tokenizer(std::shared_ptr<const TokenizerState> state);

@@ -115,4 +115,18 @@ std::string Tokenizer::to_tokenizer_json() const {
   return out + "}}\n";
 }
 
+std::string Tokenizer::to_tokenizer_config_json() const {
+  std::string out = "{\n  \"tokenizer_class\": \"PreTrainedTokenizerFast\"";
+  const auto put_token = [&](std::string_view key, std::optional<std::int32_t> id) {
+    if (id) out += fmt::format(",\n  \"{}\": {}", key, quoted(token_text(*id)));
+  };
+  put_token("bos_token", bos_id());
+  put_token("eos_token", eos_id());
+  put_token("pad_token", pad_id());
+  out += fmt::format(",\n  \"add_bos_token\": {}", adds_bos());
+  // What transformers writes for "no limit": int(1e30).
+  out += ",\n  \"model_max_length\": 1000000000000000019884624838656\n}\n";
+  return out;
+}
+
 }  // namespace rpt::text
