@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
+#include <filesystem>
 #include <set>
 #include <string>
 
@@ -28,5 +29,9 @@ NormWeight make_norm(Origin origin, const tensor::StoredView& values);
 /// Fills bos_id, adds_bos and end_ids from the vocabulary and the configuration. Throws: ConfigError where the
 /// vocabulary holds more ids than the embedding has rows.
 void settle_special_ids(Model& model);
+
+/// Reads the tokenizer of a Hugging Face directory and everything that its side files say of it: BOS rule, special ids,
+/// chat template. Throws: FormatError; ConfigError as settle_special_ids.
+void load_vocabulary(const std::filesystem::path& folder, Model& model);
 
 }  // namespace rpt::model

@@ -214,6 +214,12 @@ void read_side_files(const fs::path& folder, Model& model) {
 
 }  // namespace
 
+void load_vocabulary(const fs::path& folder, Model& model) {
+  read_vocabulary(folder, model);
+  settle_special_ids(model);
+  read_side_files(folder, model);
+}
+
 std::unique_ptr<Model> open_huggingface(const fs::path& folder) {
   const fs::path config_path = folder / "config.json";
   if (!fs::exists(config_path)) {
@@ -231,9 +237,7 @@ std::unique_ptr<Model> open_huggingface(const fs::path& folder) {
   load_weights(loader, model->config, model->weights);
   loader.finish();
   if (hf.mode == QuantizationMode::online) warn_if_snapped(*model);
-  read_vocabulary(folder, *model);
-  settle_special_ids(*model);
-  read_side_files(folder, *model);
+  load_vocabulary(folder, *model);
   return model;
 }
 

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT
+#include "rpt/train/loss.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "rpt/core/parallel.h"
+#include "rpt/kernels/isa.h"
+#include "rpt/tensor/ops.h"
+#include "rpt/tensor/product.h"
+
+namespace rpt::train {
+namespace {
+
+/// Rounds a matrix to bf16, rows without gaps.
+tensor::Operand to_bf16(tensor::MatrixView x, core::AlignedBuffer<std::uint16_t>& buffer) {
+  buffer.reserve_scratch(static_cast<std::size_t>(x.rows * x.columns));
+  const auto round = kernels::active().scale_to_bf16;
+  core::parallel_for(x.rows, 16, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t t = begin; t < end; ++t) round(x.row(t), x.columns, 1.0F, buffer.data() + t * x.columns);
+  });
+  return tensor::operand(buffer.data(), x.rows, x.columns);
+}
+
+}  // namespace
+
+std::int64_t HeadLoss::rows_at_once(std::int64_t vocabulary) {
+  constexpr std::int64_t kMostLogits = std::int64_t{1} << 22;  // 16 MiB
+  return std::clamp<std::int64_t>(kMostLogits / vocabulary, 64, 1024);
+}
+
+double HeadLoss::add(const model::EmbeddingWeight& head, tensor::MatrixView hidden,
+                     std::span<const std::int32_t> targets, float weight, tensor::MutableMatrix dhidden,
+                     tensor::MutableMatrix dhead) {
+  const tensor::StoredView& e = head.values();
+  if (std::cmp_not_equal(targets.size(), hidden.rows) || dhidden.rows != hidden.rows || dhead.rows != e.rows ||
+      hidden.columns != e.columns || dhidden.columns != e.columns || dhead.columns != e.columns) {
+    throw ShapeError(fmt::format("head [{}, {}], hidden [{}, {}], {} targets", e.rows, e.columns, hidden.rows,
+                                 hidden.columns, targets.size()));
+  }
+  for (const std::int32_t target : targets) {
+    if (target >= e.rows) throw ShapeError(fmt::format("target {} of a vocabulary of {}", target, e.rows));
+  }
+  if (type_ == model::BackwardType::f32) {
+    wide_head_.reshape(e.rows, e.columns);
+    core::parallel_for(e.rows, 64, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t r = begin; r < end; ++r) {
+        tensor::read_row(e, r, {wide_head_.view().row(r), static_cast<std::size_t>(e.columns)});
+      }
+    });
+  } else {
+    RPT_CHECK(e.type == tensor::DType::bf16, "a head in {}", tensor::name(e.type));
+  }
+  double sum = 0;
+  const std::int64_t most = rows_at_once(e.rows);
+  for (std::int64_t begin = 0; begin < hidden.rows; begin += most) {
+    const std::int64_t end = std::min(begin + most, hidden.rows);
+    sum += add_rows(head, hidden.slice(begin, end),
+                    targets.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)), weight,
+                    dhidden.slice(begin, end), dhead);
+  }
+  return sum;
+}
+
+double HeadLoss::add_rows(const model::EmbeddingWeight& head, tensor::MatrixView hidden,
+                          std::span<const std::int32_t> targets, float weight, tensor::MutableMatrix dhidden,
+                          tensor::MutableMatrix dhead) {
+  const tensor::StoredView& e = head.values();
+  const bool bf16 = type_ == model::BackwardType::bf16;
+  const tensor::Operand values =
+      bf16 ? tensor::operand(reinterpret_cast<const std::uint16_t*>(e.data), e.rows, e.columns)
+           : tensor::operand(wide_head_.view());
+  const tensor::Operand states = bf16 ? to_bf16(hidden, hidden_) : tensor::operand(hidden);
+  logits_.reshape(hidden.rows, e.rows);
+  if (bf16) {
+    tensor::Operand transposed = values;
+    transposed.transposed = true;
+    tensor::multiply(states, transposed, 1.0F, false, logits_.view());
+  } else {
+    tensor::matmul_dense(e, hidden, logits_.view());
+  }
+  std::vector<double> nll(targets.size());
+  const auto softmax = kernels::active().softmax_scaled;
+  core::parallel_for(hidden.rows, 4, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t t = begin; t < end; ++t) {
+      const auto i = static_cast<std::size_t>(t);
+      float* row = logits_.view().row(t);
+      if (targets[i] < 0) {
+        std::fill_n(row, e.rows, 0.0F);
+        continue;
+      }
+      const double log_sum = tensor::log_sum_exp({row, static_cast<std::size_t>(e.rows)});
+      nll[i] = log_sum - static_cast<double>(row[targets[i]]);
+      softmax(row, e.rows, static_cast<float>(log_sum), weight);
+      row[targets[i]] -= weight;
+    }
+  });
+  const tensor::Operand dlogits = bf16 ? to_bf16(logits_.view(), dlogits_) : tensor::operand(logits_.view());
+  tensor::multiply(dlogits, values, 1.0F, false, dhidden);
+  tensor::Operand dlogits_transposed = dlogits;
+  dlogits_transposed.transposed = true;
+  tensor::multiply(dlogits_transposed, states, 1.0F, true, dhead);
+  double sum = 0;
+  for (const double v : nll) sum += v;
+  return sum;
+}
+
+}  // namespace rpt::train

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <cstdint>
+#include <span>
+
+#include "rpt/core/aligned_buffer.h"
+#include "rpt/model/backward.h"
+#include "rpt/model/weights.h"
+
+namespace rpt::train {
+
+/// The head and the cross-entropy behind it, forward and backward, a few tokens at a time, so that logits [T, V] never
+/// stand in memory at once.
+class HeadLoss {
+ public:
+  /// bf16 computes the three products of the head from bf16 values with float sums, a relief of the training step only
+  /// (docs/forward.md, "Backward"); f32 computes the forward contract's logits. bf16 needs a head stored in bf16.
+  explicit HeadLoss(model::BackwardType type) : type_(type) {}
+
+  /// Σ NLL (nats) of the targets ≥ 0; writes dhidden [T, H] = weight · dΣ/dhidden and adds weight · dΣ/dE to
+  /// dhead [V, H]. Throws: ShapeError where sizes do not fit or a target is outside the vocabulary.
+  double add(const model::EmbeddingWeight& head, tensor::MatrixView hidden, std::span<const std::int32_t> targets,
+             float weight, tensor::MutableMatrix dhidden, tensor::MutableMatrix dhead);
+
+  /// Most rows of logits [rows, V] that are held at once.
+  static std::int64_t rows_at_once(std::int64_t vocabulary);
+
+ private:
+  double add_rows(const model::EmbeddingWeight& head, tensor::MatrixView hidden, std::span<const std::int32_t> targets,
+                  float weight, tensor::MutableMatrix dhidden, tensor::MutableMatrix dhead);
+
+  model::BackwardType type_;
+  tensor::Tensor logits_;
+  tensor::Tensor wide_head_;                           ///< f32: the head as the forward reads it
+  core::AlignedBuffer<std::uint16_t> hidden_, dlogits_;  ///< bf16
+};
+
+}  // namespace rpt::train
