@@ -11,6 +11,7 @@
 
 namespace rpt::train {
 
+/// Most times that a stream may hold a document.
 inline constexpr std::int64_t kMaxRepeat = 1000;
 
 /// A text to learn from, or to be held out.

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 #include "rpt/core/checked.h"
 #include "rpt/core/error.h"

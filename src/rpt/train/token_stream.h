@@ -24,12 +24,11 @@ Separators separators_of(const text::Tokenizer& tokenizer);
 struct TokenStream {
   std::vector<std::int32_t> tokens;     ///< [n]
   std::vector<std::uint8_t> is_target;  ///< [n] 0 where predicting this token gives no loss, else 1
-  // What a document counts for below, it counts for as often as it is repeated.
-  std::uint64_t targets = 0;        ///< ones in is_target
-  std::uint64_t documents = 0;      //
-  std::uint64_t bytes = 0;          ///< of the documents' texts
-  std::uint64_t dropped_bytes = 0;  ///< of those, bytes that the vocabulary cannot hold
-  std::string sha256;               ///< of the tokens as little-endian int32
+  std::uint64_t targets = 0;            ///< ones in is_target
+  std::uint64_t documents = 0;          ///< a document counts as often as it is repeated, here and in the bytes
+  std::uint64_t bytes = 0;              ///< of the documents' texts
+  std::uint64_t dropped_bytes = 0;      ///< of those, bytes that the vocabulary cannot hold
+  std::string sha256;                   ///< of the tokens as little-endian int32
 };
 
 /// Encodes documents: `bos text eos` each, control tokens written in a text not recognised. Documents that repeat come
