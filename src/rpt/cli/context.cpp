@@ -80,6 +80,10 @@ void Context::write_json(const std::string& command, const std::string& model, c
   }
 }
 
+std::string describe_machine() {
+  return fmt::format("{}, {}, {} threads", processor_name(), kernels::active().name, core::threads());
+}
+
 void Context::apply() const {
   if (!common.json.empty() && common.json != "-") {
     // Better now than after the work.

@@ -84,6 +84,9 @@ std::vector<std::filesystem::path> data_roots();
 /// Opens MODEL: a path, or the name of an embedded model; says the file's warnings.
 std::unique_ptr<model::Model> open_model(const std::string& name_or_path, const Context& context);
 
+/// Processor, instruction set and threads in force, as one line.
+std::string describe_machine();
+
 /// Each command adds itself to the program's parser.
 Command add_inspect(CLI::App& program);
 Command add_tokenize(CLI::App& program);
@@ -91,6 +94,8 @@ Command add_generate(CLI::App& program);
 Command add_perplexity(CLI::App& program);
 Command add_compare(CLI::App& program);
 Command add_export(CLI::App& program);
+Command add_train(CLI::App& program);
+Command add_finetune(CLI::App& program);
 Command add_tokenizer_train(CLI::App& program);
 
 }  // namespace rpt::cli

@@ -27,6 +27,7 @@ class TerminalProgress final : public core::ProgressSink {
   void begin(std::uint64_t total, std::string_view unit, std::string_view what) override {
     unit_ = unit;
     what_ = what;
+    note_.clear();
     total_ = total;
     done_ = 0;
     estimator_ = core::RateEstimator(total);
@@ -44,6 +45,8 @@ class TerminalProgress final : public core::ProgressSink {
     draw();
   }
 
+  void note(std::string_view text) override { note_ = text; }
+
   void finish() override {
     if (drawn_) std::cerr << "\r\x1b[K" << std::flush;
     drawn_ = false;
@@ -60,12 +63,14 @@ class TerminalProgress final : public core::ProgressSink {
     }
     line += fmt::format("{} {}, {:.1f} {}/s", done_, unit_, estimator_.rate(), unit_);
     if (const auto left = estimator_.remaining_seconds()) line += fmt::format(", {} left", clock_time(*left));
+    if (!note_.empty()) line += ", " + note_;
     std::cerr << '\r' << line << "\x1b[K" << std::flush;
     drawn_ = true;
   }
 
   std::string unit_;
   std::string what_;
+  std::string note_;
   std::uint64_t total_ = 0;
   std::uint64_t done_ = 0;
   core::RateEstimator estimator_{0};

@@ -15,6 +15,8 @@ class ProgressSink {
   virtual void begin(std::uint64_t total, std::string_view unit, std::string_view what) = 0;
   /// `n` more units are done.
   virtual void advance(std::uint64_t n) = 0;
+  /// Something about the work as it stands, shown behind the figures: "loss 3.21".
+  virtual void note(std::string_view) {}
   /// The work is done.
   virtual void finish() = 0;
 };

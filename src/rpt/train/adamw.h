@@ -28,8 +28,8 @@ struct AdamwOptions {
   double weight_decay = 0.1;
   double clip = 1;  ///< largest norm; 0 clips nothing
   Clipping clipping = Clipping::global;
-  /// The learning rate is in units of each tensor's rms, and eps in units of its inverse: then a power of two that moves
-  /// from a tensor to its gain changes nothing.
+  /// The learning rate is in units of each tensor's rms, and eps in units of its inverse: then a power of two that
+  /// moves from a tensor to its gain changes nothing.
   bool relative = false;
   /// The first group that matches decides; a parameter that matches none has both factors 1.
   std::vector<ParameterGroup> groups;

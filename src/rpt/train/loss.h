@@ -31,7 +31,7 @@ class HeadLoss {
 
   model::BackwardType type_;
   tensor::Tensor logits_;
-  tensor::Tensor wide_head_;                           ///< f32: the head as the forward reads it
+  tensor::Tensor wide_head_;                             ///< f32: the head as the forward reads it
   core::AlignedBuffer<std::uint16_t> hidden_, dlogits_;  ///< bf16
 };
 

@@ -30,8 +30,8 @@ std::vector<float> values_of(const std::string&, const model::EmbeddingWeight& w
   if (tensor::element_size(v.type) > 0) return tensor::widen(v);
   std::vector<float> values(static_cast<std::size_t>(v.rows * v.columns));
   for (std::int64_t r = 0; r < v.rows; ++r) {
-    tensor::read_row(v, r, std::span(values).subspan(static_cast<std::size_t>(r * v.columns),
-                                                     static_cast<std::size_t>(v.columns)));
+    tensor::read_row(
+        v, r, std::span(values).subspan(static_cast<std::size_t>(r * v.columns), static_cast<std::size_t>(v.columns)));
   }
   return values;
 }

@@ -12,11 +12,10 @@
 namespace rpt::train {
 namespace {
 
-constexpr std::array<std::pair<ScheduleKind, std::string_view>, 4> kNames{
-    {{ScheduleKind::constant, "constant"},
-     {ScheduleKind::linear, "linear"},
-     {ScheduleKind::cosine, "cosine"},
-     {ScheduleKind::two_stage, "two_stage"}}};
+constexpr std::array<std::pair<ScheduleKind, std::string_view>, 4> kNames{{{ScheduleKind::constant, "constant"},
+                                                                           {ScheduleKind::linear, "linear"},
+                                                                           {ScheduleKind::cosine, "cosine"},
+                                                                           {ScheduleKind::two_stage, "two_stage"}}};
 
 constexpr double kPi = 3.14159265358979323846;
 

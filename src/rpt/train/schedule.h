@@ -21,9 +21,9 @@ ScheduleKind parse_schedule(std::string_view schedule_name);
 /// Source of two_stage: Ma et al., "The Era of 1-bit LLMs: Training Tips, Code and FAQ", 2024.
 struct Schedule {
   ScheduleKind kind = ScheduleKind::cosine;
-  std::int64_t steps = 0;    ///< of the whole run
-  std::int64_t warmup = 0;   ///< steps of linear warm-up: step i of them (from 0) has (i + 1) / warmup
-  double floor = 0;          ///< linear and cosine: the last value, as a share of the peak
+  std::int64_t steps = 0;          ///< of the whole run
+  std::int64_t warmup = 0;         ///< steps of linear warm-up: step i of them (from 0) has (i + 1) / warmup
+  double floor = 0;                ///< linear and cosine: the last value, as a share of the peak
   double second_peak = 2.0 / 3.0;  ///< two_stage: the peak of the second stage, as a share of the first
 
   /// Factor of the learning rate at `step`, 0 … steps − 1. The course after the warm-up begins at its end.

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: MIT
+#include "rpt/cli/training.h"
+
+#include <fmt/format.h>
+
+#include <csignal>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "rpt/cli/scoring.h"
+#include "rpt/core/atomic_file.h"
+#include "rpt/core/timer.h"
+#include "rpt/evaluate/perplexity.h"
+#include "rpt/model/export.h"
+#include "rpt/train/cost.h"
+#include "rpt/train/hold_out.h"
+#include "rpt/train/run.h"
+
+namespace rpt::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+volatile std::sig_atomic_t stop_asked = 0;
+
+void ask_to_stop(int) {
+  stop_asked = 1;
+}
+
+/// While it lives, interrupting the program ends the run with a checkpoint instead; a second time ends it at once.
+class StopSignals {
+ public:
+  StopSignals() {
+    stop_asked = 0;
+    struct sigaction action {};
+    action.sa_handler = ask_to_stop;
+    action.sa_flags = static_cast<int>(SA_RESETHAND);
+    sigaction(SIGINT, &action, &interrupt_);
+    sigaction(SIGTERM, &action, &terminate_);
+  }
+  ~StopSignals() {
+    sigaction(SIGINT, &interrupt_, nullptr);
+    sigaction(SIGTERM, &terminate_, nullptr);
+  }
+  StopSignals(const StopSignals&) = delete;
+  StopSignals& operator=(const StopSignals&) = delete;
+
+ private:
+  struct sigaction interrupt_ {};
+  struct sigaction terminate_ {};
+};
+
+/// The beginning of every document, so that all together have about `bytes` bytes.
+text::Corpus shorten(const text::Corpus& corpus, std::uint64_t bytes) {
+  text::Corpus part;
+  part.unk_is_unknown = corpus.unk_is_unknown;
+  const std::uint64_t each = std::max<std::uint64_t>(bytes / std::max<std::size_t>(corpus.documents.size(), 1), 16);
+  for (const std::string& document : corpus.documents) {
+    std::size_t end = std::min<std::size_t>(document.size(), each);
+    while (end < document.size() && end > 0 && (static_cast<unsigned char>(document[end]) & 0xc0U) == 0x80U) --end;
+    part.documents.push_back(document.substr(0, end));
+  }
+  return part;
+}
+
+/// A text that a run watches, whole and shortened.
+struct WatchedText {
+  std::string name;
+  text::Corpus whole;
+  text::Corpus part;
+};
+
+class Watch {
+ public:
+  Watch(std::uint64_t bytes, std::uint64_t seed) : bytes_(bytes), seed_(seed) {}
+  void add(std::string name, text::Corpus corpus) {
+    text::Corpus part = shorten(corpus, bytes_);
+    texts_.push_back({std::move(name), std::move(corpus), std::move(part)});
+  }
+  std::vector<train::Evaluation> score(const model::Model& model, bool complete) const {
+    std::vector<train::Evaluation> list;
+    for (const WatchedText& text : texts_) {
+      const auto r = evaluate::perplexity(model, complete ? text.whole : text.part, {}, seed_);
+      list.push_back({text.name, r.mean_nll, r.bits_per_byte.value_or(0), r.scored_tokens, r.nll_sha256});
+    }
+    return list;
+  }
+
+ private:
+  std::uint64_t bytes_;
+  std::uint64_t seed_;
+  std::vector<WatchedText> texts_;
+};
+
+std::string describe(const std::vector<train::Evaluation>& list) {
+  std::string line;
+  for (const train::Evaluation& e : list) {
+    line += fmt::format("{}{} NLL {:.4f} ({:.4f} bits per byte)", line.empty() ? "" : ", ", e.text, e.mean_nll,
+                        e.bits_per_byte);
+  }
+  return line;
+}
+
+report::Record figures_of(const std::vector<train::Evaluation>& list, std::size_t i) {
+  report::Record r;
+  r.set("text", list[i].text);
+  r.set("mean_nll", list[i].mean_nll);
+  r.set("bits_per_byte", list[i].bits_per_byte);
+  r.set("tokens", list[i].tokens);
+  r.set("nll_sha256", list[i].nll_sha256);
+  return r;
+}
+
+/// Time, memory and disk before anything is done.
+int dry_run(const TrainingJob& job, const train::TokenStream& stream, Context& context) {
+  const train::TrainConfig& c = job.config;
+  const double tokens = static_cast<double>(c.steps * c.batch * c.accumulation * c.context);
+  const double peak = train::measure_product_rate(c.step.backward);
+  // Products reach most of the measured rate; everything around them costs about as much again as a third of them.
+  const double seconds = tokens * train::operations_per_token(job.shape, c.context) / (0.6 * peak);
+  const train::StepMemory memory = train::step_memory(job.shape, c);
+  const std::uint64_t disk = train::checkpoint_bytes(job.shape) * static_cast<std::uint64_t>(c.keep_checkpoints + 1) +
+                             static_cast<std::uint64_t>(train::parameter_count(job.shape)) * 2;
+  context.out() << fmt::format(
+      "{} parameters; {} training tokens in {} documents; {:.0f} tokens to read, {:.2f} times the text\n"
+      "time    about {:.0f} s ({:.0f} GFLOP/s measured)\n"
+      "memory  {:.2f} GB: weights {:.2f}, activations {:.2f}, scratch {:.2f}\n"
+      "disk    {:.2f} GB\n",
+      train::parameter_count(job.shape), stream.tokens.size(), stream.documents, tokens,
+      tokens / static_cast<double>(stream.tokens.size()), seconds, peak / 1e9,
+      static_cast<double>(memory.total()) / 1e9, static_cast<double>(memory.weights) / 1e9,
+      static_cast<double>(memory.activations) / 1e9, static_cast<double>(memory.scratch) / 1e9,
+      static_cast<double>(disk) / 1e9);
+  report::Record r;
+  r.set("parameters", train::parameter_count(job.shape));
+  r.set("training_tokens", stream.tokens.size());
+  r.set("tokens_to_read", tokens);
+  r.set("seconds", seconds);
+  r.set("memory_bytes", memory.total());
+  r.set("disk_bytes", disk);
+  r.set("product_gflops", peak / 1e9);
+  context.write_json(job.command, job.model, r);
+  return 0;
+}
+
+/// The texts of the job, split.
+struct Texts {
+  train::HoldOutSplit split;
+  train::TokenStream stream;
+};
+
+Texts load_texts(const TrainingJob& job, const text::Tokenizer& tokenizer) {
+  std::vector<train::Source> sources = job.config.data;
+  for (train::Source& source : sources) {
+    const fs::path found = find_path(source.text, job.base);
+    if (fs::exists(found)) source.text = found.string();
+  }
+  const std::vector<fs::path> roots = data_roots();
+  Texts texts;
+  texts.split = train::hold_out(train::load_documents(sources, roots), {job.config.hold_out, job.config.seed});
+  texts.stream = train::encode_documents(texts.split.train, tokenizer, train::separators_of(tokenizer));
+  return texts;
+}
+
+void write_held_out(const train::HoldOutSplit& split, const fs::path& path) {
+  std::string lines;
+  for (const train::Document& d : split.held_out) {
+    const nlohmann::ordered_json line = {{"name", d.name}, {"text", d.text}};
+    lines += line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  }
+  core::write_file_atomic(path, lines);
+}
+
+}  // namespace
+
+fs::path find_path(const std::string& path, const fs::path& base) {
+  const fs::path below = base / path;
+  return fs::exists(below) ? below : fs::path(path);
+}
+
+int run_training_job(TrainingJob job, Context& context) {
+  const std::unique_ptr<train::Parameters> parameters = job.make_parameters();
+  const model::Model& model = parameters->model();
+  job.shape = model.config;
+  const train::TrainConfig& config = job.config;
+  Texts texts = load_texts(job, model.vocabulary());
+  context.say(fmt::format("{} parameters, {} training tokens in {} documents, {} held out", parameters->count(),
+                          texts.stream.tokens.size(), texts.stream.documents, texts.split.held_out.size()));
+  if (job.dry_run) return dry_run(job, texts.stream, context);
+
+  Watch watch(static_cast<std::uint64_t>(config.evaluate_tokens) * 4, config.seed);
+  if (!texts.split.held_out.empty()) watch.add("held out", train::corpus_of(texts.split.held_out));
+  for (const std::string& text : config.also_evaluate) {
+    const fs::path found = find_path(text, job.base);
+    watch.add(text, text::load_corpus(find_text(fs::exists(found) ? found.string() : text)));
+  }
+
+  const double peak = train::measure_product_rate(config.step.backward);
+  const double operations = train::operations_per_token(job.shape, config.context);
+  core::ProgressSink& progress = context.progress();
+  double tokens = 0;
+  double seconds = 0;
+  bool begun = false;
+  train::RunHooks hooks;
+  hooks.step = [&](const train::StepRecord& r) {
+    if (!begun) {
+      progress.begin(static_cast<std::uint64_t>(config.steps - r.step + 1), "steps", "training");
+      begun = true;
+    }
+    tokens += static_cast<double>(r.tokens);
+    seconds += r.seconds;
+    const double rate = static_cast<double>(r.tokens) / r.seconds;
+    progress.note(fmt::format("loss {:.4f}, {:.0f} tokens/s, {:.0f} % of {:.0f} GFLOP/s", r.loss, rate,
+                              100 * rate * operations / peak, peak / 1e9));
+    progress.advance(1);
+  };
+  hooks.evaluate = [&](const model::Model& m, bool complete) { return watch.score(m, complete); };
+  hooks.evaluated = [&](std::int64_t step, const std::vector<train::Evaluation>& list) {
+    if (!list.empty()) context.say(fmt::format("step {}: {}", step, describe(list)));
+  };
+  hooks.interrupted = [] { return stop_asked != 0; };
+  hooks.warn = [&](const std::string& line) { context.say("warning: " + line); };
+
+  train::RunResult result;
+  {
+    const StopSignals signals;
+    result = train::run_training(config, *parameters, texts.stream, job.out, job.resume, describe_machine(), hooks);
+  }
+  progress.finish();
+  if (result.end == train::RunEnd::interrupted) {
+    context.say(fmt::format("interrupted after step {}: --resume goes on", result.steps));
+    return 1;
+  }
+  write_held_out(texts.split, job.out / "held_out.jsonl");
+  model::ExportOptions options;
+  options.replace_folder = true;
+  const std::string hash = model::export_huggingface(model, job.out / "model", model::HfForm::latents, options);
+
+  const double rate = seconds > 0 ? tokens / seconds : 0;
+  context.out() << fmt::format("{} steps{}, last loss {:.4f}, {:.0f} tokens/s ({:.0f} % of {:.0f} GFLOP/s measured)\n",
+                               result.steps, result.end == train::RunEnd::overfitting ? " (stopped: overfitting)" : "",
+                               result.last_loss, rate, 100 * rate * operations / peak, peak / 1e9);
+  if (!result.evaluations.empty()) context.out() << describe(result.evaluations) << '\n';
+  context.out() << fmt::format("{}: passed the gate ({})\n", (job.out / "model").string(), hash);
+
+  report::Record r;
+  r.set("steps", result.steps);
+  r.set("last_loss", result.last_loss);
+  r.set("tokens_per_second", rate);
+  r.set("share_of_peak", rate * operations / peak);
+  r.set("stopped_on_overfitting", result.end == train::RunEnd::overfitting);
+  r.set("gate_sha256", hash);
+  std::vector<report::Record> evaluations;
+  for (std::size_t i = 0; i < result.evaluations.size(); ++i) evaluations.push_back(figures_of(result.evaluations, i));
+  r.set("evaluations", evaluations);
+  context.write_json(job.command, job.model, r);
+  return 0;
+}
+
+}  // namespace rpt::cli

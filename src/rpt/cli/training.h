@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "rpt/cli/context.h"
+#include "rpt/train/parameters.h"
+#include "rpt/train/train_config.h"
+
+namespace rpt::cli {
+
+/// What `rpt train` and `rpt finetune` have in common once they know what to train and how.
+struct TrainingJob {
+  std::string command;  ///< "train", "finetune"
+  std::string model;    ///< for reports
+  train::TrainConfig config;
+  std::filesystem::path base;  ///< folder in which relative paths of the configuration are looked for first
+  std::filesystem::path out;
+  bool resume = false;
+  bool dry_run = false;
+  /// Makes the model that is trained.
+  std::function<std::unique_ptr<train::Parameters>()> make_parameters;
+  /// Its shape, for --dry-run.
+  model::Config shape;
+};
+
+/// Trains and leaves in `out`: the run (train::run_training), held_out.jsonl, and model/, a Hugging Face directory that
+/// has passed the gate. Returns the exit code.
+int run_training_job(TrainingJob job, Context& context);
+
+/// A path of a configuration: as it stands, or below `base` where that exists.
+std::filesystem::path find_path(const std::string& path, const std::filesystem::path& base);
+
+}  // namespace rpt::cli

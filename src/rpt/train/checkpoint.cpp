@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: MIT
+#include "rpt/train/checkpoint.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "rpt/core/atomic_file.h"
+#include "rpt/io/safetensors.h"
+#include "rpt/io/safetensors_writer.h"
+
+namespace rpt::train {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+constexpr std::string_view kPrefix = "step-";
+constexpr std::uint64_t kJsonLimit = 16 << 20;
+
+/// The three buffers of a parameter and their names in the file.
+struct Stored {
+  std::string name;
+  core::AlignedBuffer<float>* values;
+};
+
+std::vector<Stored> stored_buffers(std::vector<Parameter>& all, Adamw& optimiser) {
+  std::vector<Stored> list;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    list.push_back({"master." + all[i].name, &all[i].master});
+    list.push_back({"adam_m." + all[i].name, &optimiser.first()[i]});
+    list.push_back({"adam_v." + all[i].name, &optimiser.second()[i]});
+  }
+  return list;
+}
+
+Json to_json(const RunState& s, std::int64_t optimiser_steps) {
+  Json j;
+  j["step"] = s.step;
+  j["optimiser_steps"] = optimiser_steps;
+  j["sampler"] = {{"epoch", s.sampler.epoch},
+                  {"position", s.sampler.position},
+                  {"random", {s.sampler.random.seed, s.sampler.random.stream, s.sampler.random.position}}};
+  j["monitor"] = {{"best_step", s.monitor.best_step},
+                  {"best_nll", s.monitor.best_step >= 0 ? Json(s.monitor.best_nll) : Json()},
+                  {"evaluations_since", s.monitor.evaluations_since}};
+  j["metrics_bytes"] = s.metrics_bytes;
+  j["stream_sha256"] = s.stream_sha256;
+  j["machine"] = s.machine;
+  j["config"] = s.config_json;
+  return j;
+}
+
+RunState from_json(const Json& j, std::int64_t& optimiser_steps) {
+  RunState s;
+  s.step = j.at("step").get<std::int64_t>();
+  optimiser_steps = j.at("optimiser_steps").get<std::int64_t>();
+  const Json& sampler = j.at("sampler");
+  s.sampler.epoch = sampler.at("epoch").get<std::uint64_t>();
+  s.sampler.position = sampler.at("position").get<std::uint64_t>();
+  const auto random = sampler.at("random").get<std::array<std::uint64_t, 3>>();
+  s.sampler.random = {random[0], random[1], random[2]};
+  const Json& monitor = j.at("monitor");
+  s.monitor.best_step = monitor.at("best_step").get<std::int64_t>();
+  if (!monitor.at("best_nll").is_null()) s.monitor.best_nll = monitor.at("best_nll").get<double>();
+  s.monitor.evaluations_since = monitor.at("evaluations_since").get<std::int64_t>();
+  s.metrics_bytes = j.at("metrics_bytes").get<std::uint64_t>();
+  s.stream_sha256 = j.at("stream_sha256").get<std::string>();
+  s.machine = j.at("machine").get<std::string>();
+  s.config_json = j.at("config").get<std::string>();
+  return s;
+}
+
+/// The checkpoints of a folder, oldest first.
+std::vector<std::pair<std::int64_t, fs::path>> list_checkpoints(const fs::path& folder) {
+  std::vector<std::pair<std::int64_t, fs::path>> list;
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
+    const std::string text = entry.path().filename().string();
+    if (!entry.is_directory() || !text.starts_with(kPrefix)) continue;
+    std::int64_t step = 0;
+    const char* end = text.data() + text.size();
+    const auto [rest, fault] = std::from_chars(text.data() + kPrefix.size(), end, step);
+    if (fault == std::errc() && rest == end) list.emplace_back(step, entry.path());
+  }
+  std::sort(list.begin(), list.end());
+  return list;
+}
+
+}  // namespace
+
+void save_checkpoint(const fs::path& folder, const Parameters& parameters, Adamw& optimiser, const RunState& state,
+                     std::int64_t keep) {
+  fs::create_directories(folder);
+  core::AtomicDirectory target(folder / fmt::format("{}{:08}", kPrefix, state.step), true);
+  io::SafetensorsWriter writer(target.path() / "state.safetensors");
+  const std::vector<Stored> buffers = stored_buffers(const_cast<Parameters&>(parameters).all(), optimiser);
+  for (const Stored& b : buffers) {
+    writer.declare(b.name, tensor::DType::f32, {static_cast<std::int64_t>(b.values->size())});
+  }
+  for (const Stored& b : buffers) {
+    writer.begin_tensor(b.name);
+    writer.write(b.values->data(), b.values->size() * sizeof(float));
+  }
+  writer.commit();
+  core::write_file_atomic(target.path() / "state.json", to_json(state, optimiser.steps_taken()).dump(2) + "\n");
+  target.commit();
+  auto list = list_checkpoints(folder);
+  const auto surplus = static_cast<std::int64_t>(list.size()) - std::max<std::int64_t>(keep, 1);
+  for (std::int64_t i = 0; i < surplus; ++i) fs::remove_all(list[static_cast<std::size_t>(i)].second);
+}
+
+std::optional<fs::path> newest_checkpoint(const fs::path& folder) {
+  const auto list = list_checkpoints(folder);
+  if (list.empty()) return std::nullopt;
+  return list.back().second;
+}
+
+RunState load_checkpoint(const fs::path& checkpoint, Parameters& parameters, Adamw& optimiser) {
+  const fs::path json_path = checkpoint / "state.json";
+  RunState state;
+  std::int64_t optimiser_steps = 0;
+  try {
+    state = from_json(Json::parse(core::read_file(json_path, kJsonLimit)), optimiser_steps);
+  } catch (const Json::exception& e) {
+    throw FormatError(json_path.string(), 0, "state of a run", "what a checkpoint holds", e.what());
+  }
+  const auto file = io::SafetensorsFile::open(checkpoint / "state.safetensors");
+  const std::vector<Stored> buffers = stored_buffers(parameters.all(), optimiser);
+  for (const Stored& b : buffers) {
+    const io::SafetensorsTensor* t = file.find(b.name);
+    if (t == nullptr || t->type != tensor::DType::f32 || std::cmp_not_equal(t->elements(), b.values->size())) {
+      throw ConfigError(fmt::format("{}: no {} of {} f32 values, as the model of this run has", file.name(), b.name,
+                                    b.values->size()));
+    }
+  }
+  for (const Stored& b : buffers) std::memcpy(b.values->data(), file.find(b.name)->data.data(), b.values->size() * 4);
+  optimiser.set_steps_taken(optimiser_steps);
+  parameters.publish();
+  return state;
+}
+
+}  // namespace rpt::train

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "rpt/train/adamw.h"
+#include "rpt/train/overfit_monitor.h"
+#include "rpt/train/parameters.h"
+#include "rpt/train/window_sampler.h"
+
+namespace rpt::train {
+
+/// Everything beside weights and moments that a run needs to go on bit-exactly.
+struct RunState {
+  std::int64_t step = 0;  ///< steps taken
+  WindowSampler::State sampler;
+  OverfitMonitor::State monitor;
+  std::uint64_t metrics_bytes = 0;  ///< length of metrics.jsonl then
+  std::string config_json;          ///< of the run; another one does not go on
+  std::string stream_sha256;        ///< of the training tokens
+  std::string machine;              ///< processor, instruction set and threads: others give other bits
+};
+
+/// Writes `folder`/step-NNNNNNNN: state.safetensors (masters and moments, f32) and state.json. Appears whole or not at
+/// all. Older ones beyond the newest `keep` are removed afterwards. Throws IoError.
+void save_checkpoint(const std::filesystem::path& folder, const Parameters& parameters, Adamw& optimiser,
+                     const RunState& state, std::int64_t keep);
+
+/// The newest checkpoint in a folder; nothing where there is none.
+std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::path& folder);
+
+/// Reads what save_checkpoint wrote and publishes the weights. Throws: IoError; FormatError for damaged files;
+/// ConfigError where tensors are not those of `parameters`. Nothing is changed when it throws.
+RunState load_checkpoint(const std::filesystem::path& checkpoint, Parameters& parameters, Adamw& optimiser);
+
+}  // namespace rpt::train

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: MIT
+#include "rpt/train/run.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cmath>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "rpt/core/atomic_file.h"
+#include "rpt/core/timer.h"
+
+namespace rpt::train {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+/// Lines appended to a file. A run that goes on cuts off what came behind its checkpoint.
+class Metrics {
+ public:
+  Metrics(const fs::path& path, std::uint64_t keep_bytes) : path_(path) {
+    fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    if (fd_ < 0 || ::ftruncate(fd_, static_cast<off_t>(keep_bytes)) != 0) fail();
+    bytes_ = keep_bytes;
+    if (::lseek(fd_, static_cast<off_t>(bytes_), SEEK_SET) < 0) fail();
+  }
+  ~Metrics() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  Metrics(const Metrics&) = delete;
+  Metrics& operator=(const Metrics&) = delete;
+
+  void add(const Json& line) {
+    const std::string text = line.dump() + "\n";
+    for (std::size_t done = 0; done < text.size();) {
+      const ssize_t n = ::write(fd_, text.data() + done, text.size() - done);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) fail();
+      done += static_cast<std::size_t>(n);
+    }
+    bytes_ += text.size();
+  }
+  std::uint64_t bytes() const { return bytes_; }
+
+ private:
+  [[noreturn]] void fail() const {
+    throw OutputError(fmt::format("{}: cannot be written: {}", path_.string(), std::strerror(errno)));
+  }
+  fs::path path_;
+  int fd_ = -1;
+  std::uint64_t bytes_ = 0;
+};
+
+/// A run while it lasts.
+class Run {
+ public:
+  Run(const TrainConfig& config, Parameters& parameters, const TokenStream& stream, const fs::path& folder,
+      const std::string& machine, const RunHooks& hooks)
+      : config_(config),
+        parameters_(parameters),
+        checkpoints_(folder / "checkpoints"),
+        hooks_(hooks),
+        sampler_(stream, {config.context, config.sampling, config.seed}),
+        optimiser_(parameters, config.optimiser),
+        gradient_(parameters, config.context, config.step),
+        monitor_(config.overfit) {
+    state_.config_json = to_json(config);
+    state_.stream_sha256 = stream.sha256;
+    state_.machine = machine;
+  }
+
+  void resume(const fs::path& checkpoint) {
+    const RunState found = load_checkpoint(checkpoint, parameters_, optimiser_);
+    if (found.config_json != state_.config_json) {
+      throw ConfigError(fmt::format("{}: the run was started with another configuration", checkpoint.string()));
+    }
+    if (found.stream_sha256 != state_.stream_sha256) {
+      throw ConfigError(fmt::format("{}: the run was started on another text", checkpoint.string()));
+    }
+    if (found.machine != state_.machine && hooks_.warn) {
+      hooks_.warn(fmt::format("the run goes on on {}, it was started on {}: it will not end with the same bits",
+                              state_.machine, found.machine));
+    }
+    sampler_.restore(found.sampler);
+    monitor_.restore(found.monitor);
+    state_ = found;
+  }
+
+  RunResult go(const fs::path& folder) {
+    Metrics metrics(folder / "metrics.jsonl", state_.metrics_bytes);
+    RunResult result;
+    result.first_step = state_.step;
+    while (state_.step < config_.steps) {
+      const StepRecord record = step();
+      result.last_loss = record.loss;
+      metrics.add({{"step", record.step},
+                   {"loss", record.loss},
+                   {"lr", record.lr},
+                   {"gradient_norm", record.gradient_norm},
+                   {"targets", record.targets},
+                   {"tokens_per_second", static_cast<double>(record.tokens) / record.seconds}});
+      if (hooks_.step) hooks_.step(record);
+      const bool last = state_.step == config_.steps;
+      const bool looks = config_.evaluate_every > 0 && state_.step % config_.evaluate_every == 0;
+      if ((looks || last) && evaluate(last, metrics, result)) {
+        result.end = RunEnd::overfitting;
+        break;
+      }
+      const bool interrupted = !last && hooks_.interrupted && hooks_.interrupted();
+      if (last || interrupted || state_.step % config_.checkpoint_every == 0) save(metrics);
+      if (interrupted) {
+        result.end = RunEnd::interrupted;
+        break;
+      }
+    }
+    if (result.end == RunEnd::overfitting) save(metrics);
+    result.steps = state_.step;
+    result.best_step = monitor_.state().best_step;
+    return result;
+  }
+
+ private:
+  StepRecord step() {
+    const core::Stopwatch watch;
+    std::vector<Batch> batches;
+    StepRecord record;
+    for (std::int64_t i = 0; i < config_.accumulation; ++i) {
+      batches.push_back(sampler_.next(config_.batch));
+      record.targets += count_targets(batches.back());
+    }
+    parameters_.zero_gradients();
+    const double weight = record.targets > 0 ? 1.0 / static_cast<double>(record.targets) : 0;
+    double sum = 0;
+    for (const Batch& batch : batches) sum += gradient_.add(batch, config_.batch, static_cast<float>(weight));
+    const double factor = config_.schedule.rate(state_.step);
+    const StepNorms norms = optimiser_.step(factor, config_.schedule.decay(state_.step));
+    record.step = ++state_.step;
+    record.loss = sum * weight;
+    record.lr = config_.optimiser.lr * factor;
+    record.gradient_norm = norms.gradient;
+    record.tokens = config_.accumulation * config_.batch * config_.context;
+    record.seconds = watch.seconds();
+    return record;
+  }
+
+  /// True where the run should stop, because the held-out text gets worse.
+  bool evaluate(bool complete, Metrics& metrics, RunResult& result) {
+    if (!hooks_.evaluate) return false;
+    result.evaluations = hooks_.evaluate(parameters_.model(), complete);
+    Json texts = Json::array();
+    for (const Evaluation& e : result.evaluations) {
+      texts.push_back({{"text", e.text},
+                       {"mean_nll", e.mean_nll},
+                       {"bits_per_byte", e.bits_per_byte},
+                       {"tokens", e.tokens},
+                       {"nll_sha256", e.nll_sha256}});
+    }
+    metrics.add({{"step", state_.step}, {"complete", complete}, {"evaluation", texts}});
+    if (hooks_.evaluated) hooks_.evaluated(state_.step, result.evaluations);
+    // The complete text is another one than the part that is watched.
+    if (complete || result.evaluations.empty()) return false;
+    return monitor_.add(state_.step, result.evaluations.front().mean_nll) && config_.stop_on_overfitting;
+  }
+
+  void save(const Metrics& metrics) {
+    state_.sampler = sampler_.state();
+    state_.monitor = monitor_.state();
+    state_.metrics_bytes = metrics.bytes();
+    save_checkpoint(checkpoints_, parameters_, optimiser_, state_, config_.keep_checkpoints);
+  }
+
+  const TrainConfig& config_;
+  Parameters& parameters_;
+  fs::path checkpoints_;
+  const RunHooks& hooks_;
+  WindowSampler sampler_;
+  Adamw optimiser_;
+  GradientStep gradient_;
+  OverfitMonitor monitor_;
+  RunState state_;
+};
+
+}  // namespace
+
+RunResult run_training(const TrainConfig& config, Parameters& parameters, const TokenStream& stream,
+                       const fs::path& folder, bool resume, const std::string& machine, const RunHooks& hooks) {
+  const auto newest = newest_checkpoint(folder / "checkpoints");
+  if (!resume && fs::exists(folder / "training.json")) {
+    throw ConfigError(fmt::format("{}: already holds a run; --resume goes on with it", folder.string()));
+  }
+  Run run(config, parameters, stream, folder, machine, hooks);
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) throw OutputError(fmt::format("{}: {}", folder.string(), error.message()));
+  if (newest) {
+    run.resume(*newest);
+  } else {
+    core::write_file_atomic(folder / "training.json", to_json(config));
+  }
+  return run.go(folder);
+}
+
+}  // namespace rpt::train

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "rpt/train/checkpoint.h"
+#include "rpt/train/train_config.h"
+
+namespace rpt::train {
+
+/// One step, as metrics.jsonl holds it.
+struct StepRecord {
+  std::int64_t step = 0;     ///< steps taken, this one included
+  std::int64_t targets = 0;  ///< scored tokens of the step
+  double loss = 0;           ///< mean NLL of the step's targets, nats, before the step
+  double lr = 0;
+  double gradient_norm = 0;
+  double seconds = 0;       ///< of this step
+  std::int64_t tokens = 0;  ///< tokens read by this step
+};
+
+/// The NLL of one text under the model of a moment.
+struct Evaluation {
+  std::string text;
+  double mean_nll = 0;  ///< nats a token
+  double bits_per_byte = 0;
+  std::int64_t tokens = 0;
+  std::string nll_sha256;
+};
+
+/// What a run asks of those who started it. Empty functions are not called.
+struct RunHooks {
+  std::function<void(const StepRecord&)> step;
+  /// Scores the texts that are watched, the held-out one first; `complete` at the end of the run, else at most
+  /// evaluate_tokens of each. train may not see evaluate, so that the caller connects them.
+  std::function<std::vector<Evaluation>(const model::Model&, bool complete)> evaluate;
+  std::function<void(std::int64_t step, const std::vector<Evaluation>&)> evaluated;
+  /// Asked after each step: true saves a checkpoint and ends the run, to be resumed.
+  std::function<bool()> interrupted;
+  std::function<void(const std::string&)> warn;
+};
+
+enum class RunEnd : std::uint8_t { done, overfitting, interrupted };
+
+struct RunResult {
+  RunEnd end = RunEnd::done;
+  std::int64_t steps = 0;       ///< taken in all
+  std::int64_t first_step = 0;  ///< taken before this call, when it was resumed
+  std::int64_t best_step = -1;  ///< of the held-out evaluations, −1 without any
+  double last_loss = 0;
+  std::vector<Evaluation> evaluations;  ///< the last ones
+};
+
+/// Trains `parameters` on a stream as `config` says and leaves in `folder`: config.json of the run as training.json,
+/// metrics.jsonl (a line a step or evaluation), checkpoints/. `resume` goes on from the newest checkpoint, with the
+/// same bits as if nothing had happened. The caller writes the model. `machine` describes processor, instruction set
+/// and threads. Throws: ConfigError where a folder already holds a run and `resume` is false, or where configuration or
+/// text of a resumed run differ; as GradientStep, Adamw and the checkpoint functions.
+RunResult run_training(const TrainConfig& config, Parameters& parameters, const TokenStream& stream,
+                       const std::filesystem::path& folder, bool resume, const std::string& machine,
+                       const RunHooks& hooks);
+
+}  // namespace rpt::train

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+#include "rpt/train/step.h"
+
+#include <algorithm>
+
+namespace rpt::train {
+
+GradientStep::GradientStep(Parameters& parameters, std::int64_t context, const StepOptions& options)
+    : parameters_(parameters),
+      decoder_(parameters.model().config, parameters.model().weights),
+      loss_(options.head),
+      work_(options.backward),
+      context_(context) {
+  if (context < 1 || context > parameters.model().config.context) {
+    throw ConfigError(
+        fmt::format("training context {}: the model has 1 to {}", context, parameters.model().config.context));
+  }
+  tape_.checkpoint_activations = options.checkpoint_activations;
+}
+
+double GradientStep::add(const Batch& batch, std::int64_t rows, float weight) {
+  const auto total = static_cast<std::int64_t>(batch.tokens.size());
+  RPT_CHECK(rows > 0 && total % rows == 0 && total / rows <= context_, "{} tokens in {} rows", total, rows);
+  const std::int64_t length = total / rows;
+  while (std::cmp_less(caches_.size(), rows)) {
+    caches_.push_back(std::make_unique<model::KvCache>(parameters_.model().config, context_));
+  }
+  std::vector<model::Segment> segments;
+  for (std::int64_t r = 0; r < rows; ++r) {
+    model::KvCache* cache = caches_[static_cast<std::size_t>(r)].get();
+    cache->truncate(0);
+    segments.push_back(
+        {std::span(batch.tokens).subspan(static_cast<std::size_t>(r * length), static_cast<std::size_t>(length)),
+         cache});
+  }
+  decoder_.forward(segments, hidden_, tape_);
+  const model::Weights& weights = parameters_.model().weights;
+  const model::Gradients& gradients = parameters_.gradients();
+  dhidden_.reshape(total, hidden_.columns());
+  const double sum = loss_.add(weights.output(), hidden_.view(), batch.targets, weight, dhidden_.view(),
+                               gradients.head ? *gradients.head : gradients.token_embd);
+  decoder_.backward(tape_, dhidden_.view(), work_, gradients);
+  return sum;
+}
+
+std::int64_t count_targets(const Batch& batch) {
+  return std::count_if(batch.targets.begin(), batch.targets.end(), [](std::int32_t t) { return t >= 0; });
+}
+
+}  // namespace rpt::train

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "rpt/model/decoder.h"
+#include "rpt/train/loss.h"
+#include "rpt/train/parameters.h"
+#include "rpt/train/window_sampler.h"
+
+namespace rpt::train {
+
+/// How a training step computes.
+struct StepOptions {
+  model::BackwardType backward = model::BackwardType::bf16;
+  model::BackwardType head = model::BackwardType::bf16;
+  bool checkpoint_activations = false;
+};
+
+/// Forward, loss and backward of batches: adds gradients to parameters, moves no weight. The forward is the model's own
+/// (Decoder), with the weights that were published last.
+class GradientStep {
+ public:
+  /// Sequences of at most `context` tokens. `parameters` must outlive it. Throws ConfigError for a context that the
+  /// model does not have.
+  GradientStep(Parameters& parameters, std::int64_t context, const StepOptions& options);
+
+  /// Σ NLL (nats) over the batch's targets; adds the gradient of weight · Σ to the parameters'. `rows` sequences of
+  /// equal length. Throws: as Decoder::forward and HeadLoss::add.
+  double add(const Batch& batch, std::int64_t rows, float weight);
+
+ private:
+  Parameters& parameters_;
+  model::Decoder decoder_;
+  HeadLoss loss_;
+  model::BackwardWork work_;
+  model::Tape tape_;
+  std::int64_t context_;
+  std::vector<std::unique_ptr<model::KvCache>> caches_;
+  tensor::Tensor hidden_, dhidden_;
+};
+
+/// How many targets a batch asks for.
+std::int64_t count_targets(const Batch& batch);
+
+}  // namespace rpt::train
