@@ -55,8 +55,8 @@ class BytePairTrainer {
   std::uint64_t bytes() const { return bytes_; }
 
   /// Learns the merges from what was added so far. They are fewer than asked for where no pair occurs often enough.
-  /// Throws ConfigError as BytePairLearner. Cost: 0.3 s for 74 MB of English prose
-  /// (128,608 distinct pre-tokens) and 8192 tokens.
+  /// Throws ConfigError as BytePairLearner. Cost: 0.3 s for 74 MB of English prose (128,608 distinct pre-tokens) and
+  /// 8192 tokens.
   TrainedBytePairs train(core::ProgressSink& progress = core::null_progress()) const;
 
  private:
