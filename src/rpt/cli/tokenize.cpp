@@ -34,7 +34,8 @@ std::string read_input(const TokenizeOptions& options, const Context& context) {
 text::Tokenizer open_vocabulary(const std::string& name, const Context& context) {
   std::filesystem::path path = name;
   std::error_code error;
-  if (std::filesystem::is_directory(path, error) && !std::filesystem::exists(path / "config.json", error)) {
+  if (std::filesystem::exists(path / "tokenizer.json", error) &&
+      !std::filesystem::exists(path / "config.json", error)) {
     path /= "tokenizer.json";
   }
   if (path.extension() != ".json") return open_model(name, context)->vocabulary();

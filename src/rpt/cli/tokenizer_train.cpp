@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <iostream>
+#include <optional>
 
 #include "rpt/cli/context.h"
 #include "rpt/cli/scoring.h"
@@ -85,6 +86,29 @@ void count_texts(const std::vector<text::TextSource>& sources, text::BytePairTra
   progress.finish();
 }
 
+void report_training(const std::string& out, std::size_t texts, const text::TrainedBytePairs& trained, double seconds,
+                     Context& context) {
+  const std::size_t vocabulary = trained.vocabulary.special_tokens.size() + 256 + trained.vocabulary.merges.size();
+  std::optional<double> bytes_per_token;
+  if (trained.tokens > 0) bytes_per_token = static_cast<double>(trained.bytes) / static_cast<double>(trained.tokens);
+  context.out() << fmt::format(
+      "{} written in {:.1f} s: {} tokens from {} {} ({} bytes, {} distinct pre-tokens); {:.3f} bytes per token\n", out,
+      seconds, vocabulary, texts, texts == 1 ? "text" : "texts", trained.bytes, trained.distinct_pre_tokens,
+      bytes_per_token.value_or(0.0));
+  report::Record figures;
+  figures.set("output", out);
+  figures.set("texts", texts);
+  figures.set("bytes", trained.bytes);
+  figures.set("pre_tokens", trained.pre_tokens);
+  figures.set("distinct_pre_tokens", trained.distinct_pre_tokens);
+  figures.set("vocabulary", vocabulary);
+  figures.set("merges", trained.vocabulary.merges.size());
+  figures.set("tokens", trained.tokens);
+  figures.set("bytes_per_token", bytes_per_token);
+  figures.set("seconds", seconds);
+  context.write_json("tokenizer train", out, figures);
+}
+
 int run_tokenizer_train(const TokenizerTrainOptions& options, Context& context) {
   const std::string& out = options.paths.back();
   std::vector<text::TextSource> sources;
@@ -99,31 +123,12 @@ int run_tokenizer_train(const TokenizerTrainOptions& options, Context& context) 
   const text::TrainedBytePairs trained = trainer.train(context.progress());
   const auto tokenizer = text::Tokenizer::from_byte_pairs(trained.vocabulary, out);
   output.commit(tokenizer);
-  const double seconds = watch.seconds();
   if (tokenizer.vocab_size() < options.trainer.vocabulary_size) {
     context.say(fmt::format("warning: {} tokens instead of {}, since no further pair of tokens occurs {} times",
                             tokenizer.vocab_size(), options.trainer.vocabulary_size,
                             options.trainer.min_pair_frequency));
   }
-
-  const double bytes_per_token =
-      trained.tokens > 0 ? static_cast<double>(trained.bytes) / static_cast<double>(trained.tokens) : 0.0;
-  context.out() << fmt::format(
-      "{} written in {:.1f} s: {} tokens from {} texts, {} bytes, {} distinct pre-tokens; {:.3f} bytes per token\n",
-      out, seconds, tokenizer.vocab_size(), sources.size(), trained.bytes, trained.distinct_pre_tokens,
-      bytes_per_token);
-  report::Record figures;
-  figures.set("output", out);
-  figures.set("texts", sources.size());
-  figures.set("bytes", trained.bytes);
-  figures.set("pre_tokens", trained.pre_tokens);
-  figures.set("distinct_pre_tokens", trained.distinct_pre_tokens);
-  figures.set("vocabulary", tokenizer.vocab_size());
-  figures.set("merges", trained.vocabulary.merges.size());
-  figures.set("tokens", trained.tokens);
-  figures.set("bytes_per_token", bytes_per_token);
-  figures.set("seconds", seconds);
-  context.write_json("tokenizer train", out, figures);
+  report_training(out, sources.size(), trained, watch.seconds(), context);
   return 0;
 }
 

@@ -22,7 +22,8 @@ struct CountedPiece {
 /// The merges of byte-pair encoding, learnt one at a time: of all pairs of neighbouring tokens within a pre-token, the
 /// one that occurs most often becomes a token. "aaa" holds two pairs of "a", of which the first is merged. Of pairs
 /// that occur equally often the one with the lower left id comes first, then the one with the lower right id; so the
-/// result does not depend on the order of the pre-tokens.
+/// result does not depend on the order of the pre-tokens. No two merges make the same bytes: where the same bytes
+/// become one token, the merges within them were the same.
 ///
 /// The pre-tokens lie one behind the other in one array of ids, a slot for each byte. A token writes its id into the
 /// first and the last of its slots: neighbours are found in one step, and a merge writes four slots. Every pair knows
@@ -78,7 +79,7 @@ class BytePairLearner {
   std::vector<std::uint64_t> counts_;    ///< of the pre-tokens
   std::unordered_map<std::uint64_t, PairPlaces> pairs_;
   std::priority_queue<Candidate> queue_;
-  std::vector<Pair> grown_;  ///< pairs that the merge under way has made more frequent
+  std::vector<Pair> grown_;  ///< pairs that the merge under way has made
   std::uint64_t tokens_ = 0;
 };
 

@@ -6,7 +6,6 @@
 #include "rpt/core/error.h"
 #include "rpt/text/byte_level.h"
 #include "rpt/text/tokenizer_state.h"
-#include "rpt/text/utf8.h"
 
 namespace rpt::text {
 

@@ -112,6 +112,26 @@ TEST(Corpus, NamesAndPathsAreResolved) {
   }
 }
 
+TEST(Corpus, FoldersAreTheirTextsByPath) {
+  const TemporaryFolder folder;
+  for (const char* file : {"b.txt", "a/z.md", "a/y.txt", "a.txt", "a/x.json", "c/readme", "d.txt/e.txt", "f.jsonl"}) {
+    folder.write(file, file);
+  }
+  std::filesystem::create_symlink(folder.path() / "a/x.json", folder.path() / "link.md");
+  std::filesystem::create_symlink(folder.path() / "nothing", folder.path() / "dangling.txt");
+  std::vector<std::string> found;
+  for (const TextSource& source : resolve_texts(folder.path().string(), {})) {
+    EXPECT_EQ(source.rule, DocumentRule::whole);
+    found.push_back(source.path.lexically_relative(folder.path()).string());
+  }
+  EXPECT_EQ(found, (Texts{"a/y.txt", "a/z.md", "a.txt", "b.txt", "d.txt/e.txt", "link.md"}));
+  const std::vector<TextSource> single = resolve_texts((folder.path() / "f.jsonl").string(), {});
+  ASSERT_EQ(single.size(), 1u);
+  EXPECT_EQ(single[0].rule, DocumentRule::jsonl);
+  EXPECT_THROW(resolve_texts((folder.path() / "c").string(), {}), IoError);
+  EXPECT_THROW(resolve_texts((folder.path() / "none").string(), {}), IoError);
+}
+
 TEST(Corpus, RangesOfLines) {
   const TemporaryFolder folder;
   const std::filesystem::path path = folder.write("t", "1\n2\n3");

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Writes tokenizers_golden.json: what Hugging Face's tokenizers does with small definitions of every supported kind.
+"""Writes tokenizers_golden.json: what Hugging Face's tokenizers does with small definitions of every supported kind, and the
+merges that its BpeTrainer learns.
 
 Usage: python tokenizers_golden.py   (needs the package tokenizers; the version used is stored)
 """
 
+import hashlib
 import json
 import pathlib
 
@@ -137,6 +139,31 @@ def encode(tokenizer, text):
             "decoded": tokenizer.decode(plain.ids, skip_special_tokens=False)}
 
 
+def learn(texts, vocabulary_size, min_frequency, special):
+    """The merges of the BpeTrainer, as "left right"."""
+    tokenizer = Tokenizer(tokenizers.models.BPE())
+    pre = tokenizers.pre_tokenizers
+    tokenizer.pre_tokenizer = pre.Sequence(
+        [pre.Split(tokenizers.Regex(LLAMA3), "isolated"), pre.ByteLevel(add_prefix_space=False, use_regex=False)])
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=vocabulary_size, min_frequency=min_frequency, special_tokens=special,
+        initial_alphabet=pre.ByteLevel.alphabet(), show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    return [" ".join(merge) for merge in json.loads(tokenizer.to_str())["model"]["merges"]]
+
+
+def trainings():
+    special = ["<s>", "</s>", "<pad>"]
+    for min_frequency in (1, 2, 3):
+        yield {"texts": ENCODE_TEXTS, "vocabulary": 1000, "min_frequency": min_frequency, "special": special,
+               "merges": learn(ENCODE_TEXTS, 1000, min_frequency, special)}
+    file = "data/wikitext-2-raw/wiki.valid.raw"
+    text = (pathlib.Path(__file__).parents[3] / file).read_bytes().decode()
+    merges = learn([text], 4096, 2, special)
+    yield {"file": file, "vocabulary": 4096, "min_frequency": 2, "special": special, "merge_count": len(merges),
+           "merges_sha256": hashlib.sha256("".join(m + "\n" for m in merges).encode()).hexdigest()}
+
+
 def main():
     base = definition({"a": 0}, [])
     pre_cases = []
@@ -148,7 +175,8 @@ def main():
     for name, d in definitions():
         tokenizer = Tokenizer.from_str(json.dumps(d))
         cases.append({"name": name, "tokenizer": d, "rows": [encode(tokenizer, t) for t in ENCODE_TEXTS]})
-    out = {"tokenizers": tokenizers.__version__, "pre_tokenizers": pre_cases, "encodings": cases}
+    out = {"tokenizers": tokenizers.__version__, "pre_tokenizers": pre_cases, "encodings": cases,
+           "trainings": list(trainings())}
     path = pathlib.Path(__file__).with_suffix(".json")
     path.write_text(json.dumps(out, ensure_ascii=True, separators=(",", ":")) + "\n")
 
