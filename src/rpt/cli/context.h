@@ -90,5 +90,6 @@ Command add_generate(CLI::App& program);
 Command add_perplexity(CLI::App& program);
 Command add_compare(CLI::App& program);
 Command add_export(CLI::App& program);
+Command add_gauge(CLI::App& program);
 
 }  // namespace rpt::cli
