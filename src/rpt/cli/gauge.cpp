@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <iostream>
 
@@ -61,7 +62,11 @@ std::vector<std::vector<std::int32_t>> sequences_of(const GaugeOptions& options,
   std::vector<std::vector<std::int32_t>> sequences{model::gate_ids(source.config)};
   if (options.text.empty()) return sequences;
   const text::Corpus corpus = text::load_corpus(find_text(options.text));
-  for (evaluate::Window& window : evaluate::plan_scoring(corpus, evaluate::text_model(source), {}).windows) {
+  const evaluate::TextModel reader = evaluate::text_model(source);
+  // Windows that hardly overlap: every token need be read but once.
+  const std::int64_t context = std::min<std::int64_t>(2048, reader.context);
+  const evaluate::ProtocolOptions windows{.context = context, .stride = context - 1};
+  for (evaluate::Window& window : evaluate::plan_scoring(corpus, reader, windows).windows) {
     sequences.push_back(std::move(window.tokens));
   }
   return sequences;
@@ -73,9 +78,9 @@ report::Table to_table(const model::GaugeReport& r) {
                        {"gain"},
                        number_column("scale before", 6),
                        number_column("j"),
-                       number_column("after", 6),
-                       number_column("in smallest 30 %, before", 1),
-                       number_column("after %", 1)});
+                       number_column("scale after", 6),
+                       number_column("low before %", 1),
+                       number_column("low after %", 1)});
   for (const model::GaugedTensor& t : r.tensors) {
     table.add_row({t.name, t.gain, static_cast<double>(t.scale_before), std::int64_t{t.exponent},
                    static_cast<double>(t.scale_after), 100 * t.smallest_share_before, 100 * t.smallest_share_after});
@@ -127,7 +132,7 @@ int run_gauge(const GaugeOptions& options, Context& context) {
       model::write_in_gauge(*source, gauge, sequences_of(options, *source), options.out,
                             {.replace_folder = options.force, .progress = &context.progress()});
   context.out() << to_table(r).to_text()
-                << fmt::format("\nof the smallest 30 % of all latents, {:.1f} % were not among them before\n",
+                << fmt::format("\nlow: among the smallest 30 % of all latents; {:.1f} % of these were not before\n",
                                100 * r.moved_share)
                 << fmt::format("smallest row maximum before int8 {:.3g} ({}; floor 1e-05)\n", r.smallest_maximum,
                                r.smallest_maximum_at)
