@@ -97,5 +97,6 @@ Command add_export(CLI::App& program);
 Command add_train(CLI::App& program);
 Command add_finetune(CLI::App& program);
 Command add_tokenizer_train(CLI::App& program);
+Command add_gauge(CLI::App& program);
 
 }  // namespace rpt::cli

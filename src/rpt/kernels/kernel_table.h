@@ -44,16 +44,23 @@ struct FloatGemm {
   std::int64_t y_stride = 0;
 };
 
-/// Arguments of attention for one query of one head over the keys 0 … keys−1 (those it may see).
+/// One query of attention over the keys 0 … keys−1 (those it may see).
+struct AttentionQuery {
+  const float* query = nullptr;  ///< [D]
+  float* out = nullptr;          ///< [D]
+  std::int64_t keys = 0;         ///< at least 1
+};
+
+/// Arguments of attention for queries that share their keys and values: those of several positions, and of the heads
+/// of a group. No query changes a bit of another one.
 struct AttentionHead {
-  const float* query = nullptr;          ///< [D]
+  const AttentionQuery* queries = nullptr;
+  std::int64_t count = 0;                ///< queries
   const std::uint16_t* key = nullptr;    ///< f16, position j at j * stride elements
   const std::uint16_t* value = nullptr;  ///< f16, position j at j * stride elements
   std::int64_t stride = 0;               ///< elements from position to position
-  std::int64_t keys = 0;                 ///< at least 1
   std::int64_t head_size = 0;            ///< D
   float scale = 0;                       ///< c = float(1/sqrt(double(D)))
-  float* out = nullptr;                  ///< [D]
 };
 
 /// Arguments of the backward pass of attention: one query head over one whole sequence that begins at position 0.
@@ -160,10 +167,10 @@ struct KernelTable {
 
   // ---- attention and loss -----------------------------------------------------------------------------------------
 
-  /// Key blocks of 64 from position 0 in order, m = −infinity, l = 0, acc = 0 at first. Per block: z_j = dot(q, k_j) ·
-  /// c with the dot in lanes with fma; m' = max(m, max z); α = exp(m − m') (0 in the first block); p_j = exp(z_j − m');
-  /// Σp in lanes with adds (lane j % 16); l = fma(l, α, Σp); acc_i = acc_i · α; then for j ascending acc_i = fma(p_j,
-  /// v_ji, acc_i). out_i = acc_i / l. exp = core::exact_exp.
+  /// Of each query: key blocks of 64 from position 0 in order, m = −infinity, l = 0, acc = 0 at first. Per block: z_j =
+  /// dot(q, k_j) · c with the dot in lanes with fma; m' = max(m, max z); α = exp(m − m') (0 in the first block); p_j =
+  /// exp(z_j − m'); Σp in lanes with adds (lane j % 16); l = fma(l, α, Σp); acc_i = acc_i · α; then for j ascending
+  /// acc_i = fma(p_j, v_ji, acc_i). out_i = acc_i / l. exp = core::exact_exp.
   void (*attention_head)(const AttentionHead& a) noexcept = nullptr;
   /// Largest x (n ≥ 1; a zero comes out as +0) and Σ exp(x_i − largest) in lanes with adds.
   BlockSum (*sum_exp)(const float* x, std::int64_t n) noexcept = nullptr;

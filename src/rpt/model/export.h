@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 #include <filesystem>
+#include <functional>
 
 #include "rpt/core/progress.h"
 #include "rpt/model/model.h"
@@ -15,6 +16,9 @@ struct ExportOptions {
   bool replace_folder = false;
   /// Told of every tensor written; nothing where null.
   core::ProgressSink* progress = nullptr;
+  /// Sees the written model once it has passed the gate, before it appears; what it throws prevents that. Not called
+  /// where `lossy`.
+  std::function<void(const Model& written)> check = {};
 };
 
 /// How the ternary weights stand in a Hugging Face directory.

@@ -62,6 +62,7 @@ class GgufExport {
       const auto again = open_gguf(written);
       expect_same_vocabulary(model_, *again);
       hash = expect_identical(model_, *again);
+      if (options_.check) options_.check(*again);
     }
     writer_.commit();
     return hash;

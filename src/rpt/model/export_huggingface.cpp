@@ -169,6 +169,7 @@ std::string export_huggingface(const Model& model, const fs::path& target, HfFor
     const auto again = open_huggingface(folder.path());
     expect_same_vocabulary(model, *again);
     hash = expect_identical(model, *again);
+    if (options.check) options.check(*again);
   }
   folder.commit();
   return hash;

@@ -22,14 +22,24 @@ std::vector<std::int32_t> gate_ids(const Config& config, std::int64_t tokens) {
 
 std::vector<double> gate_nlls(const Model& model, std::int64_t tokens) {
   const std::vector<std::int32_t> ids = gate_ids(model.config, tokens);
+  return sequence_nlls(model, {&ids, 1});
+}
+
+std::vector<double> sequence_nlls(const Model& model, std::span<const std::vector<std::int32_t>> sequences,
+                                  LayerObserver* observer) {
   Decoder decoder(model.config, model.weights);
-  KvCache cache(model.config, static_cast<std::int64_t>(ids.size()));
-  tensor::Tensor hidden;
-  decoder.forward(ids, cache, hidden);
-  std::vector<std::int32_t> targets(ids.begin() + 1, ids.end());
-  targets.push_back(ids.front());
-  std::vector<double> nlls(ids.size());
-  decoder.score(hidden.view(), targets, nlls);
+  decoder.set_observer(observer);
+  std::vector<double> nlls;
+  for (const std::vector<std::int32_t>& ids : sequences) {
+    KvCache cache(model.config, static_cast<std::int64_t>(ids.size()));
+    tensor::Tensor hidden;
+    decoder.forward(ids, cache, hidden);
+    std::vector<std::int32_t> targets(ids.begin() + 1, ids.end());
+    targets.push_back(ids.front());
+    const std::size_t begin = nlls.size();
+    nlls.resize(begin + ids.size());
+    decoder.score(hidden.view(), targets, std::span(nlls).subspan(begin));
+  }
   return nlls;
 }
 
@@ -39,19 +49,24 @@ std::string nll_sha256(const std::vector<double>& nlls) {
 }
 
 std::string expect_identical(const Model& source, const Model& written) {
-  const std::vector<double> a = gate_nlls(source);
-  const std::vector<double> b = gate_nlls(written);
-  for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
-    if (std::bit_cast<std::uint64_t>(a[i]) != std::bit_cast<std::uint64_t>(b[i])) {
-      throw CheckError(
-          fmt::format("{}: the gate failed: token {} has NLL {} instead of {}", written.path.string(), i, b[i], a[i]));
+  const std::vector<std::int32_t> ids = gate_ids(written.config);
+  return expect_identical(gate_nlls(source), written, {&ids, 1});
+}
+
+std::string expect_identical(std::span<const double> expected, const Model& written,
+                             std::span<const std::vector<std::int32_t>> sequences) {
+  const std::vector<double> found = sequence_nlls(written, sequences);
+  for (std::size_t i = 0; i < std::min(expected.size(), found.size()); ++i) {
+    if (std::bit_cast<std::uint64_t>(expected[i]) != std::bit_cast<std::uint64_t>(found[i])) {
+      throw CheckError(fmt::format("{}: the gate failed: token {} has NLL {} instead of {}", written.path.string(), i,
+                                   found[i], expected[i]));
     }
   }
-  if (a.size() != b.size()) {
-    throw CheckError(
-        fmt::format("{}: the gate failed: {} tokens instead of {}", written.path.string(), b.size(), a.size()));
+  if (expected.size() != found.size()) {
+    throw CheckError(fmt::format("{}: the gate failed: {} tokens instead of {}", written.path.string(), found.size(),
+                                 expected.size()));
   }
-  return nll_sha256(b);
+  return nll_sha256(found);
 }
 
 void expect_same_vocabulary(const Model& source, const Model& written) {

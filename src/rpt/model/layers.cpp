@@ -158,31 +158,37 @@ void Block::write_cache(Workspace& work, BlockTape& tape, const RopeTable& rope)
   }
 }
 
-/// Every row attends to the positions up to its own.
+/// Every row attends to the positions up to its own. The query heads of a group, and neighbouring rows of a sequence,
+/// share their keys and values: the kernel takes them together.
 void Block::attend(const Workspace& work, BlockTape& tape) const {
+  constexpr std::int64_t kRowsTogether = 8;
   const auto kernel = kernels::active().attention_head;
   const std::int64_t d = config_.head_size;
   const std::int64_t group = config_.heads / config_.kv_heads;
-  const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(d)));
   const auto rows = static_cast<std::int64_t>(work.rows.size());
-  core::parallel_for(rows * config_.kv_heads, rows == 1 ? 1 : 8, [&](std::int64_t begin, std::int64_t end) {
+  kernels::AttentionHead shared;
+  shared.stride = d;
+  shared.head_size = d;
+  shared.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(d)));
+  core::parallel_for(rows * config_.kv_heads, rows == 1 ? 1 : kRowsTogether, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<kernels::AttentionQuery> queries;
     for (std::int64_t i = begin; i < end; ++i) {
-      // Rows of one head follow each other, so that its keys and values stay in the cache.
       const std::int64_t t = i % rows;
       const std::int64_t kv_head = i / rows;
       const Row& row = work.rows[static_cast<std::size_t>(t)];
-      kernels::AttentionHead a;
+      for (std::int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
+        queries.push_back(
+            {tape.query.view().row(t) + head * d, tape.attended.view().row(t) + head * d, row.position + 1});
+      }
+      const bool last = i + 1 == end || t + 1 == rows || work.rows[static_cast<std::size_t>(t + 1)].cache != row.cache;
+      if (!last && std::cmp_less(queries.size(), kRowsTogether * group)) continue;
+      kernels::AttentionHead a = shared;
       a.key = row.cache->keys(layer_, kv_head);
       a.value = row.cache->values(layer_, kv_head);
-      a.stride = d;
-      a.keys = row.position + 1;
-      a.head_size = d;
-      a.scale = scale;
-      for (std::int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
-        a.query = tape.query.view().row(t) + head * d;
-        a.out = tape.attended.view().row(t) + head * d;
-        kernel(a);
-      }
+      a.queries = queries.data();
+      a.count = static_cast<std::int64_t>(queries.size());
+      kernel(a);
+      queries.clear();
     }
   });
 }

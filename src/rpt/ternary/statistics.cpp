@@ -3,12 +3,15 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <mutex>
 #include <span>
 #include <vector>
 
+#include "rpt/core/parallel.h"
 #include "rpt/ternary/latent_rows.h"
 #include "rpt/ternary/layouts.h"
 #include "rpt/ternary/scale_rules.h"
@@ -132,6 +135,24 @@ LatentStatistics latent_statistics(const tensor::StoredView& latents) {
     any = true;
   });
   return statistics;
+}
+
+std::vector<std::uint64_t> magnitude_histogram(const tensor::StoredView& latents) {
+  const LatentRows rows(latents);
+  std::vector<std::uint64_t> histogram(kMagnitudeBins);
+  std::mutex mutex;
+  const std::int64_t range = latents.rows / core::threads() + 1;  // few ranges, since each has bins of its own
+  core::parallel_for(latents.rows, range, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<std::uint64_t> here(kMagnitudeBins);
+    for (std::int64_t n = begin; n < end; ++n) {
+      for (const float w : std::span(rows.widened(n), static_cast<std::size_t>(latents.columns))) {
+        ++here[(std::bit_cast<std::uint32_t>(w) & 0x7fffffffU) >> 16];
+      }
+    }
+    const std::lock_guard lock(mutex);
+    std::transform(here.begin(), here.end(), histogram.begin(), histogram.begin(), std::plus<>());
+  });
+  return histogram;
 }
 
 }  // namespace rpt::ternary

@@ -31,15 +31,15 @@ struct Head {
 
   std::vector<float> run(const KernelTable& table) const {
     std::vector<float> out(query.size(), -5.0F);
+    const AttentionQuery one{query.data(), out.data(), keys};
     AttentionHead a;
-    a.query = query.data();
+    a.queries = &one;
+    a.count = 1;
     a.key = key.data();
     a.value = value.data();
     a.stride = stride;
-    a.keys = keys;
     a.head_size = head_size;
     a.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(head_size)));
-    a.out = out.data();
     table.attention_head(a);
     return out;
   }
@@ -115,6 +115,40 @@ TEST_P(Attention, EveryHeadSize) {
     for (const std::int64_t keys : {7, 70}) {
       const Head head(random, keys, size, 5, 2.0F);
       EXPECT_EQ(first_difference(head.run(fast()), head.run(reference())), -1) << size << " keys " << keys;
+    }
+  }
+}
+
+// Queries that see different numbers of keys, whole blocks apart too.
+TEST_P(Attention, QueriesTogetherAreAsAlone) {
+  Random random(6);
+  for (const std::int64_t size : {16, 64, 80, 128}) {
+    Head head(random, 200, size, 0, 2.0F);
+    for (const std::vector<std::int64_t>& keys :
+         {std::vector<std::int64_t>{1, 2, 3, 4}, {64, 65, 63, 64, 66}, {200, 3, 130, 64, 64, 64, 199, 200, 1}}) {
+      std::vector<std::vector<float>> inputs;
+      std::vector<std::vector<float>> outputs(keys.size(), std::vector<float>(static_cast<std::size_t>(size)));
+      std::vector<AttentionQuery> queries;
+      for (std::size_t i = 0; i < keys.size(); ++i) inputs.push_back(random.row(size, -2, 2));
+      for (std::size_t i = 0; i < keys.size(); ++i) queries.push_back({inputs[i].data(), outputs[i].data(), keys[i]});
+      AttentionHead a;
+      a.queries = queries.data();
+      a.count = static_cast<std::int64_t>(queries.size());
+      a.key = head.key.data();
+      a.value = head.value.data();
+      a.stride = head.stride;
+      a.head_size = size;
+      a.scale = 0.125F;
+      fast().attention_head(a);
+      for (std::size_t i = 0; i < keys.size(); ++i) {
+        std::vector<float> alone(static_cast<std::size_t>(size));
+        const AttentionQuery one{inputs[i].data(), alone.data(), keys[i]};
+        AttentionHead b = a;
+        b.queries = &one;
+        b.count = 1;
+        reference().attention_head(b);
+        EXPECT_EQ(first_difference(outputs[i], alone), -1) << size << ' ' << keys[i];
+      }
     }
   }
 }

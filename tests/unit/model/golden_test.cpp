@@ -283,24 +283,25 @@ TEST_P(Transformers, Attention) {
   for (std::size_t r = 0; r < positions.size(); ++r) {
     for (std::int64_t h = 0; h < heads; ++h) {
       const std::int64_t group = h / (heads / groups);
+      const kernels::AttentionQuery query{q.data() + (static_cast<std::int64_t>(r) * heads + h) * d, out.data(),
+                                          positions[r] + 1};
       kernels::AttentionHead a;
-      a.query = q.data() + (static_cast<std::int64_t>(r) * heads + h) * d;
+      a.queries = &query;
+      a.count = 1;
       a.key = keys.data() + group * d;
       a.value = values.data() + group * d;
       a.stride = groups * d;
-      a.keys = positions[r] + 1;
       a.head_size = d;
       a.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(d)));
-      a.out = out.data();
       kernels::active().attention_head(a);
       // z has an error of at most (d + 2) · 2⁻²⁴ · Σ|q·k|·c, which moves every p by twice that much; the weighted mean
       // of values of at most max|v| moves by as much again, plus (keys + 8) roundings of its own.
       double zmax = 0;
       double vmax = 0;
-      for (std::int64_t j = 0; j < a.keys; ++j) {
+      for (std::int64_t j = 0; j < query.keys; ++j) {
         double z = 0;
         for (std::int64_t i = 0; i < d; ++i) {
-          z += std::abs(static_cast<double>(a.query[i]) *
+          z += std::abs(static_cast<double>(query.query[i]) *
                         static_cast<double>(k[static_cast<std::size_t>(j * groups * d + group * d + i)]));
           vmax = std::max(vmax,
                           std::abs(static_cast<double>(v[static_cast<std::size_t>(j * groups * d + group * d + i)])));
@@ -308,7 +309,7 @@ TEST_P(Transformers, Attention) {
         zmax = std::max(zmax, z * static_cast<double>(a.scale));
       }
       const double u = std::ldexp(1.0, -24);
-      const double bound = vmax * u * (2 * static_cast<double>(d + 2) * zmax + static_cast<double>(a.keys) + 8);
+      const double bound = vmax * u * (2 * static_cast<double>(d + 2) * zmax + static_cast<double>(query.keys) + 8);
       for (std::int64_t i = 0; i < d; ++i) {
         const double want = expected[static_cast<std::size_t>((static_cast<std::int64_t>(r) * heads + h) * d + i)];
         ASSERT_NEAR(static_cast<double>(out[static_cast<std::size_t>(i)]), want, bound)

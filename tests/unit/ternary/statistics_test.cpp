@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "rpt/core/error.h"
 #include "rpt/ternary/layouts.h"
@@ -133,6 +135,36 @@ TEST(LatentStatistics, CountWhatIsNotFinite) {
   const LatentStatistics none = latent_statistics(Latents(DType::f32, 1, 1, {infinity}).view());
   EXPECT_EQ(none.minimum, 0);
   EXPECT_EQ(none.maximum, 0);
+}
+
+TEST(MagnitudeHistogram, CountsBf16ValueByValue) {
+  const std::vector<std::uint16_t> bits{0x0000, 0x8000, 0x3f80, 0xbf80, 0x3f81, 0x0001, 0x7f7f, 0x3f80};
+  const tensor::StoredView view{reinterpret_cast<const std::byte*>(bits.data()), 16, DType::bf16, 4, 2};
+  const std::vector<std::uint64_t> h = magnitude_histogram(view);
+  ASSERT_EQ(h.size(), kMagnitudeBins);
+  EXPECT_EQ(h[0], 2U);
+  EXPECT_EQ(h[1], 1U);
+  EXPECT_EQ(h[0x3f80], 3U);
+  EXPECT_EQ(h[0x3f81], 1U);
+  EXPECT_EQ(h[0x7f7f], 1U);
+  EXPECT_EQ(std::accumulate(h.begin(), h.end(), std::uint64_t{0}), bits.size());
+}
+
+TEST(MagnitudeHistogram, BinsRiseWithTheMagnitude) {
+  core::Random random(1);
+  std::vector<float> values(1000 * 7);
+  for (float& v : values) v = static_cast<float>(random.normal() * std::exp(10 * random.normal()));
+  const tensor::StoredView view{reinterpret_cast<const std::byte*>(values.data()), 4 * values.size(), DType::f32, 1000,
+                                7};
+  const std::vector<std::uint64_t> h = magnitude_histogram(view);
+  std::sort(values.begin(), values.end(), [](float a, float b) { return std::fabs(a) < std::fabs(b); });
+  std::size_t i = 0;
+  for (std::size_t bin = 0; bin < h.size(); ++bin) {
+    for (std::uint64_t n = 0; n < h[bin]; ++n, ++i) {
+      ASSERT_EQ(std::bit_cast<std::uint32_t>(std::fabs(values[i])) >> 16, bin);
+    }
+  }
+  EXPECT_EQ(i, values.size());
 }
 
 }  // namespace

@@ -17,7 +17,8 @@ using lanes::First;
 struct Vector : lanes::X86 {
   static constexpr int kGemmRows = 2;  ///< rows × tokens of the float products: 12 registers of sums
   static constexpr int kGemmTokens = 3;
-  static constexpr int kValueGroups = 4;  ///< groups of 16 values that attention sums at once
+  static constexpr int kValueGroups = 4;       ///< groups of 16 values that attention sums at once
+  static constexpr int kAttentionQueries = 1;  ///< queries that attention takes at once: 4 sums are 8 registers
 
   struct Float {
     __m256 low, high;

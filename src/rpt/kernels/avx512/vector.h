@@ -17,7 +17,8 @@ using lanes::First;
 struct Vector : lanes::X86 {
   static constexpr int kGemmRows = 4;  ///< rows × tokens of the float products: 24 sums, 4 weights, 1 activation
   static constexpr int kGemmTokens = 6;
-  static constexpr int kValueGroups = 8;  ///< groups of 16 values that attention sums at once
+  static constexpr int kValueGroups = 8;  ///< groups of 16 values that attention sums at once, half with more queries
+  static constexpr int kAttentionQueries = 4;  ///< queries that attention takes at once: 16 sums, 4 keys, 1 query
 
   using Float = __m512;
   using Int = __m512i;

@@ -15,25 +15,36 @@ namespace {
 constexpr std::int64_t kKeyBlock = 64;
 constexpr float kMinusInfinity = -__builtin_inff();
 
-/// z_j = q·k_j of the `count` keys from `begin` on, not yet scaled; four keys share the loads of q. Writes z in fours,
-/// the places of absent keys repeat the last one.
-template <typename V>
-void dot_keys(const AttentionHead& a, std::int64_t begin, std::int64_t count, float* z) {
+/// z[r]_j = q_r·k_j of the `count` keys from `begin` on, not yet scaled; four keys share the loads of the queries and
+/// the queries those of the keys. Writes z in fours, the places of absent keys repeat the last one.
+template <typename V, int kQueries>
+void dot_keys(const AttentionHead& a, const AttentionQuery* queries, std::int64_t begin, std::int64_t count,
+              float (*z)[kKeyBlock]) {
   const std::uint16_t* first = a.key + begin * a.stride;
   for (std::int64_t j = 0; j < count; j += 4) {
     const std::uint16_t* k[4];
-    typename V::Float dot[4];
+    typename V::Float dot[kQueries][4];
     RPT_UNROLL
-    for (int r = 0; r < 4; ++r) {
-      k[r] = first + (j + r < count ? j + r : count - 1) * a.stride;
-      dot[r] = V::zero();
+    for (int c = 0; c < 4; ++c) {
+      k[c] = first + (j + c < count ? j + c : count - 1) * a.stride;
+      RPT_UNROLL
+      for (int r = 0; r < kQueries; ++r) dot[r][c] = V::zero();
     }
     for_each_16(a.head_size, [&](std::int64_t i, auto part) {
-      const auto q = V::load(a.query + i, part);
+      typename V::Float key[4];
       RPT_UNROLL
-      for (int r = 0; r < 4; ++r) dot[r] = V::fma(q, V::load_f16(k[r] + i, part), dot[r], part);
+      for (int c = 0; c < 4; ++c) key[c] = V::load_f16(k[c] + i, part);
+      RPT_UNROLL
+      for (int r = 0; r < kQueries; ++r) {
+        const auto q = V::load(queries[r].query + i, part);
+        RPT_UNROLL
+        for (int c = 0; c < 4; ++c) dot[r][c] = V::fma(q, key[c], dot[r][c], part);
+      }
     });
-    _mm_storeu_ps(z + j, V::sum_of_four(dot[0], dot[1], dot[2], dot[3]));
+    RPT_UNROLL
+    for (int r = 0; r < kQueries; ++r) {
+      _mm_storeu_ps(z[r] + j, V::sum_of_four(dot[r][0], dot[r][1], dot[r][2], dot[r][3]));
+    }
   }
 }
 
@@ -63,50 +74,108 @@ float exp_scores(float* z, std::int64_t count, float largest) {
   return V::sum(sum);
 }
 
-/// acc_i = acc_i · alpha, then acc_i = fma(p_j, v_ji, acc_i) for j ascending, of kGroups · 16 elements (or part of 16).
-template <typename V, int kGroups, typename Part>
-void add_values(float* acc, float alpha, const float* p, const std::uint16_t* v, std::int64_t stride,
-                std::int64_t count, Part part) {
-  typename V::Float sum[kGroups];
+/// out_i = out_i · alpha of each query, then out_i = fma(p_j, v_ji, out_i) for j ascending from `begin` to below
+/// `end`, for the kGroups · 16 elements (or part of 16) from `at` on. alpha is 1 where a block goes on.
+template <typename V, int kQueries, int kGroups, typename Part>
+void add_values(const AttentionHead& a, const AttentionQuery* queries, const float* alpha, const float (*p)[kKeyBlock],
+                const std::uint16_t* values, std::int64_t begin, std::int64_t end, std::int64_t at, Part part) {
+  typename V::Float sum[kQueries][kGroups];
   RPT_UNROLL
-  for (int g = 0; g < kGroups; ++g) sum[g] = V::mul(V::load(acc + 16 * g, part), V::broadcast(alpha));
-  for (std::int64_t j = 0; j < count; ++j) {
-    const auto weight = V::broadcast(p[j]);
+  for (int r = 0; r < kQueries; ++r) {
     RPT_UNROLL
-    for (int g = 0; g < kGroups; ++g) sum[g] = V::fma(weight, V::load_f16(v + j * stride + 16 * g, part), sum[g]);
+    for (int g = 0; g < kGroups; ++g) {
+      sum[r][g] = V::mul(V::load(queries[r].out + at + 16 * g, part), V::broadcast(alpha[r]));
+    }
+  }
+  for (std::int64_t j = begin; j < end; ++j) {
+    const std::uint16_t* v = values + j * a.stride + at;
+    typename V::Float value[kGroups];
+    RPT_UNROLL
+    for (int g = 0; g < kGroups; ++g) value[g] = V::load_f16(v + 16 * g, part);
+    RPT_UNROLL
+    for (int r = 0; r < kQueries; ++r) {
+      const auto weight = V::broadcast(p[r][j]);
+      RPT_UNROLL
+      for (int g = 0; g < kGroups; ++g) sum[r][g] = V::fma(weight, value[g], sum[r][g]);
+    }
   }
   RPT_UNROLL
-  for (int g = 0; g < kGroups; ++g) V::store(acc + 16 * g, sum[g], part);
+  for (int r = 0; r < kQueries; ++r) {
+    RPT_UNROLL
+    for (int g = 0; g < kGroups; ++g) V::store(queries[r].out + at + 16 * g, sum[r][g], part);
+  }
+}
+
+/// add_values over the whole head.
+template <typename V, int kQueries>
+void add_block(const AttentionHead& a, const AttentionQuery* queries, const float* alpha, const float (*p)[kKeyBlock],
+               const std::uint16_t* values, std::int64_t begin, std::int64_t end) {
+  constexpr int kGroups = V::kValueGroups / (kQueries > 1 ? 2 : 1);
+  std::int64_t i = 0;
+  for (; i + 16 * kGroups <= a.head_size; i += 16 * kGroups) {
+    add_values<V, kQueries, kGroups>(a, queries, alpha, p, values, begin, end, i, All{});
+  }
+  for_each_16(a.head_size - i, [&](std::int64_t rest, auto part) {
+    add_values<V, kQueries, 1>(a, queries, alpha, p, values, begin, end, i + rest, part);
+  });
+}
+
+/// Attention of kQueries queries side by side.
+template <typename V, int kQueries>
+void attend(const AttentionHead& a, const AttentionQuery* queries) {
+  float m[kQueries];
+  float l[kQueries];
+  std::int64_t most_keys = 0;
+  std::int64_t common_keys = queries[0].keys;
+  for (int r = 0; r < kQueries; ++r) {
+    m[r] = kMinusInfinity;
+    l[r] = 0.0F;
+    most_keys = queries[r].keys > most_keys ? queries[r].keys : most_keys;
+    common_keys = queries[r].keys < common_keys ? queries[r].keys : common_keys;
+    for_each_16(a.head_size, [&](std::int64_t i, auto part) { V::store(queries[r].out + i, V::zero(), part); });
+  }
+  for (std::int64_t begin = 0; begin < most_keys; begin += kKeyBlock) {
+    const auto within = [&](std::int64_t keys) {
+      const std::int64_t left = keys - begin;
+      return left < 0 ? std::int64_t{0} : left < kKeyBlock ? left : kKeyBlock;
+    };
+    alignas(64) float p[kQueries][kKeyBlock];
+    float alpha[kQueries];
+    dot_keys<V, kQueries>(a, queries, begin, within(most_keys), p);
+    for (int r = 0; r < kQueries; ++r) {
+      alpha[r] = 1.0F;  // of a query that sees nothing of this block
+      const std::int64_t count = within(queries[r].keys);
+      if (count == 0) continue;
+      const float largest = scale_scores<V>(p[r], count, a.scale, m[r]);
+      alpha[r] = V::first_lane(exp<V>(V::broadcast(m[r] - largest)));
+      l[r] = V::fma_scalar(l[r], alpha[r], exp_scores<V>(p[r], count, largest));
+      m[r] = largest;
+    }
+    const std::uint16_t* values = a.value + begin * a.stride;
+    const std::int64_t common = within(common_keys);
+    add_block<V, kQueries>(a, queries, alpha, p, values, 0, common);
+    if constexpr (kQueries > 1) {
+      constexpr float kOne = 1.0F;
+      for (int r = 0; r < kQueries; ++r) {
+        const std::int64_t count = within(queries[r].keys);
+        if (count > common) add_block<V, 1>(a, queries + r, &kOne, p + r, values, common, count);
+      }
+    }
+  }
+  for (int r = 0; r < kQueries; ++r) {
+    const auto divisor = V::broadcast(l[r]);
+    float* out = queries[r].out;
+    for_each_16(a.head_size,
+                [&](std::int64_t i, auto part) { V::store(out + i, V::div(V::load(out + i, part), divisor), part); });
+  }
 }
 
 template <typename V>
 void attention_head(const AttentionHead& a) noexcept {
-  constexpr int kGroups = V::kValueGroups;
-  float m = kMinusInfinity;
-  float l = 0.0F;
-  for_each_16(a.head_size, [&](std::int64_t i, auto part) { V::store(a.out + i, V::zero(), part); });
-
-  for (std::int64_t begin = 0; begin < a.keys; begin += kKeyBlock) {
-    const std::int64_t count = a.keys - begin < kKeyBlock ? a.keys - begin : kKeyBlock;
-    alignas(64) float p[kKeyBlock];
-    dot_keys<V>(a, begin, count, p);
-    const float largest = scale_scores<V>(p, count, a.scale, m);
-    const float alpha = V::first_lane(exp<V>(V::broadcast(m - largest)));
-    l = V::fma_scalar(l, alpha, exp_scores<V>(p, count, largest));
-    m = largest;
-
-    const std::uint16_t* v = a.value + begin * a.stride;
-    std::int64_t i = 0;
-    for (; i + 16 * kGroups <= a.head_size; i += 16 * kGroups) {
-      add_values<V, kGroups>(a.out + i, alpha, p, v + i, a.stride, count, All{});
-    }
-    for_each_16(a.head_size - i, [&](std::int64_t rest, auto part) {
-      add_values<V, 1>(a.out + i + rest, alpha, p, v + i + rest, a.stride, count, part);
-    });
-  }
-  const auto divisor = V::broadcast(l);
-  for_each_16(a.head_size,
-              [&](std::int64_t i, auto part) { V::store(a.out + i, V::div(V::load(a.out + i, part), divisor), part); });
+  constexpr int kQueries = V::kAttentionQueries;
+  std::int64_t i = 0;
+  for (; i + kQueries <= a.count; i += kQueries) attend<V, kQueries>(a, a.queries + i);
+  for (; i < a.count; ++i) attend<V, 1>(a, a.queries + i);
 }
 
 template <typename V>

@@ -14,25 +14,25 @@ namespace {
 
 constexpr std::int64_t kKeyBlock = 64;
 
-float score(const AttentionHead& a, std::int64_t j) {
+float score(const AttentionHead& a, const AttentionQuery& q, std::int64_t j) {
   Lanes<float> dot;
   for (std::int64_t i = 0; i < a.head_size; ++i) {
-    dot.of(i) = std::fma(a.query[i], core::f16_to_float(a.key[j * a.stride + i]), dot.of(i));
+    dot.of(i) = std::fma(q.query[i], core::f16_to_float(a.key[j * a.stride + i]), dot.of(i));
   }
   return dot.sum() * a.scale;
 }
 
-void attention_head(const AttentionHead& a) noexcept {
+void attend(const AttentionHead& a, const AttentionQuery& q) {
   float m = -std::numeric_limits<float>::infinity();
   float l = 0.0F;
-  for (std::int64_t i = 0; i < a.head_size; ++i) a.out[i] = 0.0F;  // acc of the definition
+  for (std::int64_t i = 0; i < a.head_size; ++i) q.out[i] = 0.0F;  // acc of the definition
 
-  for (std::int64_t begin = 0; begin < a.keys; begin += kKeyBlock) {
-    const std::int64_t count = std::min(kKeyBlock, a.keys - begin);
+  for (std::int64_t begin = 0; begin < q.keys; begin += kKeyBlock) {
+    const std::int64_t count = std::min(kKeyBlock, q.keys - begin);
     float p[kKeyBlock];
     float largest = m;
     for (std::int64_t j = 0; j < count; ++j) {
-      p[j] = score(a, begin + j);
+      p[j] = score(a, q, begin + j);
       largest = std::max(largest, p[j]);
     }
     const float alpha = core::exact_exp(m - largest);
@@ -44,13 +44,17 @@ void attention_head(const AttentionHead& a) noexcept {
     m = largest;
     l = std::fma(l, alpha, sum.sum());
     for (std::int64_t i = 0; i < a.head_size; ++i) {
-      a.out[i] = a.out[i] * alpha;
+      q.out[i] = q.out[i] * alpha;
       for (std::int64_t j = 0; j < count; ++j) {
-        a.out[i] = std::fma(p[j], core::f16_to_float(a.value[(begin + j) * a.stride + i]), a.out[i]);
+        q.out[i] = std::fma(p[j], core::f16_to_float(a.value[(begin + j) * a.stride + i]), q.out[i]);
       }
     }
   }
-  for (std::int64_t i = 0; i < a.head_size; ++i) a.out[i] = a.out[i] / l;
+  for (std::int64_t i = 0; i < a.head_size; ++i) q.out[i] = q.out[i] / l;
+}
+
+void attention_head(const AttentionHead& a) noexcept {
+  for (std::int64_t i = 0; i < a.count; ++i) attend(a, a.queries[i]);
 }
 
 BlockSum sum_exp(const float* x, std::int64_t n) noexcept {
