@@ -123,8 +123,8 @@ struct GaugeReport {
 };
 
 /// Writes the model in another gauge as a Hugging Face directory of latents. Before the folder appears it is read again
-/// and must give every bit of the model's NLLs on `sequences`. Sizes: gauge [L]. Throws: as sequence_nlls, apply_gauge
-/// and export_huggingface; CheckError where a bit differs.
+/// and must give every bit of the model's NLLs on `sequences`. Sizes: gauge [L]; options not lossy. Throws: as
+/// sequence_nlls, apply_gauge and export_huggingface; CheckError where a bit differs.
 GaugeReport write_in_gauge(const Model& model, const Gauge& gauge, std::span<const std::vector<std::int32_t>> sequences,
                            const std::filesystem::path& target, const ExportOptions& options);
 
