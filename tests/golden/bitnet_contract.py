@@ -4,17 +4,19 @@
 `install()` replaces, inside the imported transformers package, exactly what the contract states otherwise; the graph that then
 runs is transformers' own (BitNetForCausalLM, AutoBitLinear, eager attention):
 
-  WeightQuant              returns code * bf16(1/inv), codes and inv by the rule `online_absmean`
+  WeightQuant              returns code * bf16(1/inv), codes and inv by the rule `online_absmean`; inside `warm_up(share)`,
+                           (1 - share) * W + share * that
   ActQuant                 the same formula without the cast to float32: it follows the run's dtype
   BitNetRMSNorm            the same formula without the cast to float32
   BitNetRotaryEmbedding    cos and sin from angles in float64, rounded to float32
-  eager_attention_forward  K (after rope) and V pass through float16; softmax in the run's dtype
+  eager_attention_forward  K (after rope) and V pass through float16, the identity in backward; softmax in the run's dtype
   BitNetDeserialize        not touched: a packed directory is unpacked by transformers, `load` then widens codes and scale
 
 `load()` reads a Hugging Face directory with `from_pretrained` (in bfloat16, which loses nothing of what such a directory holds),
 widens it to the run's dtype and rounds the embedding and the head to float16 values.
 """
 
+import contextlib
 import json
 import math
 import pathlib
@@ -76,9 +78,24 @@ def float16_values(x, name):
 # ---- the substitutions ---------------------------------------------------------------------------------------------------------
 
 
+_ternary_share = 1.0  # lambda of quantisation warm-up
+
+
+@contextlib.contextmanager
+def warm_up(share):
+    """Inside, every online BitLinear computes (1 - share) * dense(W, x^) + share * ternary; both terms see the quantised x^."""
+    global _ternary_share
+    before, _ternary_share = _ternary_share, share
+    try:
+        yield
+    finally:
+        _ternary_share = before
+
+
 def _weight_quant(ctx, weight):
     codes, scale = weight_codes(weight)
-    return (codes * scale).to(weight.dtype)
+    ternary = (codes * scale).to(weight.dtype)
+    return ternary if _ternary_share == 1 else (1 - _ternary_share) * weight + _ternary_share * ternary
 
 
 def _act_quant(ctx, activation):
@@ -99,9 +116,21 @@ def _rotary_embedding(self, x, position_ids):
     return torch.cat((cos, cos), dim=-1).to(x.dtype), torch.cat((sin, sin), dim=-1).to(x.dtype)
 
 
+class _Float16Values(torch.autograd.Function):
+    """Values rounded to float16 and widened again; the gradient passes unchanged (a plain cast would round it too)."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.to(torch.float16).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient.clone()
+
+
 def _eager_attention(module, query, key, value, attention_mask, scaling, dropout=0.0, **kwargs):
-    key = modeling.repeat_kv(key.to(torch.float16).to(query.dtype), module.num_key_value_groups)
-    value = modeling.repeat_kv(value.to(torch.float16).to(query.dtype), module.num_key_value_groups)
+    key = modeling.repeat_kv(_Float16Values.apply(key), module.num_key_value_groups)
+    value = modeling.repeat_kv(_Float16Values.apply(value), module.num_key_value_groups)
     weights = torch.matmul(query, key.transpose(2, 3)) * scaling
     if attention_mask is not None:
         weights = weights + attention_mask
@@ -145,7 +174,7 @@ def stored_dtypes(directory):
     """Name -> dtype string of every tensor in the directory's safetensors files, from their headers."""
     dtypes = {}
     for path in sorted(pathlib.Path(directory).glob("*.safetensors")):
-        if path.name.startswith("golden"):
+        if path.name.startswith(("golden", "training")):
             continue
         with open(path, "rb") as file:
             header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))

@@ -27,7 +27,7 @@ from transformers.models.bitnet import modeling_bitnet as modeling
 import bitnet_contract as contract
 
 SEED = 20_250
-HIDDEN, VOCABULARY, TOKENS = 256, 320, 132  # 132 positions: two whole key blocks of 64 and a third with four keys
+TOKENS = 132  # two whole key blocks of 64 and a third with four keys
 RECORD_POSITIONS = range(64, 72)  # rows of the per-module records: the first ones that see two key blocks
 LOGIT_POSITIONS = (0, 1, 2, 3, 7, 31, 62, 63, 64, 65, 96, 126, 127, 128, 131)
 
@@ -55,6 +55,9 @@ class Golden:
     weights: str
     ffn: int = 512
     layers: int = 2
+    hidden: int = 256
+    vocabulary: int = 320
+    tied: bool = True
     act: str = "relu2"
     theta: float = 10_000.0
     hub_style: bool = False  # rope_theta and torch_dtype as the first uploads write them, else as transformers 5 does
@@ -87,23 +90,23 @@ def latent_state(golden):
         values = mean + std * random_generator(golden.weights, name).standard_normal(shape)
         return torch.from_numpy(values).to(torch.float32)
 
-    kv = HIDDEN // golden.heads * golden.kv_heads
-    state = {"model.embed_tokens.weight": normal("embedding", (VOCABULARY, HIDDEN), EMBEDDING_STD).to(torch.float16)}
+    hidden, kv = golden.hidden, golden.hidden // golden.heads * golden.kv_heads
+    state = {"model.embed_tokens.weight": normal("embedding", (golden.vocabulary, hidden), EMBEDDING_STD).to(torch.float16)}
     for layer in range(golden.layers):
         prefix, std = f"model.layers.{layer}.", LATENT_STD[layer % len(LATENT_STD)]
         for kind, name, out, inner in (
-            ("q", "self_attn.q_proj", HIDDEN, HIDDEN), ("k", "self_attn.k_proj", kv, HIDDEN),
-            ("v", "self_attn.v_proj", kv, HIDDEN), ("o", "self_attn.o_proj", HIDDEN, HIDDEN),
-            ("gate", "mlp.gate_proj", golden.ffn, HIDDEN), ("up", "mlp.up_proj", golden.ffn, HIDDEN),
-            ("down", "mlp.down_proj", HIDDEN, golden.ffn),
+            ("q", "self_attn.q_proj", hidden, hidden), ("k", "self_attn.k_proj", kv, hidden),
+            ("v", "self_attn.v_proj", kv, hidden), ("o", "self_attn.o_proj", hidden, hidden),
+            ("gate", "mlp.gate_proj", golden.ffn, hidden), ("up", "mlp.up_proj", golden.ffn, hidden),
+            ("down", "mlp.down_proj", hidden, golden.ffn),
         ):  # fmt: skip
             state[f"{prefix}{name}.weight"] = normal(prefix + name, (out, inner), std[kind])
         for name, size in (
-            ("input_layernorm", HIDDEN), ("post_attention_layernorm", HIDDEN),
-            ("self_attn.attn_sub_norm", HIDDEN), ("mlp.ffn_sub_norm", golden.ffn),
+            ("input_layernorm", hidden), ("post_attention_layernorm", hidden),
+            ("self_attn.attn_sub_norm", hidden), ("mlp.ffn_sub_norm", golden.ffn),
         ):  # fmt: skip
             state[f"{prefix}{name}.weight"] = normal(prefix + name, (size,), 0.1, mean=1.0)
-    state["model.norm.weight"] = normal("norm", (HIDDEN,), 0.1, mean=1.0)
+    state["model.norm.weight"] = normal("norm", (hidden,), 0.1, mean=1.0)
     state = {name: tensor.to(torch.bfloat16) for name, tensor in state.items()}
     embedding = state["model.embed_tokens.weight"].to(torch.float32)
     assert torch.equal(embedding, contract.float16_values(embedding, "embed_tokens"))
@@ -126,10 +129,10 @@ def packed_state(state):
 def config_json(golden):
     """config.json of a directory."""
     config = {
-        "architectures": ["BitNetForCausalLM"], "model_type": "bitnet", "hidden_act": golden.act, "hidden_size": HIDDEN,
+        "architectures": ["BitNetForCausalLM"], "model_type": "bitnet", "hidden_act": golden.act, "hidden_size": golden.hidden,
         "intermediate_size": golden.ffn, "num_hidden_layers": golden.layers, "num_attention_heads": golden.heads,
-        "num_key_value_heads": golden.kv_heads, "max_position_embeddings": 256, "vocab_size": VOCABULARY,
-        "rms_norm_eps": 1e-05, "tie_word_embeddings": True, "bos_token_id": 0, "eos_token_id": 1, "initializer_range": 0.02,
+        "num_key_value_heads": golden.kv_heads, "max_position_embeddings": 256, "vocab_size": golden.vocabulary,
+        "rms_norm_eps": 1e-05, "tie_word_embeddings": golden.tied, "bos_token_id": 0, "eos_token_id": 1, "initializer_range": 0.02,
         "use_cache": True,
     }  # fmt: skip
     if golden.hub_style:
@@ -154,7 +157,7 @@ def write_directory(golden, directory, earlier):
     (directory / "config.json").write_text(config_json(golden))
     target = directory / "model.safetensors"
     target.unlink(missing_ok=True)
-    key = (golden.weights, golden.mode, golden.kv_heads * HIDDEN // golden.heads, golden.ffn, golden.layers)
+    key = (golden.weights, golden.mode, golden.kv_heads * golden.hidden // golden.heads, golden.ffn, golden.layers)
     if key in earlier:
         target.symlink_to(os.path.join("..", earlier[key], target.name))
         return
@@ -242,17 +245,17 @@ def tie_distances(recorder):
     return tuple((z - z.floor() - 0.5).abs().amin(-1) for z in (torch.cat(codes, -1), torch.cat(kv, -1)))
 
 
-def token_ids(golden, model64, model32):
-    """Random ids [T], at every position of which float64 and float32 take the same roundings.
+def draw_sequence(generator, tokens, model64, model32):
+    """Random ids [tokens], at every position of which float64 and float32 take the same roundings.
 
     A flipped activation code or float16 value moves all that follows by about 1e-2, so without this two correct float32 runs differ by
     that much; with it they differ by float32 noise alone. Drawn position by position: the float64 run keeps CODE_MARGIN and KV_MARGIN
     from every rounding tie, and the float32 run's logits stay within NOISE of it.
     """
-    generator, batch = random_generator(golden.weights, str(golden.heads), golden.act, "ids"), 8
+    batch, vocabulary = 8, model64.config.vocab_size
     ids = torch.empty(0, dtype=torch.long)
-    while len(ids) < TOKENS:
-        candidates = torch.from_numpy(generator.integers(0, VOCABULARY, (batch, 1)))
+    while len(ids) < tokens:
+        candidates = torch.from_numpy(generator.integers(0, vocabulary, (batch, 1)))
         with Recorder(model64) as recorder:
             sequences = torch.cat((ids.expand(batch, -1), candidates), dim=1)
             logits64 = model64(input_ids=sequences, use_cache=False, logits_to_keep=1).logits[:, 0]
@@ -263,6 +266,12 @@ def token_ids(golden, model64, model32):
                 ids = sequences[index]
                 break
     return ids
+
+
+def token_ids(golden, model64, model32):
+    """The ids of a golden."""
+    generator = random_generator(golden.weights, str(golden.heads), golden.act, "ids")
+    return draw_sequence(generator, TOKENS, model64, model32)
 
 
 def heads_last(tensor):
@@ -354,6 +363,14 @@ def root_mean_square(x):
     return x.double().pow(2).mean().sqrt().reshape(1)
 
 
+def versions():
+    """Versions of the packages that a golden's values rest on."""
+    return {
+        "torch": torch.__version__.split("+")[0], "transformers": transformers.__version__, "numpy": numpy.__version__,
+        "safetensors": safetensors.__version__,
+    }  # fmt: skip
+
+
 def make_golden(golden, directory, known_ids):
     """Run the directory in both dtypes and write golden.safetensors; returns a line for the table.
 
@@ -388,10 +405,7 @@ def make_golden(golden, directory, known_ids):
     }  # fmt: skip
     metadata = {
         "generator": pathlib.Path(__file__).name, "name": golden.name, "seed": SEED,
-        "versions": {
-            "torch": torch.__version__.split("+")[0], "transformers": transformers.__version__, "numpy": numpy.__version__,
-            "safetensors": safetensors.__version__,
-        },
+        "versions": versions(),
     }  # fmt: skip
     save(tensors, directory / "golden.safetensors", {"golden": json.dumps(metadata)})
     zeros = [share_of_zeros(leaf) for leaf in leaf_modules(model64).values() if isinstance(leaf, contract.integration.AutoBitLinear)]
