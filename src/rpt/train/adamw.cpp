@@ -94,10 +94,10 @@ StepNorms Adamw::step(double rate_factor, double decay_factor) {
   for (std::size_t i = 0; i < all.size(); ++i) {
     Parameter& p = all[i];
     const double measured = options_.clipping == Clipping::global ? result.gradient : norms[i] * sizes[i];
-    const bool clips = options_.clip > 0 && measured > options_.clip;
+    const bool clips = options_.clip > 0 && measured + 1e-6 > options_.clip;  // 1e-6 as in PyTorch's clip_grad_norm_
     const double lr = options_.lr * rate_factor * group_of_[i].lr_factor;
     kernels::AdamwStep a;
-    a.clip = static_cast<float>(clips ? options_.clip / measured : 1.0);
+    a.clip = static_cast<float>(clips ? options_.clip / (measured + 1e-6) : 1.0);
     a.beta1 = static_cast<float>(options_.beta1);
     a.beta2 = static_cast<float>(options_.beta2);
     a.keep = static_cast<float>(1 - lr * options_.weight_decay * decay_factor * group_of_[i].decay_factor);

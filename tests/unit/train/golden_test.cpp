@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: MIT
+// Training against transformers: tests/golden/training-* holds what PyTorch computes in float64 and float32, see the
+// README there for what is stored and what the bounds mean.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+
+#include "rpt/io/safetensors.h"
+#include "rpt/model/decoder.h"
+#include "rpt/model/model.h"
+#include "rpt/train/adamw.h"
+#include "rpt/train/step.h"
+
+namespace rpt::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Golden {
+ public:
+  explicit Golden(const fs::path& path) : file_(io::SafetensorsFile::open(path)) {}
+
+  const io::SafetensorsTensor& tensor(const std::string& name) const {
+    const io::SafetensorsTensor* t = file_.find(name);
+    if (t == nullptr) throw std::runtime_error("no golden " + name);
+    return *t;
+  }
+  template <typename T>
+  std::vector<T> get(const std::string& name) const {
+    std::vector<T> out(tensor(name).data.size() / sizeof(T));
+    std::memcpy(out.data(), tensor(name).data.data(), out.size() * sizeof(T));
+    return out;
+  }
+  double number(const std::string& name) const { return get<double>(name).at(0); }
+
+ private:
+  io::SafetensorsFile file_;
+};
+
+fs::path folder_of(const std::string& name) {
+  return fs::path(RPT_SOURCE_DIR) / "tests/golden" / name;
+}
+
+std::unique_ptr<Parameters> parameters_of(const std::string& name) {
+  return Parameters::of_model(model::open_model(folder_of(name)));
+}
+
+/// Sequences [rows, T] as a batch: every token but the last one of a row has a target.
+Batch batch_of(std::span<const std::int32_t> ids, std::int64_t rows) {
+  Batch batch;
+  batch.tokens.assign(ids.begin(), ids.end());
+  const std::size_t length = ids.size() / static_cast<std::size_t>(rows);
+  for (std::size_t i = 0; i < ids.size(); ++i) batch.targets.push_back((i + 1) % length == 0 ? -1 : ids[i + 1]);
+  return batch;
+}
+
+constexpr std::int64_t kRows = 2;
+
+double rms_difference(std::span<const float> ours, std::span<const float> theirs) {
+  double sum = 0;
+  for (std::size_t i = 0; i < ours.size(); ++i) sum += std::pow(static_cast<double>(ours[i]) - theirs[i], 2);
+  return std::sqrt(sum / static_cast<double>(ours.size()));
+}
+
+/// Per-token NLLs of a batch under the published weights, by the forward that evaluation uses.
+std::vector<double> nlls_of(const model::Model& model, const Batch& batch) {
+  model::Decoder decoder(model.config, model.weights);
+  const std::size_t length = batch.tokens.size() / kRows;
+  std::vector<double> all;
+  for (std::size_t r = 0; r < kRows; ++r) {
+    model::KvCache cache(model.config, static_cast<std::int64_t>(length));
+    tensor::Tensor hidden;
+    decoder.forward(std::span(batch.tokens).subspan(r * length, length), cache, hidden);
+    std::vector<double> nll(length);
+    decoder.score(hidden.view(), std::span(batch.targets).subspan(r * length, length), nll);
+    all.insert(all.end(), nll.begin(), nll.end() - 1);
+  }
+  return all;
+}
+
+double rms_difference(const std::vector<double>& ours, std::span<const double> theirs) {
+  double sum = 0;
+  for (std::size_t i = 0; i < ours.size(); ++i) sum += (ours[i] - theirs[i]) * (ours[i] - theirs[i]);
+  return std::sqrt(sum / static_cast<double>(ours.size()));
+}
+
+const StepOptions kFloat{model::BackwardType::f32, model::BackwardType::f32, false};
+
+class TrainingGolden : public ::testing::TestWithParam<std::string> {
+ protected:
+  Golden golden() const { return Golden(folder_of(GetParam()) / "training.safetensors"); }
+};
+
+TEST_P(TrainingGolden, LossAndEveryGradient) {
+  const Golden g = golden();
+  for (const bool checkpointed : {false, true}) {
+    const auto parameters = parameters_of(GetParam());
+    const Batch batch = batch_of(g.get<std::int32_t>("ids"), kRows);
+    StepOptions options = kFloat;
+    options.checkpoint_activations = checkpointed;
+    GradientStep step(*parameters, static_cast<std::int64_t>(batch.tokens.size()) / kRows, options);
+    const auto targets = static_cast<double>(count_targets(batch));
+    const double loss = step.add(batch, kRows, static_cast<float>(1 / targets)) / targets;
+
+    const double yardstick = g.number("nll_rms_difference");
+    EXPECT_LE(std::abs(loss - g.number("loss_float64")), 4 * yardstick);
+    EXPECT_LE(rms_difference(nlls_of(parameters->model(), batch), g.get<double>("nll_float64")), 4 * yardstick);
+    for (const Parameter& p : parameters->all()) {
+      const double difference = rms_difference(p.gradient.span(), g.get<float>("grad." + p.name));
+      EXPECT_LE(difference, 4 * g.number("spread." + p.name)) << p.name;
+    }
+  }
+}
+
+TEST_P(TrainingGolden, GradientsOfBf16Products) {
+  const Golden g = golden();
+  const auto parameters = parameters_of(GetParam());
+  const Batch batch = batch_of(g.get<std::int32_t>("ids"), kRows);
+  GradientStep step(*parameters, static_cast<std::int64_t>(batch.tokens.size()) / kRows,
+                    {model::BackwardType::bf16, model::BackwardType::bf16, false});
+  step.add(batch, kRows, 1.0F / static_cast<float>(count_targets(batch)));
+  for (const Parameter& p : parameters->all()) {
+    const std::vector<float> expected = g.get<float>("grad." + p.name);
+    double size = 0;
+    for (const float v : expected) size += static_cast<double>(v) * static_cast<double>(v);
+    size = std::sqrt(size / static_cast<double>(expected.size()));
+    EXPECT_LE(rms_difference(p.gradient.span(), expected), 0x1p-6 * size) << p.name;
+  }
+}
+
+// The golden can fail: a weight decay that is forgotten shows at once.
+double worst_step(const Golden& g, const std::string& name, double weight_decay, double clip, double* masters) {
+  const auto parameters = parameters_of(name);
+  AdamwOptions options;
+  options.lr = 1e-4;
+  options.beta1 = 0.9;
+  options.beta2 = 0.95;
+  options.eps = 1e-8;
+  options.weight_decay = weight_decay;
+  options.clip = clip;
+  Adamw optimiser(*parameters, options);
+  const std::vector<std::int32_t> ids = g.get<std::int32_t>("steps.ids");
+  const std::vector<double> nlls = g.get<double>("steps.nll_float64");
+  const std::vector<double> losses = g.get<double>("steps.loss_float64");
+  const std::vector<double> losses32 = g.get<double>("steps.loss_float32");
+  const std::vector<double> norms = g.get<double>("steps.gradient_norm");
+  const std::vector<double> spreads = g.get<double>("steps.nll_rms_difference");
+  const double yardstick = *std::max_element(spreads.begin(), spreads.end());
+  double loss_yardstick = 0;
+  for (std::size_t i = 0; i < losses.size(); ++i) {
+    loss_yardstick = std::max(loss_yardstick, std::abs(losses[i] - losses32[i]));
+  }
+  const std::size_t each = ids.size() / losses.size();
+  GradientStep step(*parameters, static_cast<std::int64_t>(each) / kRows, kFloat);
+  double worst = 0;
+  for (std::size_t s = 0; s < losses.size(); ++s) {
+    const Batch batch = batch_of(std::span(ids).subspan(s * each, each), kRows);
+    const std::vector<double> ours = nlls_of(parameters->model(), batch);
+    worst = std::max(worst, rms_difference(ours, std::span(nlls).subspan(s * ours.size(), ours.size())) / yardstick);
+    parameters->zero_gradients();
+    const auto targets = static_cast<double>(count_targets(batch));
+    const double loss = step.add(batch, kRows, static_cast<float>(1 / targets)) / targets;
+    worst = std::max(worst, std::abs(loss - losses[s]) / loss_yardstick);
+    const StepNorms found = optimiser.step(1, 1);
+    EXPECT_NEAR(found.gradient, norms[s], 1e-4 * norms[s]);
+  }
+  for (const Parameter& p : parameters->all()) {
+    const std::vector<double> expected = g.get<double>("steps.master." + p.name);
+    double sum = 0;
+    for (std::size_t i = 0; i < expected.size(); ++i) sum += std::abs(p.master[i] - expected[i]);
+    *masters =
+        std::max(*masters, sum / static_cast<double>(expected.size()) / g.number("steps.master_difference." + p.name));
+  }
+  return worst;
+}
+
+TEST_P(TrainingGolden, TenStepsOfAdamw) {
+  const Golden g = golden();
+  const double clip = GetParam() == "training-h64-gqa" ? 1.0 : 3.12;
+  double masters = 0;
+  EXPECT_LE(worst_step(g, GetParam(), 0.1, clip, &masters), 4);
+  EXPECT_LE(masters, 4);
+  double wrong = 0;
+  EXPECT_GT(worst_step(g, GetParam(), 0, clip, &wrong), 100);
+  EXPECT_GT(wrong, 4);
+}
+
+INSTANTIATE_TEST_SUITE_P(Transformers, TrainingGolden, ::testing::Values("training-h64-gqa", "training-h32-gqa-silu"),
+                         [](const auto& p) {
+                           std::string text = p.param;
+                           std::replace(text.begin(), text.end(), '-', '_');
+                           return text;
+                         });
+
+}  // namespace
+}  // namespace rpt::train
