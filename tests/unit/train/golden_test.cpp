@@ -130,8 +130,14 @@ TEST_P(TrainingGolden, GradientsOfBf16Products) {
   }
 }
 
-// The golden can fail: a weight decay that is forgotten shows at once.
-double worst_step(const Golden& g, const std::string& name, double weight_decay, double clip, double* masters) {
+/// How far ten steps end up from PyTorch's, in yardsticks; of the gradient norm, relative.
+struct StepsOff {
+  double losses = 0;
+  double masters = 0;
+  double norms = 0;
+};
+
+StepsOff ten_steps(const Golden& g, const std::string& name, double weight_decay, double clip) {
   const auto parameters = parameters_of(name);
   AdamwOptions options;
   options.lr = 1e-4;
@@ -154,37 +160,40 @@ double worst_step(const Golden& g, const std::string& name, double weight_decay,
   }
   const std::size_t each = ids.size() / losses.size();
   GradientStep step(*parameters, static_cast<std::int64_t>(each) / kRows, kFloat);
-  double worst = 0;
+  StepsOff off;
   for (std::size_t s = 0; s < losses.size(); ++s) {
     const Batch batch = batch_of(std::span(ids).subspan(s * each, each), kRows);
     const std::vector<double> ours = nlls_of(parameters->model(), batch);
-    worst = std::max(worst, rms_difference(ours, std::span(nlls).subspan(s * ours.size(), ours.size())) / yardstick);
+    const double rms = rms_difference(ours, std::span(nlls).subspan(s * ours.size(), ours.size()));
+    off.losses = std::max(off.losses, rms / yardstick);
     parameters->zero_gradients();
     const auto targets = static_cast<double>(count_targets(batch));
     const double loss = step.add(batch, kRows, static_cast<float>(1 / targets)) / targets;
-    worst = std::max(worst, std::abs(loss - losses[s]) / loss_yardstick);
+    off.losses = std::max(off.losses, std::abs(loss - losses[s]) / loss_yardstick);
     const StepNorms found = optimiser.step(1, 1);
-    EXPECT_NEAR(found.gradient, norms[s], 1e-4 * norms[s]);
+    off.norms = std::max(off.norms, std::abs(found.gradient / norms[s] - 1));
   }
   for (const Parameter& p : parameters->all()) {
     const std::vector<double> expected = g.get<double>("steps.master." + p.name);
     double sum = 0;
     for (std::size_t i = 0; i < expected.size(); ++i) sum += std::abs(p.master[i] - expected[i]);
-    *masters =
-        std::max(*masters, sum / static_cast<double>(expected.size()) / g.number("steps.master_difference." + p.name));
+    const double mean = sum / static_cast<double>(expected.size());
+    off.masters = std::max(off.masters, mean / g.number("steps.master_difference." + p.name));
   }
-  return worst;
+  return off;
 }
 
 TEST_P(TrainingGolden, TenStepsOfAdamw) {
   const Golden g = golden();
   const double clip = GetParam() == "training-h64-gqa" ? 1.0 : 3.12;
-  double masters = 0;
-  EXPECT_LE(worst_step(g, GetParam(), 0.1, clip, &masters), 4);
-  EXPECT_LE(masters, 4);
-  double wrong = 0;
-  EXPECT_GT(worst_step(g, GetParam(), 0, clip, &wrong), 100);
-  EXPECT_GT(wrong, 4);
+  const StepsOff right = ten_steps(g, GetParam(), 0.1, clip);
+  EXPECT_LE(right.losses, 4);
+  EXPECT_LE(right.masters, 4);
+  EXPECT_LE(right.norms, 1e-5);
+  // The golden can fail: a weight decay that is forgotten shows at once.
+  const StepsOff wrong = ten_steps(g, GetParam(), 0, clip);
+  EXPECT_GT(wrong.losses, 100);
+  EXPECT_GT(wrong.masters, 4);
 }
 
 INSTANTIATE_TEST_SUITE_P(Transformers, TrainingGolden, ::testing::Values("training-h64-gqa", "training-h32-gqa-silu"),
