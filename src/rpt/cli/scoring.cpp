@@ -5,15 +5,7 @@
 #include "rpt/core/error.h"
 
 namespace rpt::cli {
-namespace {
-
-std::vector<std::filesystem::path> text_roots() {
-  std::vector<std::filesystem::path> roots;
-  for (const auto& root : data_roots()) roots.push_back(root / "data");
-  return roots;
-}
-
-}  // namespace
+namespace {}  // namespace
 
 void add_scoring_options(CLI::App& app, ScoringOptions& o) {
   app.add_option("--text", o.text,
@@ -47,6 +39,12 @@ evaluate::ScoringPlan plan_scoring(const text::Corpus& corpus, const model::Mode
     if (o.context == 0 && o.stride == 0 && o.bos == "auto") throw;
     throw UsageError(e.what());
   }
+}
+
+std::vector<std::filesystem::path> text_roots() {
+  std::vector<std::filesystem::path> roots;
+  for (const auto& root : data_roots()) roots.push_back(root / "data");
+  return roots;
 }
 
 text::TextSource find_text(const std::string& name) {

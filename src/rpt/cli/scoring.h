@@ -28,6 +28,9 @@ evaluate::ProtocolOptions protocol_options(const ScoringOptions& options);
 evaluate::ScoringPlan plan_scoring(const text::Corpus& corpus, const model::Model& model,
                                    const ScoringOptions& options);
 
+/// Folders in which embedded texts are looked for.
+std::vector<std::filesystem::path> text_roots();
+
 /// What TEXT on a command line means. Throws as text::resolve_text.
 text::TextSource find_text(const std::string& name);
 

@@ -155,7 +155,7 @@ Texts load_texts(const TrainingJob& job, const text::Tokenizer& tokenizer) {
     const fs::path found = find_path(source.text, job.base);
     if (fs::exists(found)) source.text = found.string();
   }
-  const std::vector<fs::path> roots = data_roots();
+  const std::vector<fs::path> roots = text_roots();
   Texts texts;
   texts.split = train::hold_out(train::load_documents(sources, roots), {job.config.hold_out, job.config.seed});
   texts.stream = train::encode_documents(texts.split.train, tokenizer, train::separators_of(tokenizer));

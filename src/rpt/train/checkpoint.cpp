@@ -90,6 +90,16 @@ std::vector<std::pair<std::int64_t, fs::path>> list_checkpoints(const fs::path& 
   return list;
 }
 
+/// Removes what a run that was killed while it saved has left behind.
+void remove_leftovers(const fs::path& folder) {
+  std::vector<fs::path> leftovers;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+    const std::string text = entry.path().filename().string();
+    if (text.starts_with(kPrefix) && text.find(".tmp.") != std::string::npos) leftovers.push_back(entry.path());
+  }
+  for (const fs::path& path : leftovers) fs::remove_all(path);
+}
+
 }  // namespace
 
 void save_checkpoint(const fs::path& folder, const Parameters& parameters, Adamw& optimiser, const RunState& state,
@@ -108,6 +118,7 @@ void save_checkpoint(const fs::path& folder, const Parameters& parameters, Adamw
   writer.commit();
   core::write_file_atomic(target.path() / "state.json", to_json(state, optimiser.steps_taken()).dump(2) + "\n");
   target.commit();
+  remove_leftovers(folder);
   auto list = list_checkpoints(folder);
   const auto surplus = static_cast<std::int64_t>(list.size()) - std::max<std::int64_t>(keep, 1);
   for (std::int64_t i = 0; i < surplus; ++i) fs::remove_all(list[static_cast<std::size_t>(i)].second);

@@ -2,6 +2,7 @@
 #include "rpt/train/run.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -18,11 +19,15 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-/// Lines appended to a file. A run that goes on cuts off what came behind its checkpoint.
+/// Lines appended to a file, for one process at a time. A run that goes on cuts off what came behind its checkpoint.
 class Metrics {
  public:
   Metrics(const fs::path& path, std::uint64_t keep_bytes) : path_(path) {
     fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    if (fd_ >= 0 && ::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
+      ::close(fd_);
+      throw ConfigError(fmt::format("{}: another run is writing to it", path.string()));
+    }
     if (fd_ < 0 || ::ftruncate(fd_, static_cast<off_t>(keep_bytes)) != 0) fail();
     bytes_ = keep_bytes;
     if (::lseek(fd_, static_cast<off_t>(bytes_), SEEK_SET) < 0) fail();

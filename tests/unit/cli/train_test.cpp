@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <fstream>
+#include <thread>
+
+#include "rpt/core/atomic_file.h"
+#include "rpt/core/random.h"
+#include "tests/unit/cli/cli_testing.h"
+
+namespace rpt::cli {
+namespace {
+
+class Train : public CommandTest {
+ protected:
+  /// A small configuration over the embedded addresses, with members replaced or added.
+  std::string config(const Json& changes = Json::object()) {
+    Json j = {{"model", {{"hidden", 64}, {"feed_forward", 128}, {"layers", 2}, {"heads", 2}, {"kv_heads", 1}}},
+              {"tokenizer", seedling_},
+              {"data", {{{"text", "sotu:test"}}}},
+              {"steps", 6},
+              {"batch", 4},
+              {"context", 32},
+              {"warmup", 2},
+              {"hold_out", 0.05},
+              {"evaluate_every", 3},
+              {"evaluate_tokens", 200},
+              {"checkpoint_every", 2}};
+    j.update(changes);
+    const std::string file = path("config.json");
+    core::write_file_atomic(file, j.dump());
+    return file;
+  }
+
+  /// The members `key` of metrics.jsonl, line by line where there are any.
+  std::vector<Json> metrics(const std::string& run, const std::string& key) {
+    std::ifstream file(run + "/metrics.jsonl");
+    std::vector<Json> values;
+    for (std::string line; std::getline(file, line);) {
+      const Json j = Json::parse(line);
+      if (j.contains(key)) values.push_back(j[key]);
+    }
+    return values;
+  }
+};
+
+TEST_F(Train, LearnsAndLeavesAModelThatScoresAsItDid) {
+  const Json r = json({"train", config({{"steps", 30}, {"optimiser", {{"lr", 5e-3}}}}), path("run")});
+  EXPECT_EQ(r["steps"], 30);
+  const auto losses = metrics(path("run"), "loss");
+  ASSERT_EQ(losses.size(), 30U);
+  EXPECT_LT(losses.back().get<double>(), losses.front().get<double>() - 0.5);
+  // The gate between the trainer and its files: the same per-token likelihoods, to the last bit.
+  const Json scored = json({"perplexity", path("run/model"), "--text", path("run/held_out.jsonl")});
+  EXPECT_EQ(scored["nll_sha256"], r["evaluations"][0]["nll_sha256"]);
+  EXPECT_EQ(scored["mean_nll"], r["evaluations"][0]["mean_nll"]);
+}
+
+TEST_F(Train, ThreadsAndCheckpointedActivationsReachTheSameLoss) {
+  json({"train", config(), path("a"), "--threads", "1"});
+  json({"train", config({{"checkpoint_activations", true}}), path("b"), "--threads", "1"});
+  EXPECT_EQ(metrics(path("a"), "loss"), metrics(path("b"), "loss"));  // what is run again gives the same bits
+}
+
+TEST_F(Train, FinetunesAndReportsForgetting) {
+  const Json r = json({"finetune", seedling_, path("run"), "--text", "sotu:test", "--steps", "6", "--batch", "2",
+                       "--context", "64", "--also-evaluate", "sotu:test", "--evaluate-every", "3"});
+  ASSERT_EQ(r["evaluations"].size(), 2U);
+  EXPECT_EQ(r["evaluations"][1]["text"], "sotu:test");
+  const Json scored = json({"perplexity", path("run/model"), "--text", "sotu:test"});
+  EXPECT_EQ(scored["nll_sha256"], r["evaluations"][1]["nll_sha256"]);
+}
+
+TEST_F(Train, ResumesOnlyTheSameRun) {
+  json({"train", config(), path("run")});
+  const Outcome again = rpt({"train", config(), path("run")});
+  EXPECT_EQ(again.code, 3);
+  EXPECT_NE(again.err.find("--resume"), std::string::npos);
+  const Outcome other = rpt({"train", config({{"seed", 9}}), path("run"), "--resume"});
+  EXPECT_EQ(other.code, 3);
+  EXPECT_NE(other.err.find("another configuration"), std::string::npos);
+  EXPECT_EQ(rpt({"train", config(), path("run"), "--resume"}).code, 0);  // nothing is left to do
+}
+
+TEST_F(Train, DryRunEstimatesAndWritesNothing) {
+  const Json r = json({"train", config(), path("run"), "--dry-run"});
+  EXPECT_GT(r["memory_bytes"], 0);
+  EXPECT_GT(r["seconds"], 0.0);
+  EXPECT_GT(r["disk_bytes"], 0);
+  EXPECT_FALSE(std::filesystem::exists(path("run")));
+}
+
+TEST_F(Train, WrongConfigurationsAreNamed) {
+  const auto expect = [&](const Json& changes, const std::string& what) {
+    const Outcome o = rpt({"train", config(changes), path("run")});
+    EXPECT_EQ(o.code, 3) << changes;
+    EXPECT_NE(o.err.find(what), std::string::npos) << o.err;
+    EXPECT_FALSE(std::filesystem::exists(path("run")));
+  };
+  expect({{"stepz", 3}}, "unknown member \"stepz\"");
+  expect({{"steps", 0}}, "steps: expected 1 or more");
+  expect({{"steps", "many"}}, "steps cannot be \"many\"");
+  expect({{"schedule", "wave"}}, "unknown schedule \"wave\"");
+  expect({{"optimiser", {{"lr", -1}}}}, "lr is -1");
+  expect({{"context", 4096}}, "training context 4096");
+  expect({{"data", Json::array()}}, "data: expected at least one text");
+  expect({{"data", {{{"text", "no/such/file"}}}}}, "no/such/file");
+  expect({{"model", {{"hidden", 63}, {"feed_forward", 128}, {"layers", 2}, {"heads", 2}}}}, "head");
+  core::write_file_atomic(path("config.json"), "{\"steps\": ");
+  EXPECT_EQ(rpt({"train", path("config.json"), path("run")}).code, 3);
+}
+
+/// Starts the real program and returns its process.
+pid_t start(const std::vector<std::string>& words) {
+  const std::string program = std::string(RPT_BINARY_DIR) + "/rpt";
+  const pid_t child = fork();
+  if (child == 0) {
+    std::vector<char*> argv{const_cast<char*>(program.c_str())};
+    for (const std::string& w : words) argv.push_back(const_cast<char*>(w.c_str()));
+    argv.push_back(nullptr);
+    if (std::freopen("/dev/null", "w", stdout) == nullptr || std::freopen("/dev/null", "w", stderr) == nullptr)
+      _exit(126);
+    execv(program.c_str(), argv.data());
+    _exit(127);
+  }
+  return child;
+}
+
+class SlowTrain : public Train {};
+
+TEST_F(SlowTrain, KilledAtRandomStepsEndsWithTheSameBits) {
+  if (!std::filesystem::exists(std::string(RPT_BINARY_DIR) + "/rpt")) GTEST_SKIP() << "rpt itself is not built";
+  const std::string file = config({{"steps", 60}, {"checkpoint_every", 3}, {"evaluate_every", 20}});
+  int status = 0;
+  waitpid(start({"train", file, path("whole")}), &status, 0);
+  ASSERT_EQ(status, 0);
+  core::Random random(20261122);
+  int kills = 0;
+  for (int attempt = 0; attempt < 200; ++attempt) {
+    const pid_t child = start({"train", file, path("cut"), "--resume"});
+    if (kills < 10) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(100 + random.below(700)));
+      kill(child, SIGKILL);
+    }
+    waitpid(child, &status, 0);
+    if (WIFSIGNALED(status)) ++kills;
+    if (WIFEXITED(status)) {
+      ASSERT_EQ(WEXITSTATUS(status), 0);
+      if (kills >= 10) break;
+      std::filesystem::remove_all(path("cut"));  // it was done before the tenth kill: once more from the start
+    }
+  }
+  EXPECT_EQ(kills, 10);
+  const auto bytes = [&](const std::string& run) { return core::read_file(path(run + "/model/model.safetensors")); };
+  EXPECT_EQ(bytes("cut"), bytes("whole"));
+  EXPECT_EQ(metrics(path("cut"), "loss"), metrics(path("whole"), "loss"));
+}
+
+}  // namespace
+}  // namespace rpt::cli
