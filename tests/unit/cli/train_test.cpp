@@ -66,11 +66,16 @@ TEST_F(Train, ThreadsAndCheckpointedActivationsReachTheSameLoss) {
 }
 
 TEST_F(Train, FinetunesAndReportsForgetting) {
-  const Json r = json({"finetune", seedling_, path("run"), "--text", "sotu:test", "--steps", "6", "--batch", "2",
-                       "--context", "64", "--also-evaluate", "sotu:test", "--evaluate-every", "3"});
+  std::string text;
+  for (int i = 0; i < 40; ++i)
+    text += "The old house stood on hill " + std::to_string(i * i) + ", and nobody came.\n\n";
+  core::write_file_atomic(path("house.txt"), text);
+  core::write_file_atomic(path("other.txt"), std::string("The state of the union is as it was.\n"));
+  const Json r = json({"finetune", seedling_, path("run"), "--text", path("house.txt"), "--steps", "6", "--batch", "2",
+                       "--context", "64", "--also-evaluate", path("other.txt"), "--evaluate-every", "3"});
   ASSERT_EQ(r["evaluations"].size(), 2U);
-  EXPECT_EQ(r["evaluations"][1]["text"], "sotu:test");
-  const Json scored = json({"perplexity", path("run/model"), "--text", "sotu:test"});
+  EXPECT_EQ(r["evaluations"][1]["text"], path("other.txt"));
+  const Json scored = json({"perplexity", path("run/model"), "--text", path("other.txt")});
   EXPECT_EQ(scored["nll_sha256"], r["evaluations"][1]["nll_sha256"]);
 }
 
