@@ -295,7 +295,9 @@ std::string product_table(const train::ComposedLimit& limit) {
     table.add_row({p.name, std::string(train::name(p.type)), p.m, p.n, p.k, p.count, m.rate / 1e9, m.own_rate / 1e9,
                    1e3 * p.operations() / m.rate});
   }
-  return table.to_text();
+  std::string text = table.to_text();
+  text.pop_back();  // the line end, which say() and detail() add
+  return text;
 }
 
 std::string to_text(const TrainFigures& f) {

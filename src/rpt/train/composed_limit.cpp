@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "rpt/core/machine.h"
+#include "rpt/core/parallel.h"
 #include "rpt/core/random.h"
 #include "rpt/core/timer.h"
 #include "rpt/tensor/ops.h"
@@ -94,18 +95,36 @@ void time_dense(const StepProduct& p, std::vector<double>& seconds) {
   time_calls([&] { tensor::multiply(a, b, factor, p.accumulate, c.view()); }, seconds);
 }
 
-void time_ternary(const StepProduct& p, std::vector<double>& seconds) {
-  const core::Random root(2);
-  const auto weights = ternary::pack(tensor::DType::i2_s, p.n, p.k, 1.0F, [&](std::int64_t n, auto codes) {
-    core::Random random = root.split(static_cast<std::uint64_t>(n));
-    for (std::int8_t& code : codes) code = static_cast<std::int8_t>(static_cast<int>(random.below(3)) - 1);
+/// The int8 product alone, split over threads by rows or columns of the result, the larger one.
+void multiply_int8(const tensor::QuantisedRows& x, const std::vector<std::int8_t>& codes, std::int64_t outputs,
+                   std::int32_t* sums) {
+  const std::int64_t tokens = x.rows;
+  const bool by_tokens = tokens >= outputs;
+  const std::int64_t length = by_tokens ? tokens : outputs;
+  const std::int64_t part = ((length + core::threads() - 1) / core::threads() + 15) / 16 * 16;
+  core::parallel_for(length, part, [&](std::int64_t begin, std::int64_t end) {
+    const std::int8_t* rows = x.q.data() + (by_tokens ? begin * x.stride : 0);
+    const std::int8_t* weights = codes.data() + (by_tokens ? 0 : begin * x.columns);
+    tensor::multiply_int8(rows, x.stride, weights, x.columns, by_tokens ? end - begin : tokens,
+                          by_tokens ? outputs : end - begin, x.columns, sums + (by_tokens ? begin * outputs : begin),
+                          outputs);
   });
+}
+
+void time_ternary(const StepProduct& p, std::vector<double>& own, std::vector<double>& int8) {
+  core::Random random(2);
+  std::vector<std::int8_t> codes(static_cast<std::size_t>(p.n * p.k));
+  for (std::int8_t& code : codes) code = static_cast<std::int8_t>(static_cast<int>(random.below(3)) - 1);
+  const auto weights = ternary::pack(tensor::DType::i2_s, p.n, p.k, 1.0F, codes);
   core::AlignedBuffer<std::uint64_t> values;
   random_operand(values, tensor::DType::f32, p.m, p.k, false);
   tensor::QuantisedRows x;
   tensor::quantise_rows({reinterpret_cast<const float*>(values.data()), p.m, p.k}, x);
   tensor::Tensor y(p.m, p.n);
-  time_calls([&] { tensor::matmul_ternary(weights.view(), x, y.view()); }, seconds);
+  time_calls([&] { tensor::matmul_ternary(weights.view(), x, y.view()); }, own);
+  if (!tensor::multiplies_int8()) return;
+  core::AlignedBuffer<std::int32_t> sums(static_cast<std::size_t>(p.m * p.n));
+  time_calls([&] { multiply_int8(x, codes, p.n, sums.data()); }, int8);
 }
 
 }  // namespace
@@ -180,8 +199,11 @@ LimitMeter::LimitMeter(std::vector<StepProduct> products, double optimiser_bytes
 
 void LimitMeter::measure() {
   for (Timing& t : timings_) {
-    time_dense(t.product, t.dense);
-    if (t.product.type == ProductType::ternary) time_ternary(t.product, t.ternary);
+    if (t.product.type == ProductType::ternary) {
+      time_ternary(t.product, t.own, t.int8);
+    } else {
+      time_dense(t.product, t.own);
+    }
   }
   bandwidth_ = std::max(bandwidth_, core::measure_read_bandwidth());
 }
@@ -190,15 +212,10 @@ ComposedLimit LimitMeter::limit() const {
   ComposedLimit limit{{}, optimiser_bytes_, bandwidth_};
   for (std::size_t i = 0; i < products_.size(); ++i) {
     const Timing& t = timings_[timing_of_[i]];
-    const StepProduct& p = products_[i];
-    const double one = p.operations() / static_cast<double>(p.count);
-    const double dense = one / median(t.dense);
-    if (p.type != ProductType::ternary) {
-      limit.products.push_back({p, dense, dense});
-    } else {
-      const double own = one / median(t.ternary);
-      limit.products.push_back({p, std::max(2 * dense, own), own});
-    }
+    const double operations = products_[i].operations() / static_cast<double>(products_[i].count);
+    const double own = operations / median(t.own);
+    const double best = t.int8.empty() ? own : std::max(own, operations / median(t.int8));
+    limit.products.push_back({products_[i], best, own});
   }
   return limit;
 }

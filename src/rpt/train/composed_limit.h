@@ -77,16 +77,16 @@ class LimitMeter {
   void measure();
 
   /// Medians over all calls of measure(), of which there must have been one; the bandwidth is the best one. The limit
-  /// of a ternary product is the better of tensor::matmul_ternary and twice the rate of the bf16 product of the same
-  /// shape, since processors that multiply both have int8 products of twice the width.
+  /// of a ternary product is the better of tensor::matmul_ternary and, where the processor has it, the int8 product of
+  /// the same shape (tensor::multiply_int8) of codes that are unpacked already.
   ComposedLimit limit() const;
 
  private:
   /// Products that are timed together, since they differ in name and count only.
   struct Timing {
     StepProduct product;
-    std::vector<double> dense;    ///< seconds of tensor::multiply, of ternary products in bf16
-    std::vector<double> ternary;  ///< seconds of tensor::matmul_ternary
+    std::vector<double> own;   ///< seconds of what the step calls
+    std::vector<double> int8;  ///< seconds of tensor::multiply_int8; none for other types and processors
   };
 
   std::vector<StepProduct> products_;
