@@ -5,6 +5,7 @@
 #include "rpt/core/error.h"
 
 namespace rpt::cli {
+
 void add_scoring_options(CLI::App& app, ScoringOptions& o) {
   app.add_option("--text", o.text,
                  "UTF-8 file, or wikitext-2:train|validation|test, wikitext-2-raw:validation|test, sotu:train|test")

@@ -113,6 +113,9 @@ struct BlockSum {
 struct KernelTable {
   /// The instruction set whose folder filled the table last ("reference", "avx2", "avx512").
   const char* name = nullptr;
+  /// Whether exact integer products of a library may stand in for gemm_ternary2_int8 with many tokens. Where a set is
+  /// forced below what the processor has, they may not: its own products are to run.
+  bool library_products = false;
 
   // ---- ternary products -------------------------------------------------------------------------------------------
 
@@ -210,7 +213,9 @@ struct KernelTable {
   void (*scale_to_bf16)(const float* x, std::int64_t n, float factor, std::uint16_t* y) noexcept = nullptr;
   /// y_i = q_i; exact.
   void (*int8_to_bf16)(const std::int8_t* q, std::int64_t n, std::uint16_t* y) noexcept = nullptr;
-  /// One row of K codes of the I2_S layout: y_k = code; exact.
+  /// One row of K codes of the I2_S layout: y_k = code.
+  void (*ternary2_to_int8)(const std::uint8_t* row, std::int64_t n, std::int8_t* y) noexcept = nullptr;
+  /// The same as bfloat16; exact.
   void (*ternary2_to_bf16)(const std::uint8_t* row, std::int64_t n, std::uint16_t* y) noexcept = nullptr;
   /// Σ x_i² in 16 double lanes.
   double (*sum_squares)(const float* x, std::int64_t n) noexcept = nullptr;

@@ -10,6 +10,7 @@
 #include "rpt/core/trace.h"
 #include "rpt/kernels/isa.h"
 #include "rpt/tensor/dequantise.h"
+#include "rpt/tensor/product.h"
 
 namespace rpt::tensor {
 namespace {
@@ -101,9 +102,47 @@ std::int64_t quantise_rows(MatrixView x, QuantisedRows& out) {
   return bad == out.amax.end() ? -1 : bad - out.amax.begin();
 }
 
+namespace {
+
+/// The same product for many tokens: codes are unpacked to bytes once and multiplied by oneDNN, which is exact.
+void matmul_unpacked(const PackedTernaryView& weights, const QuantisedRows& x, MutableMatrix y) {
+  constexpr std::int64_t kRows = 256;  // unpacked codes of so many rows, and their sums, stay in the second-level cache
+  const auto& table = kernels::active();
+  const std::int64_t row_bytes = (weights.columns + 127) / 128 * 32;
+  core::parallel_for(weights.rows, kRows, [&](std::int64_t first, std::int64_t last) {
+    static thread_local core::AlignedBuffer<std::int8_t> codes;
+    static thread_local core::AlignedBuffer<std::int32_t> sums;
+    for (std::int64_t begin = first; begin < last; begin += kRows) {
+      const std::int64_t n = std::min(kRows, last - begin);
+      codes.reserve_scratch(static_cast<std::size_t>(n * weights.columns));
+      sums.reserve_scratch(static_cast<std::size_t>(x.rows * n));
+      for (std::int64_t r = 0; r < n; ++r) {
+        table.ternary2_to_int8(weights.data + (begin + r) * row_bytes, weights.columns,
+                               codes.data() + r * weights.columns);
+      }
+      multiply_int8(x.q.data(), x.stride, codes.data(), weights.columns, x.rows, n, weights.columns, sums.data(), n);
+      for (std::int64_t t = 0; t < x.rows; ++t) {
+        const float factor = (weights.scale * x.amax[static_cast<std::size_t>(t)]) / 127.0F;
+        table.scale_int32(sums.data() + t * n, n, factor, y.row(t) + begin);
+      }
+    }
+  });
+}
+
+/// From so many tokens on unpacking pays.
+constexpr std::int64_t kUnpackedTokens = 128;
+
+bool runs_unpacked(const PackedTernaryView& weights, const QuantisedRows& x) {
+  static const bool has_int8 = multiplies_int8();
+  return has_int8 && x.rows >= kUnpackedTokens && weights.type == DType::i2_s && kernels::active().library_products;
+}
+
+}  // namespace
+
 void matmul_ternary(const PackedTernaryView& weights, const QuantisedRows& x, MutableMatrix y) {
   const core::ScopedTrace trace("tensor::matmul_ternary");
   fits("matmul_ternary", weights.rows, weights.columns, x.rows, x.columns, y);
+  if (runs_unpacked(weights, x)) return matmul_unpacked(weights, x, y);
   const NamedKernel kernel = ternary_kernel(weights.type);
   const core::ScopedTrace kernel_trace(kernel.name);
   const auto scale_row = kernels::active().scale_int32;

@@ -18,7 +18,9 @@ namespace {
 using dnnl::memory;
 
 memory::data_type data_type(DType type) {
-  return type == DType::bf16 ? memory::data_type::bf16 : memory::data_type::f32;
+  return type == DType::bf16 ? memory::data_type::bf16
+         : type == DType::i8 ? memory::data_type::s8
+                             : memory::data_type::f32;
 }
 
 /// All that makes one oneDNN primitive differ from another.
@@ -56,7 +58,8 @@ struct Primitive {
   Primitive(const Shape& s, const dnnl::engine& engine)
       : a(describe(s.m, s.k, s.a_stride, s.a_transposed, data_type(s.type))),
         b(describe(s.k, s.n, s.b_stride, s.b_transposed, data_type(s.type))),
-        c(describe(s.m, s.n, s.c_stride, false, memory::data_type::f32)) {
+        c(describe(s.m, s.n, s.c_stride, false,
+                   s.type == DType::i8 ? memory::data_type::s32 : memory::data_type::f32)) {
     dnnl::primitive_attr attributes;
     if (s.scaled) attributes.set_output_scales(0, {DNNL_RUNTIME_F32_VAL});
     if (s.accumulate) {
@@ -76,7 +79,7 @@ class Library {
     return library;
   }
 
-  void multiply(const Shape& shape, const void* a, const void* b, float alpha, float* c) {
+  void multiply(const Shape& shape, const void* a, const void* b, float alpha, void* c) {
     auto found = primitives_.find(shape);
     if (found == primitives_.end()) {
       if (primitives_.size() >= kMostPrimitives) primitives_.clear();
@@ -155,6 +158,19 @@ void multiply(const Operand& a, const Operand& b, float alpha, bool accumulate, 
                       alpha != 1.0F};
     Library::of_this_thread().multiply(shape, element(a, row, 0), element(b, 0, column), alpha, c.row(row) + column);
   });
+}
+
+void multiply_int8(const std::int8_t* a, std::int64_t a_stride, const std::int8_t* b, std::int64_t b_stride,
+                   std::int64_t m, std::int64_t n, std::int64_t k, std::int32_t* c, std::int64_t c_stride) {
+  RPT_CHECK(multiplies_int8() && m > 0 && n > 0 && k > 0, "[{}, {}, {}]", m, n, k);
+  const Shape shape{m, n, k, a_stride, b_stride, c_stride, DType::i8, false, true, false, false};
+  Library::of_this_thread().multiply(shape, a, b, 1.0F, c);
+}
+
+bool multiplies_int8() {
+  const dnnl::cpu_isa isa = dnnl::get_effective_cpu_isa();
+  return isa == dnnl::cpu_isa::avx512_core_vnni || isa == dnnl::cpu_isa::avx512_core_bf16 ||
+         isa == dnnl::cpu_isa::avx512_core_amx;
 }
 
 bool multiplies_bf16() {

@@ -29,6 +29,14 @@ Operand operand(const std::uint16_t* bf16, std::int64_t rows, std::int64_t colum
 /// rows or columns of c, the larger one.
 void multiply(const Operand& a, const Operand& b, float alpha, bool accumulate, MutableMatrix c);
 
+/// c [M, N] = a [M, K] · bᵀ, b [N, K], exact; rows of c `c_stride` apart. Runs on the calling thread alone. Only where
+/// multiplies_int8().
+void multiply_int8(const std::int8_t* a, std::int64_t a_stride, const std::int8_t* b, std::int64_t b_stride,
+                   std::int64_t m, std::int64_t n, std::int64_t k, std::int32_t* c, std::int64_t c_stride);
+
+/// True where the processor has int8 products that do not saturate on the way (AVX-512 VNNI or AMX).
+bool multiplies_int8();
+
 /// True where the processor multiplies bf16 numbers itself (AVX-512 BF16 or AMX); elsewhere bf16 products are slower
 /// than float ones.
 bool multiplies_bf16();

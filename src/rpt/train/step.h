@@ -18,6 +18,13 @@ struct StepOptions {
   bool checkpoint_activations = false;
 };
 
+/// Seconds that the parts of gradient steps took, added up.
+struct StepTimes {
+  double forward = 0;
+  double loss = 0;  ///< the head and its backward included
+  double backward = 0;
+};
+
 /// Forward, loss and backward of batches: adds gradients to parameters, moves no weight. The forward is the model's own
 /// (Decoder), with the weights that were published last.
 class GradientStep {
@@ -30,6 +37,9 @@ class GradientStep {
   /// equal length. Throws: as Decoder::forward and HeadLoss::add.
   double add(const Batch& batch, std::int64_t rows, float weight);
 
+  /// Adds the times of all later batches to `times`; null turns that off.
+  void set_times(StepTimes* times) { times_ = times; }
+
  private:
   Parameters& parameters_;
   model::Decoder decoder_;
@@ -39,6 +49,7 @@ class GradientStep {
   std::int64_t context_;
   std::vector<std::unique_ptr<model::KvCache>> caches_;
   tensor::Tensor hidden_, dhidden_;
+  StepTimes* times_ = nullptr;
 };
 
 /// How many targets a batch asks for.

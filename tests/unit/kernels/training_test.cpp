@@ -341,6 +341,8 @@ TEST_P(Training, ConversionsAreExact) {
       const auto at = static_cast<std::size_t>(k / 128 * 32 + k % 32);
       row[at] = static_cast<std::uint8_t>(row[at] | (code << (6 - 2 * (k % 128 / 32))));
     }
+    table().ternary2_to_int8(row.data(), n, q.data());
+    for (std::size_t i = 0; i < x.size(); ++i) ASSERT_EQ(static_cast<float>(q[i]), codes[i]) << i;
     table().ternary2_to_bf16(row.data(), n, y.data());
     for (std::size_t i = 0; i < x.size(); ++i) ASSERT_EQ(core::bf16_to_float(y[i]), codes[i]) << i;
   }

@@ -9,6 +9,7 @@
 #include "rpt/core/float16.h"
 #include "rpt/core/parallel.h"
 #include "rpt/core/random.h"
+#include "rpt/kernels/isa.h"
 #include "rpt/tensor/dequantise.h"
 
 namespace rpt::tensor {
@@ -84,6 +85,36 @@ TEST(MatmulTernary, IsTheFormula) {
     }
   }
   core::set_threads(0);
+}
+
+// Many tokens may go through another product than few: the same bits.
+TEST(MatmulTernary, ManyTokensAreAsTheReferenceHasThem) {
+  core::Random random(11);
+  const std::string best(kernels::active().name);
+  for (const std::int64_t tokens : {127, 128, 203}) {
+    for (const std::int64_t columns : {100, 128, 384}) {
+      const std::int64_t rows = 300;
+      const std::int64_t blocks = (columns + 127) / 128;
+      std::vector<std::uint8_t> codes(static_cast<std::size_t>(rows * blocks * 32));
+      for (auto& byte : codes) {
+        unsigned value = 0;
+        for (int i = 0; i < 4; ++i) value = value << 2 | static_cast<unsigned>(random.below(3));
+        byte = static_cast<std::uint8_t>(value);
+      }
+      Tensor x = random_tensor(tokens, columns, 5);
+      QuantisedRows q;
+      ASSERT_EQ(quantise_rows(x.view(), q), -1);
+      const PackedTernaryView weights{codes.data(), codes.size(), DType::i2_s, rows, columns, 0.37F};
+      Tensor fast(tokens, rows);
+      matmul_ternary(weights, q, fast.view());
+      kernels::force_isa("reference");
+      Tensor plain(tokens, rows);
+      matmul_ternary(weights, q, plain.view());
+      kernels::force_isa(best);
+      EXPECT_EQ(std::memcmp(fast.data(), plain.data(), static_cast<std::size_t>(tokens * rows) * 4), 0)
+          << tokens << " tokens, " << columns << " columns";
+    }
+  }
 }
 
 TEST(MatmulTernary, RefusesShapesThatDoNotFit) {

@@ -5,6 +5,7 @@ namespace rpt::kernels::avx512 {
 
 void override_entries(KernelTable& table) noexcept {
   table.name = "avx512";
+  table.library_products = true;
   override_ternary(table);
   override_float(table);
   override_training(table);

@@ -99,6 +99,7 @@ void override_training(KernelTable& table) noexcept {
   table.softmax_scaled = softmax_scaled<V>;
   table.scale_to_bf16 = training::scale_to_bf16;
   table.int8_to_bf16 = training::int8_to_bf16;
+  table.ternary2_to_int8 = training::ternary2_to_int8;
   table.ternary2_to_bf16 = training::ternary2_to_bf16;
   table.sum_squares = sum_squares<V>;
   table.adamw = adamw<V>;

@@ -56,21 +56,32 @@ inline std::uint16_t bf16_of_code(std::uint32_t field) noexcept {
   return static_cast<std::uint16_t>(sign | one);
 }
 
-inline void ternary2_to_bf16(const std::uint8_t* row, std::int64_t n, std::uint16_t* y) noexcept {
+/// Calls put(k, code + 1) for the codes of one row in the I2_S layout.
+template <typename Put>
+void for_each_code(const std::uint8_t* row, std::int64_t n, const Put& put) noexcept {
   std::int64_t k = 0;
   for (; k + 128 <= n; k += 128, row += 32) {
     for (int quarter = 0; quarter < 4; ++quarter) {
-      std::uint16_t* out = y + k + 32 * quarter;
       for (int j = 0; j < 32; ++j) {
         const std::uint32_t byte = row[j];
-        out[j] = bf16_of_code((byte >> (6 - 2 * quarter)) & 3U);
+        put(k + 32 * quarter + j, (byte >> (6 - 2 * quarter)) & 3U);
       }
     }
   }
   for (std::int64_t j = 0; k + j < n; ++j) {
     const std::uint32_t byte = row[j % 32];
-    y[k + j] = bf16_of_code((byte >> (6 - 2 * (j / 32))) & 3U);
+    put(k + j, (byte >> (6 - 2 * (j / 32))) & 3U);
   }
+}
+
+inline void ternary2_to_bf16(const std::uint8_t* row, std::int64_t n, std::uint16_t* y) noexcept {
+  for_each_code(row, n, [y](std::int64_t k, std::uint32_t field) { y[k] = bf16_of_code(field); });
+}
+
+inline void ternary2_to_int8(const std::uint8_t* row, std::int64_t n, std::int8_t* y) noexcept {
+  for_each_code(row, n, [y](std::int64_t k, std::uint32_t field) {
+    y[k] = static_cast<std::int8_t>(static_cast<std::int32_t>(field) - 1);
+  });
 }
 
 }  // namespace
