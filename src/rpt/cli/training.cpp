@@ -13,7 +13,6 @@
 #include "rpt/evaluate/perplexity.h"
 #include "rpt/model/export.h"
 #include "rpt/train/cost.h"
-#include "rpt/train/hold_out.h"
 #include "rpt/train/run.h"
 
 namespace rpt::cli {
@@ -157,14 +156,8 @@ struct Texts {
 };
 
 Texts load_texts(const TrainingJob& job, const text::Tokenizer& tokenizer) {
-  std::vector<train::Source> sources = job.config.data;
-  for (train::Source& source : sources) {
-    const fs::path found = find_path(source.text, job.base);
-    if (fs::exists(found)) source.text = found.string();
-  }
-  const std::vector<fs::path> roots = text_roots();
   Texts texts;
-  texts.split = train::hold_out(train::load_documents(sources, roots), {job.config.hold_out, job.config.seed});
+  texts.split = load_training_texts(job.config, job.base);
   texts.stream = train::encode_documents(texts.split.train, tokenizer, train::separators_of(tokenizer));
   return texts;
 }
@@ -183,6 +176,16 @@ void write_held_out(const train::HoldOutSplit& split, const fs::path& path) {
 fs::path find_path(const std::string& path, const fs::path& base) {
   const fs::path below = base / path;
   return fs::exists(below) ? below : fs::path(path);
+}
+
+train::HoldOutSplit load_training_texts(const train::TrainConfig& config, const fs::path& base) {
+  std::vector<train::Source> sources = config.data;
+  for (train::Source& source : sources) {
+    const fs::path found = find_path(source.text, base);
+    if (fs::exists(found)) source.text = found.string();
+  }
+  const std::vector<fs::path> roots = text_roots();
+  return train::hold_out(train::load_documents(sources, roots), {config.hold_out, config.seed});
 }
 
 int run_training_job(TrainingJob job, Context& context) {
