@@ -171,7 +171,11 @@ std::string to_json(const Recipe& recipe) {
   } else {
     write_sound(recipe, j);
   }
-  return j.dump(2) + "\n";
+  try {
+    return j.dump(2) + "\n";
+  } catch (const Json::exception&) {  // the library refuses to write what is no UTF-8
+    throw ConfigError("a text of the recipe is no UTF-8");
+  }
 }
 
 Recipe parse_recipe(std::string_view json, const std::string& source) {

@@ -43,6 +43,7 @@ struct Recipe {
 void validate(const Recipe& recipe, const std::string& source);
 
 /// The recipe as JSON with "format": "rpt-prune-1"; only the members that its protocol and pattern use.
+/// Throws: ConfigError for a text that is no UTF-8.
 std::string to_json(const Recipe& recipe);
 
 /// Reads what to_json wrote. Every member must be there, and no other.
