@@ -125,8 +125,9 @@ int dry_run(const TrainingJob& job, const train::TokenStream& stream, Context& c
   // Products reach most of the measured rate; everything around them costs about as much again as a third of them.
   const double seconds = tokens * train::operations_per_token(job.shape, c.context) / (0.6 * peak);
   const train::StepMemory memory = train::step_memory(job.shape, c);
-  const std::uint64_t disk = train::checkpoint_bytes(job.shape) * static_cast<std::uint64_t>(c.keep_checkpoints + 1) +
-                             static_cast<std::uint64_t>(train::parameter_count(job.shape)) * 2;
+  const std::uint64_t disk =
+      train::checkpoint_bytes(job.shape, c) * static_cast<std::uint64_t>(c.keep_checkpoints + 1) +
+      static_cast<std::uint64_t>(train::parameter_count(job.shape)) * 2;
   context.out() << fmt::format(
       "{} parameters; {} training tokens in {} documents; {:.0f} tokens to read, {:.2f} times the text\n"
       "time    about {:.0f} s ({:.0f} GFLOP/s measured)\n"

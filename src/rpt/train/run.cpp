@@ -69,9 +69,10 @@ class Run {
         checkpoints_(folder / "checkpoints"),
         hooks_(hooks),
         sampler_(stream, {config.context, config.sampling, config.seed}),
-        optimiser_(parameters, config.optimiser),
+        optimiser_(parameters, config.optimiser, config.seed),
         gradient_(parameters, config.context, config.step),
         monitor_(config.overfit) {
+    RPT_CHECK(parameters.masters() == config.masters, "masters {}", name(parameters.masters()));
     state_.config_json = to_json(config);
     state_.stream_sha256 = stream.sha256;
     state_.machine = machine;
