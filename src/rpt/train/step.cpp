@@ -33,7 +33,7 @@ double GradientStep::add(const Batch& batch, std::int64_t rows, float weight) {
         {std::span(batch.tokens).subspan(static_cast<std::size_t>(r * length), static_cast<std::size_t>(length)),
          cache});
   }
-  decoder_.forward(segments, hidden_, tape_);
+  decoder_.forward(segments, hidden_, tape_, work_);
   const model::Weights& weights = parameters_.model().weights;
   const model::Gradients& gradients = parameters_.gradients();
   dhidden_.reshape(total, hidden_.columns());
@@ -41,6 +41,11 @@ double GradientStep::add(const Batch& batch, std::int64_t rows, float weight) {
                                gradients.head ? *gradients.head : gradients.token_embd);
   decoder_.backward(tape_, dhidden_.view(), work_, gradients);
   return sum;
+}
+
+void GradientStep::set_ternary_share(double share) {
+  RPT_CHECK(share >= 0 && share <= 1, "{}", share);
+  work_.ternary_share = static_cast<float>(share);
 }
 
 std::int64_t count_targets(const Batch& batch) {

@@ -19,7 +19,7 @@ struct StepOptions {
 };
 
 /// Forward, loss and backward of batches: adds gradients to parameters, moves no weight. The forward is the model's own
-/// (Decoder), with the weights that were published last.
+/// (Decoder), with the weights that were published last; only in a quantisation warm-up it is another one.
 class GradientStep {
  public:
   /// Sequences of at most `context` tokens. `parameters` must outlive it. Throws ConfigError for a context that the
@@ -29,6 +29,10 @@ class GradientStep {
   /// Σ NLL (nats) over the batch's targets; adds the gradient of weight · Σ to the parameters'. `rows` sequences of
   /// equal length. Throws: as Decoder::forward and HeadLoss::add.
   double add(const Batch& batch, std::int64_t rows, float weight);
+
+  /// λ of a quantisation warm-up, 0 … 1, from the next batch on: the share of the ternary product in the output of each
+  /// linear, the rest being the dense product of bf16 latents and quantised activations. Source: docs/forward.md.
+  void set_ternary_share(double share);
 
  private:
   Parameters& parameters_;
