@@ -27,7 +27,8 @@ const std::map<std::string, std::set<std::string>>& allowed() {
       {"generate", {"model", "text", "io", "ternary", "tensor", "kernels", "core"}},
       {"train", {"model", "text", "io", "ternary", "tensor", "kernels", "core"}},
       {"evaluate", {"generate", "model", "text", "io", "ternary", "tensor", "kernels", "core"}},
-      {"cli", {"evaluate", "generate", "report", "model", "text", "io", "ternary", "tensor", "kernels", "core"}},
+      {"cli",
+       {"evaluate", "train", "generate", "report", "model", "text", "io", "ternary", "tensor", "kernels", "core"}},
   };
   return rooms;
 }

@@ -116,10 +116,13 @@ std::unique_ptr<Parameters> Parameters::random(std::unique_ptr<model::Model> she
       std::fill_n(p.master.data(), p.size(), 1.0F);
       continue;
     }
-    core::Random random = root.split(i);
-    for (std::int64_t j = 0; j < p.size(); ++j) {
-      p.master[static_cast<std::size_t>(j)] = static_cast<float>(deviation * random.normal());
-    }
+    const core::Random of_parameter = root.split(i);
+    core::parallel_for(p.size(), kPiece, [&](std::int64_t begin, std::int64_t end) {
+      core::Random random = of_parameter;
+      random.seek(2 * static_cast<std::uint64_t>(begin));  // a normal number takes two words
+      for (std::int64_t j = begin; j < end; ++j)
+        p.master[static_cast<std::size_t>(j)] = static_cast<float>(deviation * random.normal());
+    });
   }
   made->publish();
   return made;
