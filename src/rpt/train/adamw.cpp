@@ -71,6 +71,7 @@ void Adamw::reset() {
 }
 
 StepNorms Adamw::step(double rate_factor, double decay_factor) {
+  parameters_.finish_gradients();
   std::vector<Parameter>& all = parameters_.all();
   std::vector<double> norms;
   std::vector<double> sizes;  // rms of each tensor, 1 where rates are absolute
@@ -114,7 +115,7 @@ StepNorms Adamw::step(double rate_factor, double decay_factor) {
       kernel(piece);
     });
   }
-  parameters_.publish();
+  parameters_.moved(steps_);
   return result;
 }
 

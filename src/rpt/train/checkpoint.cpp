@@ -21,18 +21,34 @@ using Json = nlohmann::ordered_json;
 constexpr std::string_view kPrefix = "step-";
 constexpr std::uint64_t kJsonLimit = 16 << 20;
 
-/// The three buffers of a parameter and their names in the file.
+/// A buffer that a checkpoint holds and its name in the file.
 struct Stored {
   std::string name;
-  core::AlignedBuffer<float>* values;
+  tensor::DType type;
+  std::byte* data;
+  std::size_t count;
+
+  std::size_t bytes() const { return count * static_cast<std::size_t>(tensor::element_size(type)); }
 };
 
-std::vector<Stored> stored_buffers(std::vector<Parameter>& all, Adamw& optimiser) {
+Stored stored(std::string name, core::AlignedBuffer<float>& values) {
+  return {std::move(name), tensor::DType::f32, reinterpret_cast<std::byte*>(values.data()), values.size()};
+}
+
+/// Three of each parameter, then what the hook has to store.
+std::vector<Stored> stored_buffers(Parameters& parameters, Adamw& optimiser) {
+  std::vector<Parameter>& all = parameters.all();
   std::vector<Stored> list;
   for (std::size_t i = 0; i < all.size(); ++i) {
-    list.push_back({"master." + all[i].name, &all[i].master});
-    list.push_back({"adam_m." + all[i].name, &optimiser.first()[i]});
-    list.push_back({"adam_v." + all[i].name, &optimiser.second()[i]});
+    list.push_back(stored("master." + all[i].name, all[i].master));
+    list.push_back(stored("adam_m." + all[i].name, optimiser.first()[i]));
+    list.push_back(stored("adam_v." + all[i].name, optimiser.second()[i]));
+  }
+  if (parameters.hook() == nullptr) return list;
+  for (const Parameter& p : all) {
+    const std::span<std::uint8_t> state = parameters.hook()->state(p.trained_weight());
+    if (state.empty()) continue;
+    list.push_back({"hook." + p.name, tensor::DType::u8, reinterpret_cast<std::byte*>(state.data()), state.size()});
   }
   return list;
 }
@@ -50,6 +66,7 @@ Json to_json(const RunState& s, std::int64_t optimiser_steps) {
   j["metrics_bytes"] = s.metrics_bytes;
   j["stream_sha256"] = s.stream_sha256;
   j["machine"] = s.machine;
+  if (!s.hook.empty()) j["hook"] = s.hook;
   j["config"] = s.config_json;
   return j;
 }
@@ -70,6 +87,7 @@ RunState from_json(const Json& j, std::int64_t& optimiser_steps) {
   s.metrics_bytes = j.at("metrics_bytes").get<std::uint64_t>();
   s.stream_sha256 = j.at("stream_sha256").get<std::string>();
   s.machine = j.at("machine").get<std::string>();
+  s.hook = j.value("hook", std::string());
   s.config_json = j.at("config").get<std::string>();
   return s;
 }
@@ -107,13 +125,11 @@ void save_checkpoint(const fs::path& folder, const Parameters& parameters, Adamw
   fs::create_directories(folder);
   core::AtomicDirectory target(folder / fmt::format("{}{:08}", kPrefix, state.step), true);
   io::SafetensorsWriter writer(target.path() / "state.safetensors");
-  const std::vector<Stored> buffers = stored_buffers(const_cast<Parameters&>(parameters).all(), optimiser);
-  for (const Stored& b : buffers) {
-    writer.declare(b.name, tensor::DType::f32, {static_cast<std::int64_t>(b.values->size())});
-  }
+  const std::vector<Stored> buffers = stored_buffers(const_cast<Parameters&>(parameters), optimiser);
+  for (const Stored& b : buffers) writer.declare(b.name, b.type, {static_cast<std::int64_t>(b.count)});
   for (const Stored& b : buffers) {
     writer.begin_tensor(b.name);
-    writer.write(b.values->data(), b.values->size() * sizeof(float));
+    writer.write(b.data, b.bytes());
   }
   writer.commit();
   core::write_file_atomic(target.path() / "state.json", to_json(state, optimiser.steps_taken()).dump(2) + "\n");
@@ -140,15 +156,15 @@ RunState load_checkpoint(const fs::path& checkpoint, Parameters& parameters, Ada
     throw FormatError(json_path.string(), 0, "state of a run", "what a checkpoint holds", e.what());
   }
   const auto file = io::SafetensorsFile::open(checkpoint / "state.safetensors");
-  const std::vector<Stored> buffers = stored_buffers(parameters.all(), optimiser);
+  const std::vector<Stored> buffers = stored_buffers(parameters, optimiser);
   for (const Stored& b : buffers) {
     const io::SafetensorsTensor* t = file.find(b.name);
-    if (t == nullptr || t->type != tensor::DType::f32 || std::cmp_not_equal(t->elements(), b.values->size())) {
-      throw ConfigError(fmt::format("{}: no {} of {} f32 values, as the model of this run has", file.name(), b.name,
-                                    b.values->size()));
+    if (t == nullptr || t->type != b.type || std::cmp_not_equal(t->elements(), b.count)) {
+      throw ConfigError(fmt::format("{}: no {} of {} {} values, as the model of this run has", file.name(), b.name,
+                                    b.count, tensor::name(b.type)));
     }
   }
-  for (const Stored& b : buffers) std::memcpy(b.values->data(), file.find(b.name)->data.data(), b.values->size() * 4);
+  for (const Stored& b : buffers) std::memcpy(b.data, file.find(b.name)->data.data(), b.bytes());
   optimiser.set_steps_taken(optimiser_steps);
   parameters.publish();
   return state;

@@ -8,6 +8,7 @@
 #include "rpt/core/aligned_buffer.h"
 #include "rpt/model/backward.h"
 #include "rpt/model/model.h"
+#include "rpt/model/weight_hook.h"
 
 namespace rpt::train {
 
@@ -25,6 +26,10 @@ struct Parameter {
   core::AlignedBuffer<float> gradient;
 
   std::int64_t size() const { return rows * columns; }
+  /// As hooks see it.
+  model::TrainedWeight trained_weight() const {
+    return {name, kind == ParameterKind::linear, rows, columns, master.span()};
+  }
 };
 
 /// The weights of a model under training: float32 masters, and a model over their bf16 values that is to every reader
@@ -48,9 +53,18 @@ class Parameters {
   /// Number of trained values.
   std::int64_t count() const;
 
-  /// Rounds the masters; from now on the model's weights are these values.
+  /// Rounds the masters; from now on the model's weights are these values, as the hook leaves them.
   void publish();
   void zero_gradients();
+
+  /// Lets `hook` take part from now on, null none, and publishes. Throws: ConfigError where it does not fit a weight;
+  /// the hook from before stays then.
+  void set_hook(std::shared_ptr<model::WeightHook> hook);
+  model::WeightHook* hook() const { return hook_.get(); }
+  /// Shows the gradients of a step to the hook; the optimiser calls it before it reads them.
+  void finish_gradients();
+  /// Tells the hook that the masters have moved, `steps` optimiser steps in all, and publishes.
+  void moved(std::int64_t steps);
 
  private:
   explicit Parameters(std::unique_ptr<model::Model> model);
@@ -59,6 +73,7 @@ class Parameters {
   std::unique_ptr<model::Model> model_;
   std::vector<Parameter> parameters_;  ///< in the order of visit_weights
   model::Gradients gradients_;
+  std::shared_ptr<model::WeightHook> hook_;
 };
 
 }  // namespace rpt::train
