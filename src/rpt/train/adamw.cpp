@@ -154,6 +154,7 @@ void Adamw::move(std::size_t i, std::int64_t begin, std::int64_t end, kernels::A
 }
 
 StepNorms Adamw::step(double rate_factor, double decay_factor) {
+  parameters_.finish_gradients();
   std::vector<Parameter>& all = parameters_.all();
   std::vector<double> norms;
   std::vector<double> sizes;  // rms of each tensor, 1 where rates are absolute
@@ -187,7 +188,7 @@ StepNorms Adamw::step(double rate_factor, double decay_factor) {
     a.eps = static_cast<float>(options_.eps / sizes[i]);
     core::parallel_for(all[i].size(), kPiece, [&](std::int64_t begin, std::int64_t end) { move(i, begin, end, a); });
   }
-  parameters_.publish();
+  parameters_.moved(steps_);
   return result;
 }
 

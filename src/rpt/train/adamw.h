@@ -60,8 +60,9 @@ class Adamw {
   /// bounds or a bad pattern.
   Adamw(Parameters& parameters, AdamwOptions options, std::uint64_t seed = 0);
 
-  /// One step with learning rate lr · rate_factor and decay · decay_factor, then publishes the weights. Throws:
-  /// NumericError naming the first parameter whose gradient is not finite; nothing has moved then.
+  /// One step with learning rate lr · rate_factor and decay · decay_factor, then publishes the weights. The parameters'
+  /// hook sees gradients before and masters after. Throws: NumericError naming the first parameter whose gradient is
+  /// not finite; nothing has moved then.
   StepNorms step(double rate_factor, double decay_factor);
 
   std::int64_t steps_taken() const { return steps_; }

@@ -28,13 +28,22 @@ StoredBuffer stored_masters(Parameter& p) {
   return {"master." + p.name, tensor::DType::f32, reinterpret_cast<std::byte*>(p.master.data()), p.size()};
 }
 
-/// The buffers of every parameter in the order of the file: wide types first, where the format wants them.
-std::vector<StoredBuffer> stored_buffers(std::vector<Parameter>& all, Adamw& optimiser) {
+/// The buffers of every parameter, and what the hook has to store, in the order of the file: wide types first, where the
+/// format wants them.
+std::vector<StoredBuffer> stored_buffers(Parameters& parameters, Adamw& optimiser) {
+  std::vector<Parameter>& all = parameters.all();
   std::vector<StoredBuffer> list;
   for (std::size_t i = 0; i < all.size(); ++i) {
     list.push_back(stored_masters(all[i]));
     for (const StoredBuffer& b : optimiser.first()[i].stored("adam_m." + all[i].name)) list.push_back(b);
     for (const StoredBuffer& b : optimiser.second()[i].stored("adam_v." + all[i].name)) list.push_back(b);
+  }
+  if (parameters.hook() != nullptr) {
+    for (const Parameter& p : all) {
+      const std::span<std::uint8_t> state = parameters.hook()->state(p.trained_weight());
+      if (state.empty()) continue;
+      list.push_back({"hook." + p.name, tensor::DType::u8, reinterpret_cast<std::byte*>(state.data()), std::ssize(state)});
+    }
   }
   std::stable_sort(list.begin(), list.end(), [](const StoredBuffer& a, const StoredBuffer& b) {
     return tensor::element_size(a.type) > tensor::element_size(b.type);
@@ -69,6 +78,7 @@ Json to_json(const RunState& s, const Parameters& parameters, const Adamw& optim
   j["metrics_bytes"] = s.metrics_bytes;
   j["stream_sha256"] = s.stream_sha256;
   j["machine"] = s.machine;
+  if (!s.hook.empty()) j["hook"] = s.hook;
   j["config"] = s.config_json;
   return j;
 }
@@ -91,6 +101,7 @@ RunState from_json(const Json& j, std::int64_t& optimiser_steps, StoredTypes& ty
   s.metrics_bytes = j.at("metrics_bytes").get<std::uint64_t>();
   s.stream_sha256 = j.at("stream_sha256").get<std::string>();
   s.machine = j.at("machine").get<std::string>();
+  s.hook = j.value("hook", std::string());
   s.config_json = j.at("config").get<std::string>();
   return s;
 }
@@ -128,7 +139,7 @@ void save_checkpoint(const fs::path& folder, const Parameters& parameters, Adamw
   fs::create_directories(folder);
   core::AtomicDirectory target(folder / fmt::format("{}{:08}", kPrefix, state.step), true);
   io::SafetensorsWriter writer(target.path() / "state.safetensors");
-  const std::vector<StoredBuffer> buffers = stored_buffers(const_cast<Parameters&>(parameters).all(), optimiser);
+  const std::vector<StoredBuffer> buffers = stored_buffers(const_cast<Parameters&>(parameters), optimiser);
   for (const StoredBuffer& b : buffers) writer.declare(b.name, b.type, {b.elements});
   for (const StoredBuffer& b : buffers) {
     writer.begin_tensor(b.name);
@@ -164,7 +175,7 @@ RunState load_checkpoint(const fs::path& checkpoint, Parameters& parameters, Ada
                                   checkpoint.string(), types.masters, types.state, own.masters, own.state));
   }
   const auto file = io::SafetensorsFile::open(checkpoint / "state.safetensors");
-  const std::vector<StoredBuffer> buffers = stored_buffers(parameters.all(), optimiser);
+  const std::vector<StoredBuffer> buffers = stored_buffers(parameters, optimiser);
   for (const StoredBuffer& b : buffers) {
     const io::SafetensorsTensor* t = file.find(b.name);
     if (t == nullptr || t->type != b.type || t->elements() != b.elements) {

@@ -166,14 +166,36 @@ std::int64_t Parameters::count() const {
 void Parameters::publish() {
   const auto round = kernels::active().scale_to_bf16;
   for (Parameter& p : parameters_) {
-    if (!p.has_master()) continue;
-    core::parallel_for(p.size(), kPiece, [&](std::int64_t begin, std::int64_t end) {
-      round(p.master.data() + begin, end - begin, 1.0F, p.rounded.data() + begin);
-    });
+    if (p.has_master()) {
+      core::parallel_for(p.size(), kPiece, [&](std::int64_t begin, std::int64_t end) {
+        round(p.master.data() + begin, end - begin, 1.0F, p.rounded.data() + begin);
+      });
+    }
+    if (hook_) hook_->published(p.trained_weight(), p.rounded.span());
   }
   std::size_t next = 0;
   model::visit_weights(model_->weights,
                        [&](const std::string&, auto& weight) { point_at(parameters_[next++], weight); });
+}
+
+void Parameters::set_hook(std::shared_ptr<model::WeightHook> hook) {
+  if (hook) {
+    for (const Parameter& p : parameters_) hook->moved(p.trained_weight(), 0);
+  }
+  hook_ = std::move(hook);
+  publish();
+}
+
+void Parameters::finish_gradients() {
+  if (!hook_) return;
+  for (Parameter& p : parameters_) hook_->gradient(p.trained_weight(), p.gradient.span());
+}
+
+void Parameters::moved(std::int64_t steps) {
+  if (hook_) {
+    for (const Parameter& p : parameters_) hook_->moved(p.trained_weight(), steps);
+  }
+  publish();
 }
 
 void Parameters::zero_gradients() {

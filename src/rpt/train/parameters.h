@@ -9,6 +9,7 @@
 #include "rpt/core/aligned_buffer.h"
 #include "rpt/model/backward.h"
 #include "rpt/model/model.h"
+#include "rpt/model/weight_hook.h"
 
 namespace rpt::train {
 
@@ -39,6 +40,10 @@ struct Parameter {
 
   std::int64_t size() const { return rows * columns; }
   bool has_master() const { return master.size() > 0; }
+  /// As hooks see it.
+  model::TrainedWeight trained_weight() const {
+    return {name, kind == ParameterKind::linear, rows, columns, master.span()};
+  }
 };
 
 /// The weights of a model under training: masters, and a model over their bf16 values that is to every reader what a
@@ -65,9 +70,18 @@ class Parameters {
   /// Number of trained values.
   std::int64_t count() const;
 
-  /// Rounds float32 masters; from now on the model's weights are the rounded values.
+  /// Rounds float32 masters; from now on the model's weights are the rounded values, as the hook leaves them.
   void publish();
   void zero_gradients();
+
+  /// Lets `hook` take part from now on, null none, and publishes. Throws: ConfigError where it does not fit a weight;
+  /// the hook from before stays then.
+  void set_hook(std::shared_ptr<model::WeightHook> hook);
+  model::WeightHook* hook() const { return hook_.get(); }
+  /// Shows the gradients of a step to the hook; the optimiser calls it before it reads them.
+  void finish_gradients();
+  /// Tells the hook that the masters have moved, `steps` optimiser steps in all, and publishes.
+  void moved(std::int64_t steps);
 
  private:
   Parameters(std::unique_ptr<model::Model> model, MasterType masters);
@@ -77,6 +91,7 @@ class Parameters {
   MasterType masters_;
   std::vector<Parameter> parameters_;  ///< in the order of visit_weights
   model::Gradients gradients_;
+  std::shared_ptr<model::WeightHook> hook_;
 };
 
 }  // namespace rpt::train

@@ -18,6 +18,7 @@ struct StepRecord {
   std::int64_t targets = 0;  ///< scored tokens of the step
   double loss = 0;           ///< mean NLL of the step's targets, nats, before the step
   double lr = 0;
+  double ternary_share = 1;  ///< λ of the quantisation warm-up in this step's forward; not of evaluations
   double gradient_norm = 0;
   double seconds = 0;       ///< of this step
   std::int64_t tokens = 0;  ///< tokens read by this step
@@ -58,9 +59,10 @@ struct RunResult {
 
 /// Trains `parameters` on a stream as `config` says and leaves in `folder`: config.json of the run as training.json,
 /// metrics.jsonl (a line a step or evaluation), checkpoints/. `resume` goes on from the newest checkpoint, with the
-/// same bits as if nothing had happened. The caller writes the model. `machine` describes processor, instruction set
-/// and threads. Throws: ConfigError where a folder already holds a run and `resume` is false, or where configuration or
-/// text of a resumed run differ; as GradientStep, Adamw and the checkpoint functions.
+/// same bits as if nothing had happened. A hook of the parameters stays in force; one that the configuration asks for
+/// is set. The caller writes the model. `machine` describes processor, instruction set
+/// and threads. Throws: ConfigError where a folder already holds a run and `resume` is false, or where configuration,
+/// text or hook of a resumed run differ; as GradientStep, Adamw and the checkpoint functions.
 RunResult run_training(const TrainConfig& config, Parameters& parameters, const TokenStream& stream,
                        const std::filesystem::path& folder, bool resume, const std::string& machine,
                        const RunHooks& hooks);

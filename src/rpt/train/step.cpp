@@ -37,7 +37,7 @@ double GradientStep::add(const Batch& batch, std::int64_t rows, float weight) {
   }
   {
     const core::ScopedTimer timer(times_ != nullptr ? &times_->forward : nullptr);
-    decoder_.forward(segments, hidden_, tape_);
+    decoder_.forward(segments, hidden_, tape_, work_);
   }
   const model::Weights& weights = parameters_.model().weights;
   const model::Gradients& gradients = parameters_.gradients();
@@ -51,6 +51,11 @@ double GradientStep::add(const Batch& batch, std::int64_t rows, float weight) {
   const core::ScopedTimer timer(times_ != nullptr ? &times_->backward : nullptr);
   decoder_.backward(tape_, dhidden_.view(), work_, gradients);
   return sum;
+}
+
+void GradientStep::set_ternary_share(double share) {
+  RPT_CHECK(share >= 0 && share <= 1, "{}", share);
+  work_.ternary_share = static_cast<float>(share);
 }
 
 std::int64_t count_targets(const Batch& batch) {

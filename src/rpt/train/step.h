@@ -26,7 +26,7 @@ struct StepTimes {
 };
 
 /// Forward, loss and backward of batches: adds gradients to parameters, moves no weight. The forward is the model's own
-/// (Decoder), with the weights that were published last.
+/// (Decoder), with the weights that were published last; only in a quantisation warm-up it is another one.
 class GradientStep {
  public:
   /// Sequences of at most `context` tokens. `parameters` must outlive it. Throws ConfigError for a context that the
@@ -37,6 +37,9 @@ class GradientStep {
   /// equal length. Throws: as Decoder::forward and HeadLoss::add.
   double add(const Batch& batch, std::int64_t rows, float weight);
 
+  /// λ of a quantisation warm-up, 0 … 1, from the next batch on: the share of the ternary product in the output of each
+  /// linear, the rest being the dense product of bf16 latents and quantised activations. Source: docs/forward.md.
+  void set_ternary_share(double share);
   /// Adds the times of all later batches to `times`; null turns that off.
   void set_times(StepTimes* times) { times_ = times; }
 
