@@ -28,8 +28,8 @@ StoredBuffer stored_masters(Parameter& p) {
   return {"master." + p.name, tensor::DType::f32, reinterpret_cast<std::byte*>(p.master.data()), p.size()};
 }
 
-/// The buffers of every parameter, and what the hook has to store, in the order of the file: wide types first, where the
-/// format wants them.
+/// The buffers of every parameter, and what the hook has to store, in the order of the file: wide types first, where
+/// the format wants them.
 std::vector<StoredBuffer> stored_buffers(Parameters& parameters, Adamw& optimiser) {
   std::vector<Parameter>& all = parameters.all();
   std::vector<StoredBuffer> list;
@@ -42,7 +42,8 @@ std::vector<StoredBuffer> stored_buffers(Parameters& parameters, Adamw& optimise
     for (const Parameter& p : all) {
       const std::span<std::uint8_t> state = parameters.hook()->state(p.trained_weight());
       if (state.empty()) continue;
-      list.push_back({"hook." + p.name, tensor::DType::u8, reinterpret_cast<std::byte*>(state.data()), std::ssize(state)});
+      list.push_back(
+          {"hook." + p.name, tensor::DType::u8, reinterpret_cast<std::byte*>(state.data()), std::ssize(state)});
     }
   }
   std::stable_sort(list.begin(), list.end(), [](const StoredBuffer& a, const StoredBuffer& b) {

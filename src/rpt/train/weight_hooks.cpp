@@ -41,7 +41,10 @@ MaskHook::MaskHook(model::Masks masks) : masks_(std::move(masks)), description_(
 void MaskHook::moved(const model::TrainedWeight& weight, std::int64_t steps) {
   if (steps != 0) return;
   const auto found = masks_.find(std::string(weight.name));
-  if (found == masks_.end() || (weight.linear && found->second.keep.size() == weight.master.size())) return;
+  if (found == masks_.end() ||
+      (weight.linear && found->second.rows == weight.rows && found->second.columns == weight.columns)) {
+    return;
+  }
   throw ConfigError(fmt::format("the mask of {} is [{}, {}], the weight [{}, {}]", weight.name, found->second.rows,
                                 found->second.columns, weight.rows, weight.columns));
 }
@@ -89,6 +92,9 @@ std::string ReviveHook::description() const {
 
 void ReviveHook::moved(const model::TrainedWeight& weight, std::int64_t steps) {
   if (!weight.linear || steps % options_.every != 0) return;
+  if (weight.master.empty()) {
+    throw ConfigError(fmt::format("{}: a mask that follows the masters needs them in float32", weight.name));
+  }
   std::int64_t group = options_.of;
   if (options_.scope == ReviveScope::row) group = weight.columns;
   if (options_.scope == ReviveScope::tensor) group = weight.rows * weight.columns;

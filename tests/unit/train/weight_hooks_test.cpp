@@ -72,7 +72,9 @@ TEST(MaskHook, PrunedWeightsAreZeroAndHaveNoGradient) {
         }
         zeros += p.gradient[j] == 0 ? 1 : 0;
       }
-      if (p.kind != ParameterKind::embedding) EXPECT_LT(zeros, p.size()) << p.name;
+      if (p.kind != ParameterKind::embedding) {
+        EXPECT_LT(zeros, p.size()) << p.name;
+      }
     }
   }
   // Without decay a master that gets no gradient stands still, and the others move.
@@ -85,7 +87,9 @@ TEST(MaskHook, PrunedWeightsAreZeroAndHaveNoGradient) {
   for (std::int64_t r = 0; r < 128; ++r) {
     ternary::unpack_row(parameters->model().weights.blocks[1].ffn_up.weight.codes(), r, codes);
     for (std::size_t c = 0; c < codes.size(); ++c) {
-      if (masks.at("blk.1.ffn_up").keep[static_cast<std::size_t>(r) * 64 + c] == 0) ASSERT_EQ(codes[c], 0);
+      if (masks.at("blk.1.ffn_up").keep[static_cast<std::size_t>(r) * 64 + c] == 0) {
+        ASSERT_EQ(codes[c], 0);
+      }
     }
   }
 }
@@ -297,7 +301,7 @@ class HookedRun : public ::testing::Test {
       RunHooks hooks;
       hooks.step = [&](const StepRecord& r) { last = r.step; };
       hooks.interrupted = [&] { return std::count(interruptions.begin(), interruptions.end(), last) > 0; };
-      hooks.evaluate = [&](const model::Model& m, bool) {
+      hooks.evaluate = [&](const model::Model& m) {
         evaluated_ = &m;
         return std::vector<Evaluation>{{"noise", 1.0 + static_cast<double>(last), 0, 1, ""}};  // ever worse
       };
