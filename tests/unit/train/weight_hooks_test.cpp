@@ -283,6 +283,7 @@ class HookedRun : public ::testing::Test {
     config_.batch = 2;
     config_.context = 16;
     config_.checkpoint_every = 100;
+    config_.schedule.kind = ScheduleKind::constant;
     config_.optimiser.lr = 1e-2;
   }
 
@@ -297,8 +298,7 @@ class HookedRun : public ::testing::Test {
       RunHooks hooks;
       hooks.step = [&](const StepRecord& r) { last = r.step; };
       hooks.interrupted = [&] { return std::count(interruptions.begin(), interruptions.end(), last) > 0; };
-      hooks.evaluate = [&](const model::Model& m, bool) {
-        evaluated_ = &m;
+      hooks.evaluate = [&](const model::Model&, bool) {
         return std::vector<Evaluation>{{"noise", 1.0 + static_cast<double>(last), 0, 1, ""}};  // ever worse
       };
       const RunResult result = run_training(config_, *parameters, stream_, folder_ / name, resume, "machine", hooks);
@@ -314,7 +314,6 @@ class HookedRun : public ::testing::Test {
   TokenStream stream_;
   TrainConfig config_;
   RunResult result_;
-  const model::Model* evaluated_ = nullptr;
 };
 
 TEST_F(HookedRun, ResumesBitExactlyUnderEveryHook) {
