@@ -24,9 +24,8 @@ struct RunState {
   std::string hook;                 ///< description of the parameters' hook; empty without one
 };
 
-/// Writes `folder`/step-NNNNNNNN: state.safetensors (masters and moments, f32, and a
-/// hook's state, u8) and state.json. Appears whole or not at
-/// all. Older ones beyond the newest `keep` are removed afterwards. Throws IoError.
+/// Writes `folder`/step-NNNNNNNN: state.safetensors (masters and moments, f32; a hook's state, u8) and state.json.
+/// Appears whole or not at all. Older ones beyond the newest `keep` are removed afterwards. Throws IoError.
 void save_checkpoint(const std::filesystem::path& folder, const Parameters& parameters, Adamw& optimiser,
                      const RunState& state, std::int64_t keep);
 
