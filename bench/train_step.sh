@@ -11,7 +11,7 @@
 #   --runs N           default 3
 #   --seconds S        of each run, default 20
 #   --threads N        default all cores
-#   --modes "MODE..."  of PyTorch, default "bf16 bf16-compile"
+#   --modes "MODE..."  of PyTorch: f32, bf16 (autocast), f32-compile, bf16-compile; default "bf16 bf16-compile"
 #   --json FILE        the same figures, every run included
 #
 # PYTHON is an interpreter with torch and transformers (tests/golden/requirements.txt), default python3; PEER the script
@@ -35,6 +35,12 @@ while [ $# -gt 0 ]; do
       printf -v "${1#--}" %s "$2"
       shift 2 ;;
     *) echo "train_step.sh: unknown option $1 (--help)" >&2; exit 2 ;;
+  esac
+done
+for mode in $modes; do
+  case $mode in
+    f32 | f32-compile | bf16 | bf16-compile) ;;
+    *) echo "train_step.sh: --modes $mode: expected f32, f32-compile, bf16, bf16-compile" >&2; exit 2 ;;
   esac
 done
 [ -x "$rpt" ] || { echo "train_step.sh: $rpt: not built (--rpt PROGRAM)" >&2; exit 4; }

@@ -13,7 +13,7 @@ struct TrainedWeight {
   bool linear = false;    ///< of a BitLinear; else an embedding or a norm
   std::int64_t rows = 0;
   std::int64_t columns = 0;
-  std::span<const float> master;
+  std::span<const float> master;  ///< empty where the published bf16 values are the masters themselves
 };
 
 /// Stands between the masters of a training and the model over them: masks that are held, masks that follow the

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "rpt/model/config.h"
@@ -52,7 +53,7 @@ double optimiser_bytes(const model::Config& config);
 struct MeasuredProduct {
   StepProduct product;
   double rate = 0;      ///< the limit's
-  double own_rate = 0;  ///< of what the step itself calls: lower where a ternary product could be faster
+  double own_rate = 0;  ///< of tensor::matmul_ternary for a ternary product, which may be lower; else the same
 };
 
 struct ComposedLimit {
@@ -85,7 +86,7 @@ class LimitMeter {
   /// Products that are timed together, since they differ in name and count only.
   struct Timing {
     StepProduct product;
-    std::vector<double> own;   ///< seconds of what the step calls
+    std::vector<double> own;   ///< seconds of tensor::matmul_ternary or tensor::multiply
     std::vector<double> int8;  ///< seconds of tensor::multiply_int8; none for other types and processors
   };
 

@@ -16,6 +16,14 @@ std::int64_t ternary_weights(const model::Config& c) {
   return c.layers * (attention + 3 * c.hidden * c.feed_forward);
 }
 
+/// Bytes of masters and moments: what a checkpoint holds. Where masters are bf16 values, they are what the forward
+/// reads.
+std::uint64_t resumable_bytes(const model::Config& c, const TrainConfig& run) {
+  const std::int64_t values = parameter_count(c);
+  const std::uint64_t masters = static_cast<std::uint64_t>(values) * (run.masters == MasterType::f32 ? 4 : 2);
+  return masters + 2 * Moment::bytes(run.optimiser.state, values);
+}
+
 std::int64_t padded(std::int64_t columns) {
   return (columns + 127) / 128 * 128;
 }
@@ -38,8 +46,8 @@ StepMemory step_memory(const model::Config& c, const TrainConfig& run) {
   const std::int64_t rows = run.batch * run.context;
   const std::int64_t bf16 = run.step.backward == model::BackwardType::bf16 ? 2 : 4;
   StepMemory m;
-  // f32 master, gradient and two moments, bf16 value, 2-bit code.
-  m.weights = values * 18 + codes / 4;
+  // Masters and moments, bf16 value beside an f32 master, f32 gradient, 2-bit code.
+  m.weights = resumable_bytes(c, run) + values * (run.masters == MasterType::f32 ? 6 : 4) + codes / 4;
   // A tape holds, for each token: input, middle, gate, up, query, attended in f32; what the four products read in int8.
   const std::int64_t tape = 4 * (2 * c.hidden + 2 * c.feed_forward + 2 * c.query_size()) + 2 * padded(c.hidden) +
                             padded(c.query_size()) + padded(c.feed_forward);
@@ -59,8 +67,8 @@ StepMemory step_memory(const model::Config& c, const TrainConfig& run) {
   return m;
 }
 
-std::uint64_t checkpoint_bytes(const model::Config& c) {
-  return static_cast<std::uint64_t>(parameter_count(c)) * 12;
+std::uint64_t checkpoint_bytes(const model::Config& c, const TrainConfig& run) {
+  return resumable_bytes(c, run);
 }
 
 double measure_product_rate(model::BackwardType type) {

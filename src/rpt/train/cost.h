@@ -26,7 +26,7 @@ struct StepMemory {
 StepMemory step_memory(const model::Config& config, const TrainConfig& run);
 
 /// Bytes of one checkpoint on disk.
-std::uint64_t checkpoint_bytes(const model::Config& config);
+std::uint64_t checkpoint_bytes(const model::Config& config, const TrainConfig& run);
 
 /// Operations a second of large bf16 or float products on the threads in force, best of a few. Cost: about 0.1 s.
 double measure_product_rate(model::BackwardType type);

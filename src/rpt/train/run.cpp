@@ -88,9 +88,10 @@ class Run {
         checkpoints_(folder / "checkpoints"),
         hooks_(hooks),
         sampler_(stream, {config.context, config.sampling, config.seed}),
-        optimiser_(parameters, config.optimiser),
+        optimiser_(parameters, config.optimiser, config.seed),
         gradient_(parameters, config.context, config.step),
         monitor_(config.overfit) {
+    RPT_CHECK(parameters.masters() == config.masters, "masters {}", name(parameters.masters()));
     state_.config_json = to_json(config);
     state_.stream_sha256 = stream.sha256;
     state_.machine = machine;
@@ -130,7 +131,7 @@ class Run {
       if (hooks_.step) hooks_.step(record);
       const bool last = state_.step == config_.steps;
       const bool looks = config_.evaluate_every > 0 && state_.step % config_.evaluate_every == 0;
-      if ((looks || last) && evaluate(last, metrics, result)) {
+      if ((looks || last) && evaluate(metrics)) {
         result.end = RunEnd::overfitting;
         break;
       }
@@ -174,23 +175,26 @@ class Run {
   }
 
   /// True where the run should stop, because the held-out text gets worse.
-  bool evaluate(bool complete, Metrics& metrics, RunResult& result) {
+  bool evaluate(Metrics& metrics) {
     if (!hooks_.evaluate) return false;
-    result.evaluations = hooks_.evaluate(parameters_.model(), complete);
+    const std::vector<Evaluation> found = hooks_.evaluate(parameters_.model());
+    if (found.empty()) return false;
     Json texts = Json::array();
-    for (const Evaluation& e : result.evaluations) {
+    for (const Evaluation& e : found) {
       texts.push_back({{"text", e.text},
                        {"mean_nll", e.mean_nll},
                        {"bits_per_byte", e.bits_per_byte},
                        {"tokens", e.tokens},
                        {"nll_sha256", e.nll_sha256}});
     }
-    metrics.add({{"step", state_.step}, {"complete", complete}, {"evaluation", texts}});
-    if (hooks_.evaluated) hooks_.evaluated(state_.step, result.evaluations);
-    // The complete text is another one than the part that is watched; and while the ternary share still rises, the
-    // ternary model that is scored is not yet the one that is trained.
-    if (complete || result.evaluations.empty() || config_.quantisation.rises(state_.step)) return false;
-    return monitor_.add(state_.step, result.evaluations.front().mean_nll) && config_.stop_on_overfitting;
+    metrics.add({{"step", state_.step}, {"evaluation", texts}});
+    if (hooks_.evaluated) hooks_.evaluated(state_.step, found);
+    // While the ternary share still rises, the ternary model that is scored is not yet the one that is trained.
+    if (config_.quantisation.rises(state_.step)) return false;
+    const bool overfits = monitor_.add(state_.step, found.front().mean_nll);
+    if (!config_.stop_on_overfitting) return false;
+    if (monitor_.is_best() && hooks_.best) hooks_.best(parameters_.model());
+    return overfits;
   }
 
   void save(const Metrics& metrics) {

@@ -36,10 +36,12 @@ struct Evaluation {
 /// What a run asks of those who started it. Empty functions are not called.
 struct RunHooks {
   std::function<void(const StepRecord&)> step;
-  /// Scores the texts that are watched, the held-out one first; `complete` at the end of the run, else at most
-  /// evaluate_tokens of each. train may not see evaluate, so that the caller connects them.
-  std::function<std::vector<Evaluation>(const model::Model&, bool complete)> evaluate;
+  /// Scores the texts that are watched, the one that decides about overfitting first. train may not see evaluate, so
+  /// that the caller connects them. Called every evaluate_every steps and after the last one.
+  std::function<std::vector<Evaluation>(const model::Model&)> evaluate;
   std::function<void(std::int64_t step, const std::vector<Evaluation>&)> evaluated;
+  /// Keeps the model, which is the best so far; only where the run stops on overfitting.
+  std::function<void(const model::Model&)> best;
   /// Asked after each step: true saves a checkpoint and ends the run, to be resumed.
   std::function<bool()> interrupted;
   std::function<void(const std::string&)> warn;
@@ -51,9 +53,8 @@ struct RunResult {
   RunEnd end = RunEnd::done;
   std::int64_t steps = 0;       ///< taken in all
   std::int64_t first_step = 0;  ///< taken before this call, when it was resumed
-  std::int64_t best_step = -1;  ///< of the held-out evaluations, −1 without any
+  std::int64_t best_step = -1;  ///< with the lowest NLL of the first text, −1 without evaluations
   double last_loss = 0;
-  std::vector<Evaluation> evaluations;  ///< the last ones
 };
 
 /// Trains `parameters` on a stream as `config` says and leaves in `folder`: config.json of the run as training.json,

@@ -164,6 +164,7 @@ void read_optimiser(Object object, AdamwOptions& o) {
   object.read("clip", o.clip);
   object.read_name("clipping", o.clipping, parse_clipping);
   object.read("relative", o.relative);
+  object.read_name("state", o.state, parse_state);
   if (const Json* groups = object.find("groups")) {
     for (const Json& g : *groups) {
       Object group(g, "optimiser.groups", object.file());
@@ -184,15 +185,17 @@ Json write_optimiser(const AdamwOptions& o) {
   for (const ParameterGroup& g : o.groups) {
     groups.push_back({{"pattern", g.pattern}, {"lr_factor", g.lr_factor}, {"decay_factor", g.decay_factor}});
   }
-  return {{"lr", o.lr},
-          {"beta1", o.beta1},
-          {"beta2", o.beta2},
-          {"eps", o.eps},
-          {"weight_decay", o.weight_decay},
-          {"clip", o.clip},
-          {"clipping", name_of(o.clipping)},
-          {"relative", o.relative},
-          {"groups", groups}};
+  Json j = {{"lr", o.lr},
+            {"beta1", o.beta1},
+            {"beta2", o.beta2},
+            {"eps", o.eps},
+            {"weight_decay", o.weight_decay},
+            {"clip", o.clip},
+            {"clipping", name_of(o.clipping)},
+            {"relative", o.relative},
+            {"groups", groups}};
+  if (o.state != StateType::f32) j["state"] = name(o.state);
+  return j;
 }
 
 bool parse_qat(std::string_view text) {
@@ -239,6 +242,7 @@ TrainConfig parse_train_config(std::string_view json, const std::string& file) {
   if (const Json* m = top.find("model")) c.model = read_model(Object(*m, "model", file));
   top.read("tokenizer", c.tokenizer);
   top.read("initial_deviation", c.initial_deviation);
+  top.read_name("masters", c.masters, parse_masters);
   if (const Json* data = top.find("data")) {
     if (!data->is_array()) throw ConfigError(fmt::format("{}: data is no array", file));
     for (const Json& source : *data) c.data.push_back(read_source(Object(source, "data", file)));
@@ -281,6 +285,7 @@ std::string to_json(const TrainConfig& c) {
   if (c.model) j["model"] = write_model(*c.model);
   if (!c.tokenizer.empty()) j["tokenizer"] = c.tokenizer;
   j["initial_deviation"] = c.initial_deviation;
+  if (c.masters != MasterType::f32) j["masters"] = name(c.masters);
   j["data"] = Json::array();
   for (const Source& s : c.data) j["data"].push_back(write_source(s));
   j["hold_out"] = c.hold_out;

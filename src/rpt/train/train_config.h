@@ -23,6 +23,7 @@ struct TrainConfig {
   std::optional<model::Config> model;  ///< vocabulary and special ids come from the tokenizer
   std::string tokenizer;               ///< folder with tokenizer.json, for a new model
   double initial_deviation = 0.02;     ///< of a new model's weights
+  MasterType masters = MasterType::f32;
 
   // What on.
   std::vector<Source> data;
@@ -55,8 +56,9 @@ struct TrainConfig {
 /// malformed JSON, ConfigError for a member that is unknown, of the wrong type or out of bounds.
 TrainConfig parse_train_config(std::string_view json, const std::string& file);
 
-/// The same configuration as JSON, every member written out but those of quantisation and masks, which stand there
-/// where they are not the default.
+/// The same configuration as JSON. Every member is written out but those of quantisation, masks, "masters" and
+/// "optimiser.state" where they are the default: a run goes on only where this text is the one it began with, and runs
+/// began before these members were.
 std::string to_json(const TrainConfig& config);
 
 /// Checks the bounds that do not depend on model or data. Throws: ConfigError naming the member.

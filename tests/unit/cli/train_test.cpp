@@ -82,6 +82,33 @@ TEST_F(Train, FinetunesAndReportsForgetting) {
   EXPECT_EQ(scored["nll_sha256"], r["evaluations"][1]["nll_sha256"]);
 }
 
+TEST_F(Train, FinetunesInLittleMemory) {
+  core::write_file_atomic(path("text.txt"), std::string(4000, 'a') + " and so on, and so on.\n");
+  std::vector<std::string> words{
+      "finetune",  seedling_, path("run"),  "--text", path("text.txt"),  "--steps",       "3", "--batch", "2",
+      "--context", "16",      "--hold-out", "0",      "--also-evaluate", path("text.txt")};
+  const auto with = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> all = words;
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  };
+  const std::vector<std::string> narrow{"--state", "int8", "--masters", "bf16-stochastic"};
+  const Json floats = json(with({"--dry-run"}));
+  words = with(narrow);
+  const Json bytes = json(with({"--dry-run"}));
+  const auto parameters = floats["parameters"].get<double>();
+  EXPECT_NEAR((floats["memory_bytes"].get<double>() - bytes["memory_bytes"].get<double>()) / parameters, 9.97, 0.01);
+  EXPECT_LT(bytes["disk_bytes"].get<double>(), 0.45 * floats["disk_bytes"].get<double>());
+  const Json r = json(words);
+  const Json scored = json({"perplexity", path("run/model"), "--text", path("text.txt")});
+  EXPECT_EQ(scored["nll_sha256"], r["evaluations"][0]["nll_sha256"]);
+  EXPECT_EQ(rpt(with({"--resume"})).code, 0);
+  words[words.size() - 1] = "bf16-nearest";
+  EXPECT_EQ(rpt(with({"--resume"})).code, 3);
+  words[words.size() - 1] = "f16";
+  EXPECT_EQ(rpt(with({"--resume"})).code, 2);
+}
+
 TEST_F(Train, AWarmedUpModelScoresAsTheTrainerScoredIt) {
   const Json r =
       json({"train", config({{"quantisation_warmup", 4}, {"quantisation_warmup_shape", "linear"}}), path("run")});
@@ -172,6 +199,8 @@ TEST_F(Train, WrongConfigurationsAreNamed) {
   expect({{"steps", "many"}}, "steps cannot be \"many\"");
   expect({{"schedule", "wave"}}, "unknown schedule \"wave\"");
   expect({{"optimiser", {{"lr", -1}}}}, "lr is -1");
+  expect({{"optimiser", {{"state", "int4"}}}}, "unknown state \"int4\"");
+  expect({{"masters", "bf16"}}, "unknown masters \"bf16\"");
   expect({{"context", 4096}}, "training context 4096");
   expect({{"data", Json::array()}}, "data: expected at least one text");
   expect({{"data", {{{"text", "no/such/file"}}}}}, "no/such/file");

@@ -136,7 +136,9 @@ TEST(LimitMeter, MeasuresEveryProduct) {
     EXPECT_EQ(m.product.name, products[i].name);
     EXPECT_GT(m.own_rate, 0) << m.product.name;
     EXPECT_GE(m.rate, m.own_rate) << m.product.name;
-    if (m.product.type != ProductType::ternary) EXPECT_EQ(m.rate, m.own_rate) << m.product.name;
+    if (m.product.type != ProductType::ternary) {
+      EXPECT_EQ(m.rate, m.own_rate) << m.product.name;
+    }
   }
   EXPECT_GT(limit.bandwidth, 0);
   EXPECT_GT(limit.seconds(), 0);
