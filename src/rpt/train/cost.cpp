@@ -56,7 +56,8 @@ StepMemory step_memory(const model::Config& c, const TrainConfig& run) {
   m.activations = static_cast<std::uint64_t>(rows * (tapes + cache));
   // Streams, forward and backward scratch: the widest of each buffer that is kept.
   const std::int64_t widest = std::max({c.hidden, c.feed_forward, c.query_size()});
-  const std::int64_t forward = 4 * (widest + 2 * c.kv_size() + 2 * c.hidden + widest);  // and the int32 sums
+  const std::int64_t dense = run.quantisation.share(0) < 1 ? widest : 0;  // outputs of a quantisation warm-up
+  const std::int64_t forward = 4 * (widest + 2 * c.kv_size() + 2 * c.hidden + widest + dense);  // and the int32 sums
   const std::int64_t backward =
       4 * (widest + 2 * c.query_size() + 2 * c.kv_size() + 3 * c.feed_forward) + bf16 * 2 * widest + 4 * 2 * c.hidden;
   const std::int64_t largest = std::max(c.hidden * c.feed_forward, c.hidden * c.query_size());

@@ -59,10 +59,10 @@ struct RunResult {
 
 /// Trains `parameters` on a stream as `config` says and leaves in `folder`: config.json of the run as training.json,
 /// metrics.jsonl (a line a step or evaluation), checkpoints/. `resume` goes on from the newest checkpoint, with the
-/// same bits as if nothing had happened. A hook of the parameters stays in force; one that the configuration asks for
-/// is set. The caller writes the model. `machine` describes processor, instruction set
-/// and threads. Throws: ConfigError where a folder already holds a run and `resume` is false, or where configuration,
-/// text or hook of a resumed run differ; as GradientStep, Adamw and the checkpoint functions.
+/// same bits as if nothing had happened. A hook of the parameters takes part; config.revive sets one. The caller writes
+/// the model. `machine` describes processor, instruction set and threads. Throws: ConfigError where a folder already
+/// holds a run and `resume` is false, where configuration, text or hook of a resumed run differ, or where config.revive
+/// meets another hook; as GradientStep, Adamw, ReviveHook and the checkpoint functions.
 RunResult run_training(const TrainConfig& config, Parameters& parameters, const TokenStream& stream,
                        const std::filesystem::path& folder, bool resume, const std::string& machine,
                        const RunHooks& hooks);

@@ -143,8 +143,6 @@ TEST(QuantisationWarmUp, CheckpointedActivationsGiveTheSameGradients) {
   EXPECT_EQ(gradients(false), gradients(true));
 }
 
-/// Dense training is differentiable but for the rounding of activations: a small step against the gradient of a gain
-/// changes the loss by what the gradient says.
 TEST(QuantisationWarmUp, DenseTrainingLowersTheDenseLoss) {
   const auto parameters = tiny_parameters();
   const Batch batch = batch_of_noise(32, 2, parameters->model().config.vocabulary);
