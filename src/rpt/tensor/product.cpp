@@ -129,8 +129,11 @@ Operand operand(const std::uint16_t* bf16, std::int64_t rows, std::int64_t colum
 }
 
 void multiply(const Operand& a, const Operand& b, float alpha, bool accumulate, MutableMatrix c) {
-  const auto [m, k] = used_shape(a);
-  const auto [b_rows, n] = used_shape(b);
+  // No bindings: clang 14 does not capture them in a lambda.
+  const std::int64_t m = used_shape(a).first;
+  const std::int64_t k = used_shape(a).second;
+  const std::int64_t b_rows = used_shape(b).first;
+  const std::int64_t n = used_shape(b).second;
   const bool known = a.type == DType::f32 || a.type == DType::bf16;
   if (b_rows != k || c.rows != m || c.columns != n || a.type != b.type || !known) {
     throw ShapeError(fmt::format("multiply: {} [{}, {}] by {} [{}, {}] into [{}, {}]", name(a.type), m, k, name(b.type),
