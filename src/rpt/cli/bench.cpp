@@ -195,7 +195,7 @@ struct TrainFigures {
   StepParts parts;
   train::ComposedLimit limit;
   std::uint64_t peak_bytes = 0;
-  train::StepMemory memory;
+  train::RunMemory memory;
 
   double tokens() const { return static_cast<double>(run.batch * run.context); }
   double operations() const { return tokens() * train::operations_per_token(config, run.context); }
@@ -209,7 +209,7 @@ TrainFigures measure(const model::Config& config, const train::TrainConfig& run,
   TrainFigures f;
   f.config = config;
   f.run = run;
-  f.memory = train::step_memory(config, run);
+  f.memory = train::run_memory(config, run, {});
   StepBench bench(config, run);
   train::LimitMeter meter(train::step_products(config, run.batch, run.context, run.step),
                           train::optimiser_bytes(config));
@@ -322,7 +322,7 @@ std::string to_text(const TrainFigures& f) {
 int run_bench_train(const BenchTrainOptions& options, Context& context) {
   const model::Config config = parse_shape(options.shape, options.context);
   const train::TrainConfig run = make_run(options, context.common.seed);
-  check_memory(train::step_memory(config, run).total());
+  check_memory(train::run_memory(config, run, {}).total());
   const TrainFigures figures = measure(config, run, options.seconds);
   context.detail(product_table(figures.limit));
   context.out() << to_text(figures);

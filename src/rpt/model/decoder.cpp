@@ -145,8 +145,12 @@ void Decoder::run_block(std::span<const std::int32_t> tokens, tensor::MutableMat
 
 void Decoder::record_or_run(std::size_t layer, tensor::MutableMatrix h, Tape* tape) {
   BlockTape* kept = nullptr;
-  if (tape != nullptr && tape->checkpoint_activations) tensor::copy(h, tape->streams[layer]);
-  if (tape != nullptr && !tape->checkpoint_activations) kept = &tape->blocks[layer];
+  if (tape != nullptr && tape->checkpoint_activations) {
+    tensor::copy(h, tape->streams[layer]);
+    kept = &tape->blocks[0];  // not to be read: backward() records it again; but so there is one of them, not two
+  } else if (tape != nullptr) {
+    kept = &tape->blocks[layer];
+  }
   blocks_[layer].forward(h, work_, rope_, observer_, kept);
 }
 
