@@ -86,7 +86,7 @@ void check_memory(std::uint64_t bytes) {
   const auto physical =
       static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
   if (bytes > physical) {
-    throw EnvironmentError(fmt::format("a step needs about {:.1f} GB, the machine has {:.1f}",
+    throw EnvironmentError(fmt::format("training needs about {:.1f} GB, the machine has {:.1f}",
                                        static_cast<double>(bytes) / 1e9, static_cast<double>(physical) / 1e9));
   }
 }
@@ -272,6 +272,7 @@ report::Record to_record(const TrainFigures& f) {
   r.set("predicted_weight_bytes", f.memory.weights);
   r.set("predicted_activation_bytes", f.memory.activations);
   r.set("predicted_scratch_bytes", f.memory.scratch);
+  r.set("predicted_program_bytes", f.memory.program);
   std::vector<report::Record> products;
   for (const train::MeasuredProduct& m : f.limit.products) products.push_back(product_record(m));
   r.set("products", std::move(products));

@@ -45,8 +45,9 @@ struct StepProduct {
 std::vector<StepProduct> step_products(const model::Config& config, std::int64_t batch, std::int64_t context,
                                        const StepOptions& options);
 
-/// Bytes that zeroing, clipping and AdamW move, 38 for each trained value: the gradient is zeroed, read for the norm
-/// and read for the step (12); master and two moments are read and written (24), the bf16 value is written (2).
+/// Bytes that zeroing, clipping and AdamW move with float32 masters and moments, 38 for each trained value: the
+/// gradient is zeroed, read for the norm and read for the step (12); master and two moments are read and written (24),
+/// the bf16 value is written (2).
 double optimiser_bytes(const model::Config& config);
 
 /// A product with the rates that were measured for it, in operations a second.
