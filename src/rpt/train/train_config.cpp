@@ -333,6 +333,7 @@ void validate(const TrainConfig& c, const std::string& file) {
   need(c.schedule.second_peak >= 0 && c.schedule.second_peak <= 1, "second_peak", "0 to 1");
   need(c.quantisation.warmup >= 0 && c.quantisation.warmup <= c.steps, "quantisation_warmup", "0 to steps");
   need(c.quantisation.trains_quantised || c.quantisation.warmup == 0, "quantisation_warmup", "0 where qat is none");
+  need(!c.revive || c.masters == MasterType::f32, "masters", "f32 where there is revive");
   need(c.evaluate_every >= 0, "evaluate_every", "0 or more");
   need(c.evaluate_tokens >= 2, "evaluate_tokens", "2 or more");
   need(c.checkpoint_every >= 1, "checkpoint_every", "1 or more");

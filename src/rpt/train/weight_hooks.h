@@ -60,7 +60,7 @@ class ReviveHook : public model::WeightHook {
   explicit ReviveHook(const ReviveOptions& options);
 
   std::string description() const override;
-  /// Throws: ConfigError where a row does not divide into groups.
+  /// Throws: ConfigError where a row does not divide into groups, or where there are no float32 masters.
   void moved(const model::TrainedWeight& weight, std::int64_t steps) override;
   void published(const model::TrainedWeight& weight, std::span<std::uint16_t> values) const override;
   void gradient(const model::TrainedWeight&, std::span<float>) const override {}

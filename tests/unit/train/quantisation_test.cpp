@@ -183,7 +183,7 @@ TEST(QuantisationConfig, IsWrittenOnlyWhereItIsNotTheDefault) {
   for (const char* wrong : {R"(, "quantisation_warmup": 51})", R"(, "quantisation_warmup": -1})",
                             R"(, "quantisation_warmup_shape": "wave"})", R"(, "qat": "both"})",
                             R"(, "qat": "none", "quantisation_warmup": 5})", R"(, "revive": {"scope": "all"}})",
-                            R"(, "revive": {"n": 2}})"}) {
+                            R"(, "revive": {"n": 2}})", R"(, "revive": {}, "masters": "bf16-nearest"})"}) {
     EXPECT_THROW(parse_train_config(plain + wrong, "test"), ConfigError) << wrong;
   }
 }

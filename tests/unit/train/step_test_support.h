@@ -11,14 +11,14 @@
 namespace rpt::test {
 
 /// Parameters of a small random model of two blocks.
-inline std::unique_ptr<train::Parameters> tiny_parameters() {
+inline std::unique_ptr<train::Parameters> tiny_parameters(train::MasterType masters = train::MasterType::f32) {
   TinyShape shape;
   shape.hidden = 64;
   shape.feed_forward = 128;
   shape.heads = 2;
   shape.kv_heads = 1;
   shape.vocabulary = 96;
-  return train::Parameters::of_model(TinyModel::make(shape));
+  return train::Parameters::of_model(TinyModel::make(shape), masters);
 }
 
 /// `rows` sequences of `length` random tokens; every token but a row's last one has a target.

@@ -112,6 +112,19 @@ TEST(MaskHook, NormsAreTakenOfWhatIsLeft) {
   EXPECT_LT(norm_under(hook), norm_under(nullptr));
 }
 
+TEST(MaskHook, HoldsBfloat16MastersToo) {
+  const auto parameters = tiny_parameters(MasterType::bf16_stochastic);
+  const model::Masks masks = all_masks(*parameters);
+  parameters->set_hook(std::make_shared<MaskHook>(masks));
+  GradientStep gradient(*parameters, 16, kFloat);
+  Adamw optimiser(*parameters, {});
+  for (std::uint64_t i = 0; i < 3; ++i) step(*parameters, gradient, optimiser, i);
+  for (const auto& [name, mask] : masks) {
+    const Parameter& p = find(*parameters, name);
+    for (std::size_t j = 0; j < mask.keep.size(); ++j) ASSERT_TRUE(mask.keep[j] == 1 || p.rounded[j] == 0) << name;
+  }
+}
+
 TEST(MaskHook, DoesNotFitAnotherModel) {
   const auto parameters = tiny_parameters();
   model::Masks masks = all_masks(*parameters);
@@ -267,6 +280,8 @@ TEST(ReviveHook, RefusesWhatItCannotDo) {
   options.of = 5;  // 64 columns
   const auto parameters = tiny_parameters();
   EXPECT_THROW(parameters->set_hook(std::make_shared<ReviveHook>(options)), ConfigError);
+  EXPECT_THROW(tiny_parameters(MasterType::bf16_nearest)->set_hook(std::make_shared<ReviveHook>(ReviveOptions())),
+               ConfigError);  // what it prunes would be lost
   EXPECT_EQ(parse_revive_scope("row"), ReviveScope::row);
   EXPECT_THROW(parse_revive_scope("block"), ConfigError);
 }
