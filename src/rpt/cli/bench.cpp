@@ -9,6 +9,7 @@
 
 #include "rpt/cli/context.h"
 #include "rpt/core/error.h"
+#include "rpt/core/memory.h"
 #include "rpt/core/random.h"
 #include "rpt/core/timer.h"
 #include "rpt/report/table.h"
@@ -321,6 +322,7 @@ std::string to_text(const TrainFigures& f) {
 }
 
 int run_bench_train(const BenchTrainOptions& options, Context& context) {
+  core::keep_freed_memory();
   const model::Config config = parse_shape(options.shape, options.context);
   const train::TrainConfig run = make_run(options, context.common.seed);
   check_memory(train::run_memory(config, run, {}).total());

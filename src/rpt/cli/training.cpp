@@ -9,6 +9,7 @@
 
 #include "rpt/cli/scoring.h"
 #include "rpt/core/atomic_file.h"
+#include "rpt/core/memory.h"
 #include "rpt/core/timer.h"
 #include "rpt/evaluate/perplexity.h"
 #include "rpt/model/export.h"
@@ -207,6 +208,7 @@ train::HoldOutSplit load_training_texts(const train::TrainConfig& config, const 
 }
 
 int run_training_job(TrainingJob job, Context& context) {
+  core::keep_freed_memory();
   const std::unique_ptr<train::Parameters> parameters = job.make_parameters();
   const model::Model& model = parameters->model();
   job.shape = model.config;
