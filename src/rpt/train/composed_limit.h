@@ -16,10 +16,11 @@ namespace rpt::train {
 enum class ProductType : std::uint8_t {
   ternary,  ///< int8 by ternary codes, exact
   bf16,     ///< sums in float
+  int8,     ///< exact sums
   f32,
 };
 
-/// "ternary", "bf16", "f32".
+/// "ternary", "bf16", "int8", "f32".
 std::string_view name(ProductType type);
 
 /// A product c [M, N] = a [M, K] · b [K, N] of a step, as it is computed there.
@@ -54,7 +55,7 @@ double optimiser_bytes(const model::Config& config);
 struct MeasuredProduct {
   StepProduct product;
   double rate = 0;      ///< the limit's
-  double own_rate = 0;  ///< of tensor::matmul_ternary for a ternary product, which may be lower; else the same
+  double own_rate = 0;  ///< of what the step calls, which for ternary and int8 is more than the product
 };
 
 struct ComposedLimit {

@@ -24,6 +24,10 @@ tensor::Operand to_bf16(tensor::MatrixView x, core::AlignedBuffer<std::uint16_t>
 
 }  // namespace
 
+HeadLoss::HeadLoss(model::BackwardType type) : type_(type) {
+  if (type == model::BackwardType::int8) throw ConfigError("the head's products are bf16 or f32, not int8");
+}
+
 std::int64_t HeadLoss::rows_at_once(std::int64_t vocabulary) {
   constexpr std::int64_t kMostLogits = std::int64_t{1} << 22;  // 16 MiB
   return std::clamp<std::int64_t>(kMostLogits / vocabulary, 64, 1024);

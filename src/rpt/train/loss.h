@@ -15,7 +15,8 @@ class HeadLoss {
  public:
   /// bf16 computes the three products of the head from bf16 values with float sums, a relief of the training step only
   /// (docs/forward.md, "Backward"); f32 computes the forward contract's logits. bf16 needs a head stored in bf16.
-  explicit HeadLoss(model::BackwardType type) : type_(type) {}
+  /// Throws ConfigError for int8.
+  explicit HeadLoss(model::BackwardType type);
 
   /// Σ NLL (nats) of the targets ≥ 0; writes dhidden [T, H] = weight · dΣ/dhidden and adds weight · dΣ/dE to
   /// dhead [V, H]. Throws: ShapeError where sizes do not fit or a target is outside the vocabulary.

@@ -160,6 +160,7 @@ class Run {
     parameters_.zero_gradients();
     record.ternary_share = config_.quantisation.share(state_.step);
     gradient_.set_ternary_share(record.ternary_share);
+    gradient_.begin_step(config_.seed, state_.step);
     const double weight = record.targets > 0 ? 1.0 / static_cast<double>(record.targets) : 0;
     double sum = 0;
     for (const Batch& batch : batches) sum += gradient_.add(batch, config_.batch, static_cast<float>(weight));

@@ -40,6 +40,8 @@ class GradientStep {
   /// λ of a quantisation warm-up, 0 … 1, from the next batch on: the share of the ternary product in the output of each
   /// linear, the rest being the dense product of bf16 latents and quantised activations. Source: docs/forward.md.
   void set_ternary_share(double share);
+  /// To be called where a step begins, with its number: backward products in int8 round by both.
+  void begin_step(std::uint64_t seed, std::int64_t step) { work_.begin_step(seed, step); }
   /// Adds the times of all later batches to `times`; null turns that off.
   void set_times(StepTimes* times) { times_ = times; }
 

@@ -10,6 +10,7 @@
 #include "rpt/io/safetensors.h"
 #include "rpt/model/decoder.h"
 #include "rpt/model/model.h"
+#include "rpt/tensor/product.h"
 #include "rpt/train/adamw.h"
 #include "rpt/train/step.h"
 
@@ -128,6 +129,35 @@ TEST_P(TrainingGolden, GradientsOfBf16Products) {
     size = std::sqrt(size / static_cast<double>(expected.size()));
     EXPECT_LE(rms_difference(p.gradient.span(), expected), 0x1p-6 * size) << p.name;
   }
+}
+
+TEST_P(TrainingGolden, GradientsOfInt8ProductsAreRightOnAverage) {
+  if (!tensor::multiplies_int8()) GTEST_SKIP() << "no exact int8 products here";
+  const Golden g = golden();
+  const auto parameters = parameters_of(GetParam());
+  const Batch batch = batch_of(g.get<std::int32_t>("ids"), kRows);
+  GradientStep step(*parameters, static_cast<std::int64_t>(batch.tokens.size()) / kRows,
+                    {model::BackwardType::int8, model::BackwardType::f32, false});
+  constexpr int kTimes = 64;
+  double first_off = 0;
+  double mean_off = 0;
+  for (int i = 1; i <= kTimes; ++i) {
+    step.begin_step(1, i);
+    step.add(batch, kRows, 1.0F / static_cast<float>(count_targets(batch)));  // gradients add up
+    if (i != 1 && i != kTimes) continue;
+    double& off = i == 1 ? first_off : mean_off;
+    for (const Parameter& p : parameters->all()) {
+      std::vector<float> mean(p.gradient.span().begin(), p.gradient.span().end());
+      for (float& v : mean) v /= static_cast<float>(i);
+      const std::vector<float> expected = g.get<float>("grad." + p.name);
+      double size = 0;
+      for (const float v : expected) size += static_cast<double>(v) * static_cast<double>(v);
+      off = std::max(off, rms_difference(mean, expected) / std::sqrt(size / static_cast<double>(expected.size())));
+    }
+  }
+  EXPECT_LE(first_off, 0.1);
+  // Errors without bias fall with the root of the number of draws, here to an eighth.
+  EXPECT_LE(mean_off, first_off / 5);
 }
 
 /// Loss and gradients of training-warm-up.safetensors under a ternary share, in units of their bounds.
