@@ -158,7 +158,7 @@ class StepBench {
     const core::Stopwatch watch;
     {
       const core::ScopedTimer timer(&optimiser_seconds_);
-      parameters_->zero_gradients();
+      gradient_.begin_step(run_.seed, steps_);
     }
     const double weight = 1.0 / static_cast<double>(tokens());
     const double loss = weight * gradient_.add(batch, run_.batch, static_cast<float>(weight));

@@ -55,6 +55,9 @@ class BackwardWork {
   /// In force: int8 becomes bf16 while quantisation warms up.
   BackwardType type() const { return type_ == BackwardType::int8 && warms_up() ? BackwardType::bf16 : type_; }
 
+  /// Gradients of linears are written in place of what is there instead of being added to it.
+  bool overwrites = false;
+
   /// λ of a quantisation warm-up, 0 … 1: y = (1 − λ) · dense + λ · ternary. At 1 nothing dense is computed. Recorded
   /// forward and backward of a step must see the same value.
   float ternary_share = 1;

@@ -101,13 +101,13 @@ void BitLinear::backward(const tensor::QuantisedRows& x, tensor::MatrixView dy, 
     tensor::multiply_int8_rows(rounded.row_codes, work.codes(codes), factors, accumulate, dx);
     tensor::Operand transposed = rounded.column_codes;
     transposed.transposed = true;
-    tensor::multiply_int8_rows(transposed, work.input(), rounded.column_steps, true, dweight);
+    tensor::multiply_int8_rows(transposed, work.input(), rounded.column_steps, !work.overwrites, dweight);
     return;
   }
   input_gradient(dy, work, dx, accumulate);
   tensor::Operand dy_transposed = work.rows(dy, &steps);
   dy_transposed.transposed = true;
-  tensor::multiply(dy_transposed, work.input(), 1.0F, true, dweight);
+  tensor::multiply(dy_transposed, work.input(), 1.0F, !work.overwrites, dweight);
 }
 
 void BitLinear::input_gradient(tensor::MatrixView dy, BackwardWork& work, tensor::MutableMatrix dx,

@@ -186,7 +186,7 @@ namespace {
 
 /// Rows of c that a thread computes at a time: its int32 sums stay in the caches.
 std::int64_t int8_rows_at_once(std::int64_t m) {
-  constexpr std::int64_t kMost = 512;
+  constexpr std::int64_t kMost = 256;
   const std::int64_t even = (m + core::threads() - 1) / core::threads();
   return std::min((even + 15) / 16 * 16, kMost);
 }

@@ -38,9 +38,9 @@ ProductType product_type(model::BackwardType type) {
                                              : ProductType::f32;
 }
 
-/// The three products of the head over `rows` tokens.
+/// The three products of the head over a piece of `rows` tokens; of several pieces all but the first add to dW.
 void add_head(std::vector<StepProduct>& products, const model::Config& c, std::int64_t rows, std::int64_t count,
-              ProductType type) {
+              ProductType type, bool several) {
   if (rows == 0 || count == 0) return;
   StepProduct p;
   p.type = type;
@@ -56,8 +56,43 @@ void add_head(std::vector<StepProduct>& products, const model::Config& c, std::i
   add("forward", rows, c.vocabulary, c.hidden);
   p.b_transposed = false;
   add("dX", rows, c.hidden, c.vocabulary);
-  p.a_transposed = p.accumulate = true;
+  p.a_transposed = true;
+  p.accumulate = several;
   add("dW", c.vocabulary, c.hidden, rows);
+}
+
+/// The products of `count` pieces of `tokens` tokens each; of `several` pieces all but the first add to dW.
+void add_piece(std::vector<StepProduct>& products, const model::Config& c, std::int64_t tokens, std::int64_t count,
+               bool several, const StepOptions& options) {
+  if (tokens == 0) return;
+  for (const Linear& l : linears_of_block(c)) {
+    StepProduct p;
+    const auto add = [&](const char* pass, std::int64_t m, std::int64_t n, std::int64_t k) {
+      p.name = fmt::format("{} {}", l.name, pass);
+      p.m = m;
+      p.n = n;
+      p.k = k;
+      products.push_back(p);
+    };
+    p.type = ProductType::ternary;
+    p.b_transposed = true;
+    p.count = count * (options.checkpoint_activations ? 2 * c.layers : c.layers);
+    add("forward", tokens, l.outputs, l.inputs);
+    p.type = product_type(options.backward);
+    p.count = count * c.layers;
+    p.b_transposed = false;
+    p.scaled = true;
+    p.accumulate = l.adds_to_input;
+    add("dX", tokens, l.inputs, l.outputs);
+    p.scaled = false;
+    p.accumulate = several;
+    p.a_transposed = true;
+    add("dW", l.outputs, l.inputs, tokens);
+  }
+  const std::int64_t most = HeadLoss::rows_at_once(c.vocabulary);
+  several = several || tokens > most;
+  add_head(products, c, most, count * (tokens / most), product_type(options.head), several);
+  add_head(products, c, tokens % most, count, product_type(options.head), several);
 }
 
 /// What decides how fast a product is.
@@ -160,39 +195,15 @@ double StepProduct::operations() const {
 
 std::vector<StepProduct> step_products(const model::Config& c, std::int64_t batch, std::int64_t context,
                                        const StepOptions& options) {
-  const std::int64_t tokens = batch * context;
   std::vector<StepProduct> products;
-  for (const Linear& l : linears_of_block(c)) {
-    StepProduct p;
-    const auto add = [&](const char* pass, std::int64_t m, std::int64_t n, std::int64_t k) {
-      p.name = fmt::format("{} {}", l.name, pass);
-      p.m = m;
-      p.n = n;
-      p.k = k;
-      products.push_back(p);
-    };
-    p.type = ProductType::ternary;
-    p.b_transposed = true;
-    p.count = options.checkpoint_activations ? 2 * c.layers : c.layers;
-    add("forward", tokens, l.outputs, l.inputs);
-    p.type = product_type(options.backward);
-    p.count = c.layers;
-    p.b_transposed = false;
-    p.scaled = true;
-    p.accumulate = l.adds_to_input;
-    add("dX", tokens, l.inputs, l.outputs);
-    p.scaled = false;
-    p.a_transposed = p.accumulate = true;
-    add("dW", l.outputs, l.inputs, tokens);
-  }
-  const std::int64_t most = HeadLoss::rows_at_once(c.vocabulary);
-  add_head(products, c, most, tokens / most, product_type(options.head));
-  add_head(products, c, tokens % most, 1, product_type(options.head));
+  const std::int64_t together = rows_together(batch, context);
+  add_piece(products, c, together * context, batch / together, batch > together, options);
+  add_piece(products, c, batch % together * context, 1, true, options);
   return products;
 }
 
 double optimiser_bytes(const model::Config& config) {
-  return 38.0 * static_cast<double>(parameter_count(config));
+  return 34.0 * static_cast<double>(parameter_count(config));
 }
 
 double ComposedLimit::product_seconds() const {

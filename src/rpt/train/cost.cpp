@@ -125,7 +125,7 @@ double operations_per_token(const model::Config& c, std::int64_t context) {
 }
 
 RunMemory run_memory(const model::Config& c, const TrainConfig& run, const Surroundings& around) {
-  const std::int64_t rows = run.batch * run.context;
+  const std::int64_t rows = rows_together(run.batch, run.context) * run.context;
   RunMemory m;
   // Masters and moments, bf16 value beside an f32 master, f32 gradient, 2-bit code.
   const std::int64_t beside = run.masters == MasterType::f32 ? 6 : 4;
@@ -133,8 +133,9 @@ RunMemory run_memory(const model::Config& c, const TrainConfig& run, const Surro
   const std::int64_t tapes = run.step.checkpoint_activations ? 1 : c.layers;
   const std::int64_t streams = run.step.checkpoint_activations ? c.layers + 1 : 0;
   const std::int64_t hidden_states = 3 + streams;  // after the last block, normed, their gradient
-  m.activations = bytes(rows * (tapes * tape_bytes(c) + c.layers * 4 * c.kv_size() + hidden_states * 4 * c.hidden +
-                                kPlaceBytes + 8 * run.accumulation));
+  m.activations =
+      bytes(rows * (tapes * tape_bytes(c) + c.layers * 4 * c.kv_size() + hidden_states * 4 * c.hidden + kPlaceBytes) +
+            8 * run.accumulation * run.batch * run.context);
   const std::int64_t dense = run.quantisation.share(0) < 1 ? 4 * widest(c) : 0;  // outputs of a quantisation warm-up
   m.scratch = bytes(rows * (forward_bytes(c) + dense + backward_bytes(c, run.step.backward)) +
                     code_scratch(c, run.step.backward) + attention_scratch(c, run.context) +

@@ -19,16 +19,17 @@ class HeadLoss {
   explicit HeadLoss(model::BackwardType type);
 
   /// Σ NLL (nats) of the targets ≥ 0; writes dhidden [T, H] = weight · dΣ/dhidden and adds weight · dΣ/dE to
-  /// dhead [V, H]. Throws: ShapeError where sizes do not fit or a target is outside the vocabulary.
+  /// dhead [V, H], or writes it where `overwrites` (T at least 1). Throws: ShapeError where sizes do not fit or a
+  /// target is outside the vocabulary.
   double add(const model::EmbeddingWeight& head, tensor::MatrixView hidden, std::span<const std::int32_t> targets,
-             float weight, tensor::MutableMatrix dhidden, tensor::MutableMatrix dhead);
+             float weight, tensor::MutableMatrix dhidden, tensor::MutableMatrix dhead, bool overwrites = false);
 
   /// Most rows of logits [rows, V] that are held at once.
   static std::int64_t rows_at_once(std::int64_t vocabulary);
 
  private:
   double add_rows(const model::EmbeddingWeight& head, tensor::MatrixView hidden, std::span<const std::int32_t> targets,
-                  float weight, tensor::MutableMatrix dhidden, tensor::MutableMatrix dhead);
+                  float weight, tensor::MutableMatrix dhidden, tensor::MutableMatrix dhead, bool overwrites);
 
   model::BackwardType type_;
   tensor::Tensor logits_;

@@ -157,7 +157,6 @@ class Run {
       batches.push_back(sampler_.next(config_.batch));
       record.targets += count_targets(batches.back());
     }
-    parameters_.zero_gradients();
     record.ternary_share = config_.quantisation.share(state_.step);
     gradient_.set_ternary_share(record.ternary_share);
     gradient_.begin_step(config_.seed, state_.step);

@@ -3,6 +3,7 @@
 // README there for what is stored and what the bounds mean.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
@@ -141,8 +142,8 @@ TEST_P(TrainingGolden, GradientsOfInt8ProductsAreRightOnAverage) {
   constexpr int kTimes = 64;
   double first_off = 0;
   double mean_off = 0;
+  step.begin_step(1, 1);
   for (int i = 1; i <= kTimes; ++i) {
-    step.begin_step(1, i);
     step.add(batch, kRows, 1.0F / static_cast<float>(count_targets(batch)));  // gradients add up
     if (i != 1 && i != kTimes) continue;
     double& off = i == 1 ? first_off : mean_off;
@@ -158,6 +159,28 @@ TEST_P(TrainingGolden, GradientsOfInt8ProductsAreRightOnAverage) {
   EXPECT_LE(first_off, 0.1);
   // Errors without bias fall with the root of the number of draws, here to an eighth.
   EXPECT_LE(mean_off, first_off / 5);
+}
+
+TEST_P(TrainingGolden, AStepBeginsAnew) {
+  const Golden g = golden();
+  const Batch batch = batch_of(g.get<std::int32_t>("ids"), kRows);
+  const std::int64_t length = static_cast<std::int64_t>(batch.tokens.size()) / kRows;
+  const auto fresh = parameters_of(GetParam());
+  const auto stale = parameters_of(GetParam());
+  GradientStep once(*fresh, length, kFloat);
+  once.add(batch, kRows, 1.0F);
+  once.add(batch, kRows, 0.5F);
+  GradientStep again(*stale, length, kFloat);
+  for (int i = 0; i < 2; ++i) {
+    again.begin_step(1, i);
+    again.add(batch, kRows, 1.0F);
+    again.add(batch, kRows, 0.5F);
+  }
+  for (std::size_t p = 0; p < fresh->all().size(); ++p) {
+    const auto expected = fresh->all()[p].gradient.span();
+    const auto found = stale->all()[p].gradient.span();
+    ASSERT_TRUE(std::equal(expected.begin(), expected.end(), found.begin())) << fresh->all()[p].name;
+  }
 }
 
 /// Loss and gradients of training-warm-up.safetensors under a ternary share, in units of their bounds.
