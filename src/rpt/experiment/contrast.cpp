@@ -22,25 +22,25 @@ struct Ratios {
   std::vector<double> denominators;
 };
 
-/// The bases of an arm in the order of its runs, which are checked to be scored on `documents` documents.
+/// The bases of an arm in the order of its models, which are checked to be scored on `documents` documents.
 std::vector<std::string> bases_of(const Arm& arm, std::size_t documents) {
   std::vector<std::string> bases;
   std::set<std::pair<std::string, std::uint64_t>> seen;
-  for (const Run& run : arm.runs) {
-    if (run.nll.size() != documents) {
-      throw ShapeError(fmt::format("arm '{}', base '{}', seed {}: {} documents, expected {}", arm.name, run.base,
-                                   run.seed, run.nll.size(), documents));
+  for (const ModelScores& model : arm.models) {
+    if (model.nll.size() != documents) {
+      throw ShapeError(fmt::format("arm '{}', base '{}', seed {}: {} documents, expected {}", arm.name, model.base,
+                                   model.seed, model.nll.size(), documents));
     }
-    if (!std::all_of(run.nll.begin(), run.nll.end(), [](double nll) { return std::isfinite(nll); })) {
+    if (!std::all_of(model.nll.begin(), model.nll.end(), [](double nll) { return std::isfinite(nll); })) {
       throw ConfigError(
-          fmt::format("arm '{}', base '{}', seed {}: an NLL is not finite", arm.name, run.base, run.seed));
+          fmt::format("arm '{}', base '{}', seed {}: an NLL is not finite", arm.name, model.base, model.seed));
     }
-    if (!seen.emplace(run.base, run.seed).second) {
-      throw ConfigError(fmt::format("arm '{}' has base '{}', seed {} twice", arm.name, run.base, run.seed));
+    if (!seen.emplace(model.base, model.seed).second) {
+      throw ConfigError(fmt::format("arm '{}' has base '{}', seed {} twice", arm.name, model.base, model.seed));
     }
-    if (std::find(bases.begin(), bases.end(), run.base) == bases.end()) bases.push_back(run.base);
+    if (std::find(bases.begin(), bases.end(), model.base) == bases.end()) bases.push_back(model.base);
   }
-  if (bases.empty()) throw ConfigError(fmt::format("arm '{}' has no runs", arm.name));
+  if (bases.empty()) throw ConfigError(fmt::format("arm '{}' has no models", arm.name));
   return bases;
 }
 
@@ -57,13 +57,13 @@ void check_has_bases(const Arm& arm, const std::vector<std::string>& bases, cons
 /// NLL of each document, averaged over the seeds of a base. [N].
 std::vector<double> mean_nll(const Arm& arm, const std::string& base, std::size_t documents) {
   std::vector<double> mean(documents);
-  double runs = 0;
-  for (const Run& run : arm.runs) {
-    if (run.base != base) continue;
-    for (std::size_t d = 0; d < documents; ++d) mean[d] += run.nll[d];
-    runs += 1;
+  double count = 0;
+  for (const ModelScores& model : arm.models) {
+    if (model.base != base) continue;
+    for (std::size_t d = 0; d < documents; ++d) mean[d] += model.nll[d];
+    count += 1;
   }
-  for (double& nll : mean) nll /= runs;
+  for (double& nll : mean) nll /= count;
   return mean;
 }
 

@@ -13,7 +13,7 @@
 namespace rpt::experiment {
 
 /// One model on the text.
-struct Run {
+struct ModelScores {
   std::string base;         ///< name of the pre-trained model that it came from
   std::uint64_t seed = 0;   ///< of its fine-tune
   std::vector<double> nll;  ///< Σ NLL of each document's scored tokens, nats, [N]
@@ -22,7 +22,7 @@ struct Run {
 /// Models that were treated alike: every base, with one or more seeds each.
 struct Arm {
   std::string name;
-  std::vector<Run> runs;
+  std::vector<ModelScores> models;
 };
 
 /// What a difference is counted in: per cent of the baseline's NLL, or nats a token.
@@ -46,18 +46,18 @@ struct Contrast {
   std::string arm;
   std::string baseline;
   Measure measure = Measure::percent;
-  std::vector<std::string> bases;  ///< [B], in the order of the baseline's runs
+  std::vector<std::string> bases;  ///< [B], in the order of the baseline's models
   std::vector<double> by_base;     ///< documents pooled, seeds averaged, [B]
   double estimate = 0;             ///< mean of by_base
   std::int64_t documents = 0;
   std::optional<Inference> inference;  ///< needs kMinBases bases and evaluate::kMinUnits documents
 };
 
-/// Formula: m_bd and k_bd are the NLL of document d, averaged over the runs of base b, of the arm and of the baseline.
-/// by_base is Σ_d (m − k) / Σ_d w, where w_bd = k_bd / 100 or the number of tokens. interval = estimate ±
+/// Formula: m_bd and k_bd are the NLL of document d, averaged over the models of base b, of the arm and of the
+/// baseline. by_base is Σ_d (m − k) / Σ_d w, where w_bd = k_bd / 100 or the number of tokens. interval = estimate ±
 /// t(0.975, degrees) · standard_error, with variance and degrees of two_way.h's spread().
-/// Sizes: tokens [N], those that were scored, > 0, the same for all runs. Throws: ShapeError for other sizes;
-/// ConfigError where the arms have different bases, a run stands twice, there is none, or an NLL is not finite, or
+/// Sizes: tokens [N], those that were scored, > 0, the same for all models. Throws: ShapeError for other sizes;
+/// ConfigError where the arms have different bases, a model stands twice, there is none, or an NLL is not finite, or
 /// not positive for a baseline whose per cent are asked for.
 Contrast contrast(const Arm& arm, const Arm& baseline, std::span<const double> tokens,
                   Measure measure = Measure::percent);

@@ -31,7 +31,7 @@ constexpr std::array<Style, kMaxSeries> kStyles = {{
 }};
 
 /// A string of gnuplot in which nothing is expanded.
-std::string quoted(std::string_view text) {
+std::string gnuplot_quoted(std::string_view text) {
   std::string out = "'";
   for (const char c : one_line(text)) {
     if (c == '\'') out += '\'';
@@ -86,7 +86,7 @@ std::string gnuplot_script(const Plot& plot, const std::string& id) {
       "set offsets graph 0.02, graph 0.02, graph 0.04, graph 0.04\n"
       "set xlabel {}\n"
       "set ylabel {}\n",
-      id, quoted(plot.x_label), quoted(plot.y_label));
+      id, gnuplot_quoted(plot.x_label), gnuplot_quoted(plot.y_label));
   std::string intervals;
   std::string lines;
   for (std::size_t i = 0; i < plot.series.size(); ++i) {
@@ -109,7 +109,7 @@ std::string gnuplot_script(const Plot& plot, const std::string& id) {
           style.colour);
     }
     lines += fmt::format("  $points{} using 1:2 with linespoints dt {} pt {} ps 0.8 lw 1.6 lc '{}' title {}", i,
-                         style.dash, style.marker, style.colour, quoted(series.name));
+                         style.dash, style.marker, style.colour, gnuplot_quoted(series.name));
     lines += i + 1 < plot.series.size() ? ", \\\n" : "\n";
   }
   return script + "plot \\\n" + intervals + lines;

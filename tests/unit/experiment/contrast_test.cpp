@@ -25,9 +25,9 @@ Arm arm(int treatment, int bases = 5, int documents = 9) {
   Arm out{.name = "treatment " + std::to_string(treatment)};
   for (int b = 0; b < bases; ++b) {
     for (int s = 0; s < 2; ++s) {
-      Run run{.base = "base " + std::to_string(b), .seed = static_cast<std::uint64_t>(s)};
-      for (int d = 0; d < documents; ++d) run.nll.push_back(nll_of(treatment, b, s, d));
-      out.runs.push_back(run);
+      ModelScores model{.base = "base " + std::to_string(b), .seed = static_cast<std::uint64_t>(s)};
+      for (int d = 0; d < documents; ++d) model.nll.push_back(nll_of(treatment, b, s, d));
+      out.models.push_back(model);
     }
   }
   return out;
@@ -76,23 +76,23 @@ TEST(Contrast, CountsNatsAToken) {
 
 TEST(Contrast, DoesNotDependOnTheOrderOfRuns) {
   Arm turned = arm(1);
-  std::reverse(turned.runs.begin(), turned.runs.end());
+  std::reverse(turned.models.begin(), turned.models.end());
   const Contrast got = contrast(turned, arm(0), kTokens);
   const Contrast same = contrast(arm(1), arm(0), kTokens);
   EXPECT_EQ(got.bases, same.bases);
   for (std::size_t b = 0; b < 5; ++b) EXPECT_NEAR(got.by_base[b], same.by_base[b], 1e-13);
 }
 
-// An untouched base is one run, its fine-tunes are two.
+// An untouched base is one model, its fine-tunes are two.
 TEST(Contrast, AveragesSeedsBeforeItCompares) {
   Arm once = arm(0);
-  std::erase_if(once.runs, [](const Run& run) { return run.seed != 0; });
+  std::erase_if(once.models, [](const ModelScores& model) { return model.seed != 0; });
   Arm twice = once;
-  for (const Run& run : once.runs) {
-    Run copy = run;
+  for (const ModelScores& model : once.models) {
+    ModelScores copy = model;
     copy.seed = 1;
     for (double& nll : copy.nll) nll *= 1.5;
-    twice.runs.push_back(copy);
+    twice.models.push_back(copy);
   }
   const Contrast got = contrast(twice, once, kTokens);
   for (const double effect : got.by_base) EXPECT_NEAR(effect, 25.0, 1e-12);
@@ -120,16 +120,16 @@ TEST(Contrast, RefusesWhatDoesNotBelongTogether) {
   EXPECT_EQ(message_of(arm(1, 5, 8), arm(0), kTokens),
             "arm 'treatment 1', base 'base 0', seed 0: 8 documents, expected 9");
   Arm wrong = arm(1);
-  wrong.runs.push_back(wrong.runs[3]);
+  wrong.models.push_back(wrong.models[3]);
   EXPECT_EQ(message_of(wrong, arm(0), kTokens), "arm 'treatment 1' has base 'base 1', seed 1 twice");
   wrong = arm(1);
-  wrong.runs[2].nll[4] = 1.0 / 0.0;
+  wrong.models[2].nll[4] = 1.0 / 0.0;
   EXPECT_EQ(message_of(wrong, arm(0), kTokens), "arm 'treatment 1', base 'base 1', seed 0: an NLL is not finite");
   wrong = arm(0);
-  wrong.runs[0].nll[4] = wrong.runs[1].nll[4] = 0;
+  wrong.models[0].nll[4] = wrong.models[1].nll[4] = 0;
   EXPECT_EQ(message_of(arm(1), wrong, kTokens),
             "arm 'treatment 0', base 'base 0': document 4 has no NLL to take per cent of");
-  EXPECT_EQ(message_of({.name = "none"}, arm(0), kTokens), "arm 'none' has no runs");
+  EXPECT_EQ(message_of({.name = "none"}, arm(0), kTokens), "arm 'none' has no models");
   std::vector<double> tokens = kTokens;
   tokens[3] = 0;
   EXPECT_EQ(message_of(arm(1), arm(0), tokens), "a contrast needs documents, and scored tokens in each");
@@ -159,8 +159,8 @@ TEST(ShareExplained, HasNoIntervalWithoutAWhole) {
   EXPECT_FALSE(few.interval);
   // A whole that differs from base to base by more than it is: any share would do.
   Arm unclear = arm(0);
-  for (std::size_t i = 0; i < unclear.runs.size(); ++i) {
-    for (double& nll : unclear.runs[i].nll) nll *= i < 4 ? 1.01 : 0.995;
+  for (std::size_t i = 0; i < unclear.models.size(); ++i) {
+    for (double& nll : unclear.models[i].nll) nll *= i < 4 ? 1.01 : 0.995;
   }
   const Share got = share_explained(arm(1), unclear, arm(0), kTokens);
   EXPECT_TRUE(got.share);

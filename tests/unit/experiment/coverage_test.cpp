@@ -81,11 +81,11 @@ class Simulation {
     Arm out{.name = name};
     for (int b = 0; b < kBases; ++b) {
       for (int s = 0; s < kSeeds; ++s) {
-        Run run{.base = std::to_string(b), .seed = static_cast<std::uint64_t>(s)};
+        ModelScores model{.base = std::to_string(b), .seed = static_cast<std::uint64_t>(s)};
         for (std::size_t d = 0; d < text_.words.size(); ++d) {
-          run.nll.push_back(4.0 * text_.words[d] * (1.0 + 0.01 * percent(b, s, d)));
+          model.nll.push_back(4.0 * text_.words[d] * (1.0 + 0.01 * percent(b, s, d)));
         }
-        out.runs.push_back(run);
+        out.models.push_back(model);
       }
     }
     return out;
@@ -182,9 +182,9 @@ TEST(SlowCoverage, OfTheShareExplained) {
     for (int i = 0; i < kExperiments; ++i) {
       const Arm fine_tuned = part.treated(-8.0 * kShare);
       Arm pruned = rest.treated(-8.0 * (1 - kShare));
-      for (std::size_t r = 0; r < pruned.runs.size(); ++r) {
+      for (std::size_t r = 0; r < pruned.models.size(); ++r) {
         for (std::size_t d = 0; d < text.words.size(); ++d) {
-          pruned.runs[r].nll[d] += fine_tuned.runs[r].nll[d] - baseline.runs[r].nll[d];
+          pruned.models[r].nll[d] += fine_tuned.models[r].nll[d] - baseline.models[r].nll[d];
         }
       }
       const Share got = share_explained(fine_tuned, pruned, baseline, text.words);
