@@ -28,7 +28,8 @@ const std::map<std::string, std::set<std::string>>& allowed() {
       {"train", {"model", "text", "io", "ternary", "tensor", "kernels", "core"}},
       {"prune", {"model", "text", "io", "ternary", "tensor", "kernels", "core"}},
       {"evaluate", {"generate", "model", "text", "io", "ternary", "tensor", "kernels", "core"}},
-      {"cli", {"evaluate", "generate", "report", "model", "text", "io", "ternary", "tensor", "kernels", "core"}},
+      {"cli",
+       {"evaluate", "train", "generate", "report", "model", "text", "io", "ternary", "tensor", "kernels", "core"}},
   };
   return rooms;
 }

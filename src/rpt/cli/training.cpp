@@ -13,7 +13,6 @@
 #include "rpt/evaluate/perplexity.h"
 #include "rpt/model/export.h"
 #include "rpt/train/cost.h"
-#include "rpt/train/hold_out.h"
 #include "rpt/train/run.h"
 
 namespace rpt::cli {
@@ -72,9 +71,10 @@ struct WatchedText {
 
 class Watch {
  public:
-  Watch(std::uint64_t bytes, std::uint64_t seed) : bytes_(bytes), seed_(seed) {}
+  /// Parts on the way have about `part_bytes` bytes.
+  Watch(std::uint64_t part_bytes, std::uint64_t seed) : part_bytes_(part_bytes), seed_(seed) {}
   void add(std::string name, text::Corpus corpus) {
-    text::Corpus part = shorten(corpus, bytes_);
+    text::Corpus part = shorten(corpus, part_bytes_);
     texts_.push_back({std::move(name), std::move(corpus), std::move(part)});
   }
   std::vector<train::Evaluation> score(const model::Model& model, bool complete) const {
@@ -85,9 +85,17 @@ class Watch {
     }
     return list;
   }
+  /// Of all texts, whole.
+  std::uint64_t bytes() const {
+    std::uint64_t sum = 0;
+    for (const WatchedText& text : texts_) {
+      for (const std::string& document : text.whole.documents) sum += document.size();
+    }
+    return sum;
+  }
 
  private:
-  std::uint64_t bytes_;
+  std::uint64_t part_bytes_;
   std::uint64_t seed_;
   std::vector<WatchedText> texts_;
 };
@@ -101,70 +109,80 @@ std::string describe(const std::vector<train::Evaluation>& list) {
   return line;
 }
 
-report::Record figures_of(const std::vector<train::Evaluation>& list, std::size_t i) {
+report::Record figures_of(const train::Evaluation& e) {
   report::Record r;
-  r.set("text", list[i].text);
-  r.set("mean_nll", list[i].mean_nll);
-  r.set("bits_per_byte", list[i].bits_per_byte);
-  r.set("tokens", list[i].tokens);
-  r.set("nll_sha256", list[i].nll_sha256);
+  r.set("text", e.text);
+  r.set("mean_nll", e.mean_nll);
+  r.set("bits_per_byte", e.bits_per_byte);
+  r.set("tokens", e.tokens);
+  r.set("nll_sha256", e.nll_sha256);
   return r;
 }
 
+/// Writes a Hugging Face directory of latents in the place of an older one; the gate's hash.
+std::string save_model(const model::Model& model, const fs::path& folder) {
+  model::ExportOptions options;
+  options.replace_folder = true;
+  return model::export_huggingface(model, folder, model::HfForm::latents, options);
+}
+
 /// Time, memory and disk before anything is done.
-int dry_run(const TrainingJob& job, const train::TokenStream& stream, Context& context) {
+int dry_run(const TrainingJob& job, const train::TokenStream& stream, const Watch& watch, Context& context) {
   const train::TrainConfig& c = job.config;
   const double tokens = static_cast<double>(c.steps * c.batch * c.accumulation * c.context);
   const double peak = train::measure_product_rate(c.step.backward);
   // Products reach most of the measured rate; everything around them costs about as much again as a third of them.
   const double seconds = tokens * train::operations_per_token(job.shape, c.context) / (0.6 * peak);
-  const train::StepMemory memory = train::step_memory(job.shape, c);
-  const std::uint64_t disk = train::checkpoint_bytes(job.shape) * static_cast<std::uint64_t>(c.keep_checkpoints + 1) +
-                             static_cast<std::uint64_t>(train::parameter_count(job.shape)) * 2;
+  const std::uint64_t watched = watch.bytes();
+  const train::RunMemory memory =
+      train::run_memory(job.shape, c, {stream.tokens.size(), watched, watched > 0 ? evaluate::kBatchTokens : 0});
+  const std::uint64_t disk =
+      train::checkpoint_bytes(job.shape, c) * static_cast<std::uint64_t>(c.keep_checkpoints + 1) +
+      static_cast<std::uint64_t>(train::parameter_count(job.shape)) * 2;
   context.out() << fmt::format(
       "{} parameters; {} training tokens in {} documents; {:.0f} tokens to read, {:.2f} times the text\n"
       "time    about {:.0f} s ({:.0f} GFLOP/s measured)\n"
-      "memory  {:.2f} GB: weights {:.2f}, activations {:.2f}, scratch {:.2f}\n"
+      "memory  {:.2f} GB: weights {:.2f}, activations {:.2f}, scratch {:.2f}, scoring {:.2f}, texts {:.2f}, "
+      "program {:.2f}\n"
       "disk    {:.2f} GB\n",
       train::parameter_count(job.shape), stream.tokens.size(), stream.documents, tokens,
       tokens / static_cast<double>(stream.tokens.size()), seconds, peak / 1e9,
       static_cast<double>(memory.total()) / 1e9, static_cast<double>(memory.weights) / 1e9,
       static_cast<double>(memory.activations) / 1e9, static_cast<double>(memory.scratch) / 1e9,
-      static_cast<double>(disk) / 1e9);
+      static_cast<double>(memory.scoring) / 1e9, static_cast<double>(memory.texts) / 1e9,
+      static_cast<double>(memory.program) / 1e9, static_cast<double>(disk) / 1e9);
   report::Record r;
   r.set("parameters", train::parameter_count(job.shape));
   r.set("training_tokens", stream.tokens.size());
   r.set("tokens_to_read", tokens);
   r.set("seconds", seconds);
   r.set("memory_bytes", memory.total());
+  r.set("memory_weights_bytes", memory.weights);
+  r.set("memory_activations_bytes", memory.activations);
+  r.set("memory_scratch_bytes", memory.scratch);
+  r.set("memory_scoring_bytes", memory.scoring);
+  r.set("memory_texts_bytes", memory.texts);
+  r.set("memory_program_bytes", memory.program);
   r.set("disk_bytes", disk);
   r.set("product_gflops", peak / 1e9);
   context.write_json(job.command, job.model, r);
   return 0;
 }
 
-/// The texts of the job, split.
+/// What is trained on, and what is held out of that.
 struct Texts {
-  train::HoldOutSplit split;
   train::TokenStream stream;
+  std::vector<train::Document> held_out;
 };
 
 Texts load_texts(const TrainingJob& job, const text::Tokenizer& tokenizer) {
-  std::vector<train::Source> sources = job.config.data;
-  for (train::Source& source : sources) {
-    const fs::path found = find_path(source.text, job.base);
-    if (fs::exists(found)) source.text = found.string();
-  }
-  const std::vector<fs::path> roots = text_roots();
-  Texts texts;
-  texts.split = train::hold_out(train::load_documents(sources, roots), {job.config.hold_out, job.config.seed});
-  texts.stream = train::encode_documents(texts.split.train, tokenizer, train::separators_of(tokenizer));
-  return texts;
+  train::HoldOutSplit split = load_training_texts(job.config, job.base);
+  return {train::encode_documents(split.train, tokenizer, train::separators_of(tokenizer)), std::move(split.held_out)};
 }
 
-void write_held_out(const train::HoldOutSplit& split, const fs::path& path) {
+void write_held_out(const std::vector<train::Document>& held_out, const fs::path& path) {
   std::string lines;
-  for (const train::Document& d : split.held_out) {
+  for (const train::Document& d : held_out) {
     const nlohmann::ordered_json line = {{"name", d.name}, {"text", d.text}};
     lines += line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
   }
@@ -178,22 +196,31 @@ fs::path find_path(const std::string& path, const fs::path& base) {
   return fs::exists(below) ? below : fs::path(path);
 }
 
+train::HoldOutSplit load_training_texts(const train::TrainConfig& config, const fs::path& base) {
+  std::vector<train::Source> sources = config.data;
+  for (train::Source& source : sources) {
+    const fs::path found = find_path(source.text, base);
+    if (fs::exists(found)) source.text = found.string();
+  }
+  const std::vector<fs::path> roots = text_roots();
+  return train::hold_out(train::load_documents(sources, roots), {config.hold_out, config.seed});
+}
+
 int run_training_job(TrainingJob job, Context& context) {
   const std::unique_ptr<train::Parameters> parameters = job.make_parameters();
   const model::Model& model = parameters->model();
   job.shape = model.config;
   const train::TrainConfig& config = job.config;
-  Texts texts = load_texts(job, model.vocabulary());
+  const Texts texts = load_texts(job, model.vocabulary());
   context.say(fmt::format("{} parameters, {} training tokens in {} documents, {} held out", parameters->count(),
-                          texts.stream.tokens.size(), texts.stream.documents, texts.split.held_out.size()));
-  if (job.dry_run) return dry_run(job, texts.stream, context);
-
+                          texts.stream.tokens.size(), texts.stream.documents, texts.held_out.size()));
   Watch watch(static_cast<std::uint64_t>(config.evaluate_tokens) * 4, config.seed);
-  if (!texts.split.held_out.empty()) watch.add("held out", train::corpus_of(texts.split.held_out));
+  if (!texts.held_out.empty()) watch.add("held out", train::corpus_of(texts.held_out));
   for (const std::string& text : config.also_evaluate) {
     const fs::path found = find_path(text, job.base);
     watch.add(text, text::load_corpus(find_text(fs::exists(found) ? found.string() : text)));
   }
+  if (job.dry_run) return dry_run(job, texts.stream, watch, context);
 
   const double peak = train::measure_product_rate(config.step.backward);
   const double operations = train::operations_per_token(job.shape, config.context);
@@ -214,7 +241,9 @@ int run_training_job(TrainingJob job, Context& context) {
                               100 * rate * operations / peak, peak / 1e9));
     progress.advance(1);
   };
-  hooks.evaluate = [&](const model::Model& m, bool complete) { return watch.score(m, complete); };
+  hooks.evaluate = [&](const model::Model& m) { return watch.score(m, false); };
+  const fs::path best = job.out / "best";
+  hooks.best = [&](const model::Model& m) { save_model(m, best); };
   hooks.evaluated = [&](std::int64_t step, const std::vector<train::Evaluation>& list) {
     if (!list.empty()) context.say(fmt::format("step {}: {}", step, describe(list)));
   };
@@ -231,16 +260,22 @@ int run_training_job(TrainingJob job, Context& context) {
     context.say(fmt::format("interrupted after step {}: --resume goes on", result.steps));
     return 1;
   }
-  write_held_out(texts.split, job.out / "held_out.jsonl");
-  model::ExportOptions options;
-  options.replace_folder = true;
-  const std::string hash = model::export_huggingface(model, job.out / "model", model::HfForm::latents, options);
+  write_held_out(texts.held_out, job.out / "held_out.jsonl");
+  // Where the held-out text was read better before the end, that is the model.
+  std::unique_ptr<model::Model> earlier;
+  if (config.stop_on_overfitting && result.best_step >= 0 && result.best_step < result.steps) {
+    earlier = model::open_model(best);
+    context.say(fmt::format("the model is that of step {}, the best on the held-out text", result.best_step));
+  }
+  const model::Model& chosen = earlier ? *earlier : model;
+  const std::string hash = save_model(chosen, job.out / "model");
+  const std::vector<train::Evaluation> evaluations = watch.score(chosen, true);
 
   const double rate = seconds > 0 ? tokens / seconds : 0;
   context.out() << fmt::format("{} steps{}, last loss {:.4f}, {:.0f} tokens/s ({:.0f} % of {:.0f} GFLOP/s measured)\n",
                                result.steps, result.end == train::RunEnd::overfitting ? " (stopped: overfitting)" : "",
                                result.last_loss, rate, 100 * rate * operations / peak, peak / 1e9);
-  if (!result.evaluations.empty()) context.out() << describe(result.evaluations) << '\n';
+  if (!evaluations.empty()) context.out() << describe(evaluations) << '\n';
   context.out() << fmt::format("{}: passed the gate ({})\n", (job.out / "model").string(), hash);
 
   report::Record r;
@@ -250,9 +285,10 @@ int run_training_job(TrainingJob job, Context& context) {
   r.set("share_of_peak", rate * operations / peak);
   r.set("stopped_on_overfitting", result.end == train::RunEnd::overfitting);
   r.set("gate_sha256", hash);
-  std::vector<report::Record> evaluations;
-  for (std::size_t i = 0; i < result.evaluations.size(); ++i) evaluations.push_back(figures_of(result.evaluations, i));
-  r.set("evaluations", evaluations);
+  r.set("model_step", earlier ? result.best_step : result.steps);
+  std::vector<report::Record> scored;
+  for (const train::Evaluation& e : evaluations) scored.push_back(figures_of(e));
+  r.set("evaluations", scored);
   context.write_json(job.command, job.model, r);
   return 0;
 }

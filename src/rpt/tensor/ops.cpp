@@ -104,16 +104,25 @@ std::int64_t quantise_rows(MatrixView x, QuantisedRows& out) {
 
 namespace {
 
+/// Unpacked codes of so many rows, and their sums, stay in the second-level cache.
+constexpr std::int64_t kUnpackedRows = 256;
+/// From so many tokens on unpacking pays.
+constexpr std::int64_t kUnpackedTokens = 128;
+
+bool unpacking_pays(std::int64_t tokens) {
+  static const bool has_int8 = multiplies_int8();
+  return has_int8 && tokens >= kUnpackedTokens && kernels::active().library_products;
+}
+
 /// The same product for many tokens: codes are unpacked to bytes once and multiplied by oneDNN, which is exact.
 void matmul_unpacked(const PackedTernaryView& weights, const QuantisedRows& x, MutableMatrix y) {
-  constexpr std::int64_t kRows = 256;  // unpacked codes of so many rows, and their sums, stay in the second-level cache
   const auto& table = kernels::active();
   const std::int64_t row_bytes = (weights.columns + 127) / 128 * 32;
-  core::parallel_for(weights.rows, kRows, [&](std::int64_t first, std::int64_t last) {
+  core::parallel_for(weights.rows, kUnpackedRows, [&](std::int64_t first, std::int64_t last) {
     static thread_local core::AlignedBuffer<std::int8_t> codes;
     static thread_local core::AlignedBuffer<std::int32_t> sums;
-    for (std::int64_t begin = first; begin < last; begin += kRows) {
-      const std::int64_t n = std::min(kRows, last - begin);
+    for (std::int64_t begin = first; begin < last; begin += kUnpackedRows) {
+      const std::int64_t n = std::min(kUnpackedRows, last - begin);
       codes.reserve_scratch(static_cast<std::size_t>(n * weights.columns));
       sums.reserve_scratch(static_cast<std::size_t>(x.rows * n));
       for (std::int64_t r = 0; r < n; ++r) {
@@ -129,20 +138,19 @@ void matmul_unpacked(const PackedTernaryView& weights, const QuantisedRows& x, M
   });
 }
 
-/// From so many tokens on unpacking pays.
-constexpr std::int64_t kUnpackedTokens = 128;
-
-bool runs_unpacked(const PackedTernaryView& weights, const QuantisedRows& x) {
-  static const bool has_int8 = multiplies_int8();
-  return has_int8 && x.rows >= kUnpackedTokens && weights.type == DType::i2_s && kernels::active().library_products;
-}
-
 }  // namespace
+
+std::uint64_t matmul_ternary_scratch(std::int64_t rows, std::int64_t columns, std::int64_t tokens) {
+  if (!unpacking_pays(tokens)) return static_cast<std::uint64_t>(4 * rows * tokens);
+  const std::int64_t at_once = std::min(rows, kUnpackedRows);
+  const std::int64_t busy = std::min<std::int64_t>(core::threads(), (rows + at_once - 1) / at_once);
+  return static_cast<std::uint64_t>(busy * at_once * (columns + 4 * tokens));
+}
 
 void matmul_ternary(const PackedTernaryView& weights, const QuantisedRows& x, MutableMatrix y) {
   const core::ScopedTrace trace("tensor::matmul_ternary");
   fits("matmul_ternary", weights.rows, weights.columns, x.rows, x.columns, y);
-  if (runs_unpacked(weights, x)) return matmul_unpacked(weights, x, y);
+  if (weights.type == DType::i2_s && unpacking_pays(x.rows)) return matmul_unpacked(weights, x, y);
   const NamedKernel kernel = ternary_kernel(weights.type);
   const core::ScopedTrace kernel_trace(kernel.name);
   const auto scale_row = kernels::active().scale_int32;

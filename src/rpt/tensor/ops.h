@@ -30,6 +30,10 @@ std::int64_t quantise_rows(MatrixView x, QuantisedRows& out);
 /// Throws: ShapeError when K or N do not fit. Cost: N·K/4 bytes of weights; T·N·K multiply-adds.
 void matmul_ternary(const PackedTernaryView& weights, const QuantisedRows& x, MutableMatrix y);
 
+/// Bytes of scratch that matmul_ternary keeps, on all threads together, after products of i2_s weights of up to N rows
+/// and K columns with T tokens on the instruction set in force.
+std::uint64_t matmul_ternary_scratch(std::int64_t rows, std::int64_t columns, std::int64_t tokens);
+
 /// y [T, N] = x [T, K] · Wᵀ for stored weights W [N, K] (f32, f16, bf16 read as f16, q8_0, q6_k), each dot in 16 lanes.
 /// Throws: ShapeError.
 void matmul_dense(const StoredView& weights, MatrixView x, MutableMatrix y);

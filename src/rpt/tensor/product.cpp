@@ -145,7 +145,7 @@ void multiply(const Operand& a, const Operand& b, float alpha, bool accumulate, 
   const std::int64_t length = by_rows ? m : n;
   const std::int64_t even = (length + core::threads() - 1) / core::threads();
   const std::int64_t part = (even + 15) / 16 * 16;
-  core::parallel_for(length, part, [&](std::int64_t begin, std::int64_t end) {
+  core::parallel_for(length, part, [&, m = m, n = n, k = k](std::int64_t begin, std::int64_t end) {
     const std::int64_t row = by_rows ? begin : 0;
     const std::int64_t column = by_rows ? 0 : begin;
     const Shape shape{by_rows ? end - begin : m,

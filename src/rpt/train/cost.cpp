@@ -4,7 +4,11 @@
 #include <algorithm>
 
 #include "rpt/core/aligned_buffer.h"
+#include "rpt/core/parallel.h"
 #include "rpt/core/timer.h"
+#include "rpt/kernels/kernel_table.h"
+#include "rpt/model/decoder.h"
+#include "rpt/tensor/ops.h"
 #include "rpt/tensor/product.h"
 #include "rpt/train/loss.h"
 
@@ -16,9 +20,93 @@ std::int64_t ternary_weights(const model::Config& c) {
   return c.layers * (attention + 3 * c.hidden * c.feed_forward);
 }
 
+/// Bytes of masters and moments: what a checkpoint holds. Where masters are bf16 values, they are what the forward
+/// reads.
+std::uint64_t resumable_bytes(const model::Config& c, const TrainConfig& run) {
+  const std::int64_t values = parameter_count(c);
+  const std::uint64_t masters = static_cast<std::uint64_t>(values) * (run.masters == MasterType::f32 ? 4 : 2);
+  return masters + 2 * Moment::bytes(run.optimiser.state, values);
+}
+
+/// Numbers a row of quantised activations takes.
 std::int64_t padded(std::int64_t columns) {
   return (columns + 127) / 128 * 128;
 }
+
+std::uint64_t bytes(std::int64_t count) {
+  return static_cast<std::uint64_t>(count);
+}
+
+/// Bytes of a number in the products of a type.
+std::int64_t size_of(model::BackwardType type) {
+  return type == model::BackwardType::bf16 ? 2 : 4;
+}
+
+std::int64_t widest(const model::Config& c) {
+  return std::max({c.hidden, c.feed_forward, c.query_size()});
+}
+
+/// i2_s codes of all ternary weights.
+std::int64_t code_bytes(const model::Config& c) {
+  const std::int64_t from_hidden = (c.query_size() + 2 * c.kv_size() + 2 * c.feed_forward) * padded(c.hidden);
+  return c.layers * (from_hidden + c.hidden * (padded(c.query_size()) + padded(c.feed_forward))) / 4;
+}
+
+/// Of one token in one layer: input, middle, query, attended, gate and up in f32; what the four products read in int8,
+/// with maximum and sum. As model::BlockTape.
+std::int64_t tape_bytes(const model::Config& c) {
+  return 4 * (2 * c.hidden + 2 * c.query_size() + 2 * c.feed_forward) + 2 * padded(c.hidden) + padded(c.query_size()) +
+         padded(c.feed_forward) + 4 * 8;
+}
+
+/// Of one token: its id, and its place in the cache for decoder and tape.
+constexpr std::int64_t kPlaceBytes = 4 + 2 * 16;
+
+/// Of one token: normed, key, value, projected. As model::Workspace.
+std::int64_t forward_bytes(const model::Config& c) {
+  return 4 * (widest(c) + 2 * c.kv_size() + c.hidden);
+}
+
+/// Of one token: normed, attended, query, key, value, activated, gate, up; input and gradient as the products read
+/// them. As model::BackwardWork.
+std::int64_t backward_bytes(const model::Config& c, model::BackwardType type) {
+  return 4 * (widest(c) + 2 * c.query_size() + 2 * c.kv_size() + 3 * c.feed_forward) + 2 * size_of(type) * widest(c);
+}
+
+/// The codes of the largest layer as the products read them.
+std::int64_t code_scratch(const model::Config& c, model::BackwardType type) {
+  return size_of(type) * c.hidden * std::max(c.feed_forward, c.query_size());
+}
+
+/// Keys, values and sums of the sequence that a thread is at.
+std::int64_t attention_scratch(const model::Config& c, std::int64_t context) {
+  return core::threads() * 4 * (2 * context * c.head_size + kernels::attention_backward_scratch(context));
+}
+
+/// Logits and, in bf16, their gradient and the hidden states; in f32 the whole head.
+std::int64_t head_bytes(const model::Config& c, std::int64_t rows, model::BackwardType type) {
+  const std::int64_t at_once = std::min(rows, HeadLoss::rows_at_once(c.vocabulary));
+  if (type == model::BackwardType::f32) return 4 * at_once * c.vocabulary + 4 * c.vocabulary * c.hidden;
+  return at_once * (6 * c.vocabulary + 2 * c.hidden);
+}
+
+std::uint64_t product_scratch(const model::Config& c, std::int64_t rows) {
+  return tensor::matmul_ternary_scratch(widest(c), widest(c), rows);
+}
+
+/// A decoder that scores: keys, values and hidden states of all tokens, and a block of them on its way.
+std::uint64_t scoring_bytes(const model::Config& c, std::int64_t tokens) {
+  const std::int64_t block = std::min(tokens, model::Decoder::kBlockRows);
+  return bytes(tokens * 4 * (c.layers * c.kv_size() + c.hidden) + block * (forward_bytes(c) + tape_bytes(c)));
+}
+
+/// Bytes that scoring holds for each byte of a text: the text, its windows, the likelihoods. Measured.
+constexpr std::uint64_t kWatchedFactor = 20;
+
+/// Code and libraries, and what tokenizer, oneDNN and allocator keep for themselves, in all and for each thread.
+/// Measured.
+constexpr std::uint64_t kProgramBytes = 20'000'000;
+constexpr std::uint64_t kThreadBytes = 3'000'000;
 
 }  // namespace
 
@@ -32,34 +120,30 @@ double operations_per_token(const model::Config& c, std::int64_t context) {
   return 6 * products + 6 * static_cast<double>(c.layers * c.query_size() * context);
 }
 
-StepMemory step_memory(const model::Config& c, const TrainConfig& run) {
-  const auto values = static_cast<std::uint64_t>(parameter_count(c));
-  const auto codes = static_cast<std::uint64_t>(ternary_weights(c));
+RunMemory run_memory(const model::Config& c, const TrainConfig& run, const Surroundings& around) {
   const std::int64_t rows = run.batch * run.context;
-  const std::int64_t bf16 = run.step.backward == model::BackwardType::bf16 ? 2 : 4;
-  StepMemory m;
-  // f32 master, gradient and two moments, bf16 value, 2-bit code.
-  m.weights = values * 18 + codes / 4;
-  // A tape holds, for each token: input, middle, gate, up, query, attended in f32; what the four products read in int8.
-  const std::int64_t tape = 4 * (2 * c.hidden + 2 * c.feed_forward + 2 * c.query_size()) + 2 * padded(c.hidden) +
-                            padded(c.query_size()) + padded(c.feed_forward);
-  const std::int64_t tapes = run.step.checkpoint_activations ? tape + c.layers * 4 * c.hidden : c.layers * tape;
-  const std::int64_t cache = c.layers * 4 * c.kv_size();
-  m.activations = static_cast<std::uint64_t>(rows * (tapes + cache));
-  // Streams, forward and backward scratch: the widest of each buffer that is kept.
-  const std::int64_t widest = std::max({c.hidden, c.feed_forward, c.query_size()});
-  const std::int64_t forward = 4 * (widest + 2 * c.kv_size() + 2 * c.hidden + widest);  // and the int32 sums
-  const std::int64_t backward =
-      4 * (widest + 2 * c.query_size() + 2 * c.kv_size() + 3 * c.feed_forward) + bf16 * 2 * widest + 4 * 2 * c.hidden;
-  const std::int64_t largest = std::max(c.hidden * c.feed_forward, c.hidden * c.query_size());
-  const std::int64_t logit_rows = std::min(rows, HeadLoss::rows_at_once(c.vocabulary));
-  const std::int64_t logits = logit_rows * c.vocabulary * (run.step.head == model::BackwardType::bf16 ? 6 : 4);
-  m.scratch = static_cast<std::uint64_t>(rows * (forward + backward) + largest * bf16 + logits);
+  RunMemory m;
+  // Masters and moments, bf16 value beside an f32 master, f32 gradient, 2-bit code.
+  const std::int64_t beside = run.masters == MasterType::f32 ? 6 : 4;
+  m.weights = resumable_bytes(c, run) + bytes(beside * parameter_count(c) + code_bytes(c));
+  const std::int64_t tapes = run.step.checkpoint_activations ? 1 : c.layers;
+  const std::int64_t streams = run.step.checkpoint_activations ? c.layers + 1 : 0;
+  const std::int64_t hidden_states = 3 + streams;  // after the last block, normed, their gradient
+  m.activations = bytes(rows * (tapes * tape_bytes(c) + c.layers * 4 * c.kv_size() + hidden_states * 4 * c.hidden +
+                                kPlaceBytes + 8 * run.accumulation));
+  const std::int64_t dense = run.quantisation.share(0) < 1 ? 4 * widest(c) : 0;  // outputs of a quantisation warm-up
+  m.scratch = bytes(rows * (forward_bytes(c) + dense + backward_bytes(c, run.step.backward)) +
+                    code_scratch(c, run.step.backward) + attention_scratch(c, run.context) +
+                    head_bytes(c, rows, run.step.head)) +
+              product_scratch(c, rows);
+  if (around.scoring_tokens > 0) m.scoring = scoring_bytes(c, around.scoring_tokens);
+  m.texts = 5 * around.stream_tokens + kWatchedFactor * around.watched_bytes;
+  m.program = kProgramBytes + kThreadBytes * static_cast<std::uint64_t>(core::threads());
   return m;
 }
 
-std::uint64_t checkpoint_bytes(const model::Config& c) {
-  return static_cast<std::uint64_t>(parameter_count(c)) * 12;
+std::uint64_t checkpoint_bytes(const model::Config& c, const TrainConfig& run) {
+  return resumable_bytes(c, run);
 }
 
 double measure_product_rate(model::BackwardType type) {

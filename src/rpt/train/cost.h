@@ -14,19 +14,30 @@ std::int64_t parameter_count(const model::Config& config);
 /// three products with every ternary weight and with the head, and attention, 6·L·A·D·context.
 double operations_per_token(const model::Config& config, std::int64_t context);
 
-/// What a step needs in bytes, by part. Formula: docs/training.md, "Memory".
-struct StepMemory {
+/// What stands in memory beside a step.
+struct Surroundings {
+  std::uint64_t stream_tokens = 0;  ///< of the text that is trained on
+  std::uint64_t watched_bytes = 0;  ///< of the texts that are scored on the way
+  std::int64_t scoring_tokens = 0;  ///< that scoring runs through the model together; 0 where nothing is scored
+};
+
+/// What a run needs in bytes at its peak, by part. Formula: docs/training.md, "Memory".
+struct RunMemory {
   std::uint64_t weights = 0;      ///< masters, rounded values, gradients, moments, codes
   std::uint64_t activations = 0;  ///< tapes, caches of keys and values, streams
   std::uint64_t scratch = 0;      ///< of forward, backward and loss
+  std::uint64_t scoring = 0;      ///< the decoder that scores watched texts, while the step's buffers stay
+  std::uint64_t texts = 0;        ///< training tokens, watched texts
+  std::uint64_t program = 0;      ///< code, libraries and what they keep
 
-  std::uint64_t total() const { return weights + activations + scratch; }
+  std::uint64_t total() const { return weights + activations + scratch + scoring + texts + program; }
 };
 
-StepMemory step_memory(const model::Config& config, const TrainConfig& run);
+/// Reads threads and instruction set in force, since scratch space depends on them.
+RunMemory run_memory(const model::Config& config, const TrainConfig& run, const Surroundings& around);
 
 /// Bytes of one checkpoint on disk.
-std::uint64_t checkpoint_bytes(const model::Config& config);
+std::uint64_t checkpoint_bytes(const model::Config& config, const TrainConfig& run);
 
 /// Operations a second of large bf16 or float products on the threads in force, best of a few. Cost: about 0.1 s.
 double measure_product_rate(model::BackwardType type);

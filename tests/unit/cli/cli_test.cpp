@@ -1,58 +1,15 @@
 // SPDX-License-Identifier: MIT
-#include <gtest/gtest.h>
+#include <algorithm>
+#include <cmath>
 
-#include <nlohmann/json.hpp>
-#include <sstream>
-
-#include "rpt/cli/run.h"
 #include "rpt/core/atomic_file.h"
-#include "rpt/core/parallel.h"
-#include "rpt/kernels/isa.h"
 #include "rpt/model/export.h"
-#include "tests/shared_data.h"
-#include "tests/tiny_model.h"
+#include "tests/unit/cli/cli_testing.h"
 
 namespace rpt::cli {
 namespace {
 
-using Json = nlohmann::json;
-
-struct Outcome {
-  int code = 0;
-  std::string out;
-  std::string err;
-};
-
-class Cli : public ::testing::Test {
- protected:
-  Outcome rpt(std::vector<std::string> words, const std::string& input = "") {
-    std::vector<const char*> argv{"rpt"};
-    for (const auto& w : words) argv.push_back(w.c_str());
-    std::istringstream in(input);
-    std::ostringstream out, err;
-    const int code = run(static_cast<int>(argv.size()), argv.data(), in, out, err);
-    return {code, out.str(), err.str()};
-  }
-
-  /// Runs with --json - and expects success.
-  Json json(std::vector<std::string> words, const std::string& input = "") {
-    words.insert(words.end(), {"--json", "-"});
-    const Outcome o = rpt(words, input);
-    EXPECT_EQ(o.code, 0) << o.err;
-    return Json::parse(o.out);
-  }
-
-  void TearDown() override {
-    core::set_threads(0);
-    kernels::force_isa(kernels::list_isas().front().name);
-    for (const auto& isa : kernels::list_isas()) {
-      if (isa.supported) kernels::force_isa(isa.name);
-    }
-  }
-
-  const std::string seedling_ = (test::source_dir() / "models/seedling").string();
-  test::ScratchFolder folder_;
-};
+class Cli : public CommandTest {};
 
 TEST_F(Cli, HelpNamesEveryCommandAndGivesAnExampleOfEach) {
   const Outcome help = rpt({"--help"});
@@ -327,6 +284,11 @@ TEST_F(Cli, PerplexityReportsWhatItPromises) {
   const Json one = json({"perplexity", seedling_, "--text", text.string(), "--threads", "1", "--isa", "reference"});
   EXPECT_EQ(one["nll_sha256"], j["nll_sha256"]);
   EXPECT_EQ(one["environment"]["instruction_set"], "reference");
+
+  EXPECT_EQ(rpt({"perplexity", seedling_, "--text", text.string(), "--save-nll", (folder_ / "nll.tsv").string()}).code,
+            0);
+  const std::string table = core::read_file(folder_ / "nll.tsv");
+  EXPECT_EQ(std::count(table.begin(), table.end(), '\n'), 1 + j["scored_tokens"].get<std::int64_t>());
 }
 
 }  // namespace

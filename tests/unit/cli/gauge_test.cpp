@@ -1,57 +1,32 @@
 // SPDX-License-Identifier: MIT
-#include <gtest/gtest.h>
-
 #include <cmath>
-#include <nlohmann/json.hpp>
-#include <sstream>
 
-#include "rpt/cli/run.h"
 #include "rpt/core/atomic_file.h"
 #include "rpt/model/export.h"
 #include "rpt/model/gate.h"
-#include "tests/shared_data.h"
-#include "tests/tiny_model.h"
+#include "tests/unit/cli/cli_testing.h"
 
 namespace rpt::cli {
 namespace {
 
-using Json = nlohmann::json;
-
-struct Outcome {
-  int code = 0;
-  std::string out;
-  std::string err;
-};
-
-class GaugeCommand : public ::testing::Test {
+class GaugeCommand : public CommandTest {
  protected:
-  static Outcome rpt(std::vector<std::string> words) {
-    std::vector<const char*> argv{"rpt", "gauge"};
-    for (const auto& w : words) argv.push_back(w.c_str());
-    std::istringstream in;
-    std::ostringstream out, err;
-    const int code = run(static_cast<int>(argv.size()), argv.data(), in, out, err);
-    return {code, out.str(), err.str()};
+  /// rpt gauge …
+  Outcome gauge(std::vector<std::string> words) {
+    words.insert(words.begin(), "gauge");
+    return rpt(words);
   }
-
-  Json json(std::vector<std::string> words) {
-    words.insert(words.end(), {"--json", "-"});
-    const Outcome o = rpt(words);
-    EXPECT_EQ(o.code, 0) << o.err;
-    return Json::parse(o.out);
+  Json gauge_json(std::vector<std::string> words) {
+    words.insert(words.begin(), "gauge");
+    return json(words);
   }
-
-  std::string at(const std::string& name) const { return (folder_ / name).string(); }
-
-  const std::string seedling_ = (test::source_dir() / "models/seedling").string();
-  test::ScratchFolder folder_;
 };
 
 TEST_F(GaugeCommand, ReportsWhatItWrote) {
   core::write_file_atomic(folder_ / "text", std::string("The old house stood at the end of the lane.\n"));
-  const Json j = json({seedling_, at("2b"), "--like", "2b", "--text", at("text")});
+  const Json j = gauge_json({seedling_, path("2b"), "--like", "2b", "--text", path("text")});
   EXPECT_EQ(j["command"], "gauge");
-  EXPECT_EQ(j["output"], at("2b"));
+  EXPECT_EQ(j["output"], path("2b"));
   EXPECT_EQ(j["like"], "2b");
   EXPECT_TRUE(j["scales"].is_null());
   EXPECT_TRUE(j["bit_identical"]);
@@ -74,7 +49,7 @@ TEST_F(GaugeCommand, ReportsWhatItWrote) {
 }
 
 TEST_F(GaugeCommand, PrintsATableAndTheHash) {
-  const Outcome o = rpt({seedling_, at("inverse"), "--like", "inverse"});
+  const Outcome o = gauge({seedling_, path("inverse"), "--like", "inverse"});
   EXPECT_EQ(o.code, 0) << o.err;
   for (const std::string word : {"blk.3.ffn_down", "blk.3.ffn_sub_norm", "scale before", "nll_sha256 ",
                                  "same output to the last bit over 64 tokens", "not before"}) {
@@ -84,11 +59,11 @@ TEST_F(GaugeCommand, PrintsATableAndTheHash) {
 }
 
 TEST_F(GaugeCommand, GaugesLeadBackToEachOther) {
-  json({seedling_, at("2b"), "--like", "2b"});
-  const Json back = json({at("2b"), at("back"), "--like", seedling_});
+  gauge_json({seedling_, path("2b"), "--like", "2b"});
+  const Json back = gauge_json({path("2b"), path("back"), "--like", seedling_});
   for (const Json& t : back["tensors"]) EXPECT_LT(t["exponent"], 0);
   const auto original = model::open_model(seedling_);
-  const auto again = model::open_model(at("back"));
+  const auto again = model::open_model(path("back"));
   const auto bytes = [](const model::Model& m) {
     const auto v = m.weights.blocks[2].attn_output.weight.stored_latents();
     return std::string(reinterpret_cast<const char*>(v.data), v.bytes);
@@ -96,12 +71,12 @@ TEST_F(GaugeCommand, GaugesLeadBackToEachOther) {
   EXPECT_EQ(bytes(*again), bytes(*original));
   EXPECT_EQ(again->weights.blocks[2].attn_sub_norm.gain, original->weights.blocks[2].attn_sub_norm.gain);
 
-  const Json native = json({at("2b"), at("native"), "--like", "native"});
+  const Json native = gauge_json({path("2b"), path("native"), "--like", "native"});
   EXPECT_LT(native["tensors"][0]["scale_after"], 0.2);
 }
 
 TEST_F(GaugeCommand, ScalesBoundsEveryScale) {
-  const Json j = json({seedling_, at("out"), "--scales", "1:4"});
+  const Json j = gauge_json({seedling_, path("out"), "--scales", "1:4"});
   EXPECT_EQ(j["scales"], "1:4");
   EXPECT_TRUE(j["like"].is_null());
   for (const Json& t : j["tensors"]) {
@@ -109,26 +84,26 @@ TEST_F(GaugeCommand, ScalesBoundsEveryScale) {
     EXPECT_LT(t["scale_after"], 4);
   }
   // attn_q, attn_k and attn_v share a power of two, and seedling's lie on both sides of one.
-  const Outcome narrow = rpt({seedling_, at("narrow"), "--scales", "1:2"});
+  const Outcome narrow = gauge({seedling_, path("narrow"), "--scales", "1:2"});
   EXPECT_EQ(narrow.code, 3);
   EXPECT_NE(narrow.err.find("attn_norm"), std::string::npos) << narrow.err;
-  EXPECT_FALSE(std::filesystem::exists(at("narrow")));
+  EXPECT_FALSE(std::filesystem::exists(path("narrow")));
 }
 
 TEST_F(GaugeCommand, WrongUsageIsTwo) {
   for (const std::vector<std::string>& words :
        std::vector<std::vector<std::string>>{{seedling_},
-                                             {seedling_, at("out")},
-                                             {seedling_, at("out"), "--like", "2b", "--scales", "1:4"},
-                                             {seedling_, at("out"), "--like", ""},
-                                             {seedling_, at("out"), "--scales", "1"},
-                                             {seedling_, at("out"), "--scales", "1:1.5"},
-                                             {seedling_, at("out"), "--scales", "0:4"},
-                                             {seedling_, at("out"), "--scales", "1:4x"},
-                                             {seedling_, at("out"), "--scales", "nan:4"},
-                                             {seedling_, at("out"), "--scales", "1:inf"},
+                                             {seedling_, path("out")},
+                                             {seedling_, path("out"), "--like", "2b", "--scales", "1:4"},
+                                             {seedling_, path("out"), "--like", ""},
+                                             {seedling_, path("out"), "--scales", "1"},
+                                             {seedling_, path("out"), "--scales", "1:1.5"},
+                                             {seedling_, path("out"), "--scales", "0:4"},
+                                             {seedling_, path("out"), "--scales", "1:4x"},
+                                             {seedling_, path("out"), "--scales", "nan:4"},
+                                             {seedling_, path("out"), "--scales", "1:inf"},
                                              {seedling_, seedling_, "--like", "2b"}}) {
-    const Outcome o = rpt(words);
+    const Outcome o = gauge(words);
     EXPECT_EQ(o.code, 2) << words.back();
     EXPECT_EQ(o.out, "");
     EXPECT_EQ(std::count(o.err.begin(), o.err.end(), '\n'), 1) << o.err;
@@ -140,22 +115,22 @@ TEST_F(GaugeCommand, BadInputIsThreeAndLeavesNothing) {
   model::export_huggingface(*tiny, folder_ / "tiny", model::HfForm::latents, {});
   model::export_gguf(*tiny, folder_ / "tiny.gguf", tensor::DType::i2_s, {});
   for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{
-           {at("tiny.gguf"), at("out"), "--like", "2b"},                       // codes
-           {at("tiny"), at("out"), "--like", seedling_},                       // another shape
-           {at("tiny"), at("out"), "--like", "no-such-model"},                 //
-           {at("tiny"), at("out"), "--scales", "0.0001:0.0002"},               // f16 latents would lose bits
-           {at("tiny"), at("out"), "--like", "2b", "--text", "sotu:test"}}) {  // it has no vocabulary
-    const Outcome o = rpt(words);
+           {path("tiny.gguf"), path("out"), "--like", "2b"},                       // codes
+           {path("tiny"), path("out"), "--like", seedling_},                       // another shape
+           {path("tiny"), path("out"), "--like", "no-such-model"},                 //
+           {path("tiny"), path("out"), "--scales", "0.0001:0.0002"},               // f16 latents would lose bits
+           {path("tiny"), path("out"), "--like", "2b", "--text", "sotu:test"}}) {  // it has no vocabulary
+    const Outcome o = gauge(words);
     EXPECT_EQ(o.code, 3) << o.err;
     EXPECT_EQ(std::count(o.err.begin(), o.err.end(), '\n'), 1) << o.err;
-    EXPECT_FALSE(std::filesystem::exists(at("out")));
+    EXPECT_FALSE(std::filesystem::exists(path("out")));
   }
 }
 
 TEST_F(GaugeCommand, ReplacesAFolderOnlyWhenTold) {
-  json({seedling_, at("out"), "--like", "2b"});
-  EXPECT_NE(rpt({seedling_, at("out"), "--like", "inverse"}).code, 0);
-  EXPECT_EQ(rpt({seedling_, at("out"), "--like", "inverse", "--force"}).code, 0);
+  gauge_json({seedling_, path("out"), "--like", "2b"});
+  EXPECT_NE(gauge({seedling_, path("out"), "--like", "inverse"}).code, 0);
+  EXPECT_EQ(gauge({seedling_, path("out"), "--like", "inverse", "--force"}).code, 0);
 }
 
 }  // namespace

@@ -1,54 +1,25 @@
 // SPDX-License-Identifier: MIT
-#include <gtest/gtest.h>
-
-#include <nlohmann/json.hpp>
-#include <sstream>
-
-#include "rpt/cli/run.h"
 #include "rpt/core/atomic_file.h"
-#include "rpt/core/parallel.h"
 #include "rpt/text/tokenizer.h"
-#include "tests/shared_data.h"
-#include "tests/tiny_model.h"
+#include "tests/unit/cli/cli_testing.h"
 
 namespace rpt::cli {
 namespace {
 
-using Json = nlohmann::json;
-
-struct Outcome {
-  int code = 0;
-  std::string out;
-  std::string err;
-};
-
-class TokenizerTrain : public ::testing::Test {
+class TokenizerTrain : public CommandTest {
  protected:
   /// rpt tokenizer train …
   Outcome train(std::vector<std::string> words) {
     words.insert(words.begin(), {"tokenizer", "train"});
     return rpt(words);
   }
-  Outcome rpt(const std::vector<std::string>& words, const std::string& input = "") {
-    std::vector<const char*> argv{"rpt"};
-    for (const auto& w : words) argv.push_back(w.c_str());
-    std::istringstream in(input);
-    std::ostringstream out, err;
-    const int code = run(static_cast<int>(argv.size()), argv.data(), in, out, err);
-    return {code, out.str(), err.str()};
-  }
 
   std::string write(const std::string& name, const std::string& text) {
-    const std::filesystem::path path = folder_ / name;
-    std::filesystem::create_directories(path.parent_path());
-    core::write_file_atomic(path, text);
-    return path.string();
+    const std::filesystem::path file = folder_ / name;
+    std::filesystem::create_directories(file.parent_path());
+    core::write_file_atomic(file, text);
+    return file.string();
   }
-  std::string path(const std::string& name) const { return (folder_ / name).string(); }
-
-  void TearDown() override { core::set_threads(0); }
-
-  test::ScratchFolder folder_;
 };
 
 TEST_F(TokenizerTrain, HelpShowsAnExample) {
