@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Writes the seeds of the byte formats into corpus/gguf and corpus/safetensors, beside this script.
+"""Writes the seeds of the byte formats into corpus/gguf, corpus/safetensors and corpus/masks, beside this script.
 
 The seeds are valid files and single damages of them; the same bytes come out every time.
 """
@@ -146,8 +146,41 @@ SAFETENSORS = {
     "bad_nesting": safetensors('{"a":' + "[" * 200 + "]" * 200 + "}", 1),
 }
 
+# The linear layers of the model that masks_fuzz.cpp reads masks for.
+MASKED_SHAPES = {"attn_q": (4, 4), "attn_k": (2, 4), "attn_v": (2, 4), "attn_output": (4, 4), "ffn_gate": (8, 4),
+                 "ffn_up": (8, 4), "ffn_down": (4, 8)}
+
+
+def masks(shapes=MASKED_SHAPES, dtype="U8", file_format="rpt-mask-1", value=None):
+    """Alternating masks; `value` replaces the last one."""
+    header = {"__metadata__": {"format": file_format}}
+    data = b""
+    for name, (rows, columns) in shapes.items():
+        header["blk.0." + name] = tensor(dtype, [rows, columns], len(data), len(data) + rows * columns)
+        data += bytes(i % 2 for i in range(rows * columns))
+    if value is not None:
+        data = data[:-1] + bytes([value])
+    return safetensors(header, 0) + data
+
+
+def without(name):
+    return {key: shape for key, shape in MASKED_SHAPES.items() if key != name}
+
+
+MASKS = {
+    "whole": masks(),
+    "bad_format": masks(file_format="pt"),
+    "bad_missing": masks(without("attn_v")),
+    "bad_renamed": masks({**without("attn_v"), "attn_w": (2, 4)}),
+    "bad_more": masks({**MASKED_SHAPES, "attn_norm": (1, 4)}),
+    "bad_shape": masks({**MASKED_SHAPES, "ffn_up": (4, 8)}),
+    "bad_dtype": masks(dtype="I8"),
+    "bad_value": masks(value=2),
+    "bad_short": masks()[:-1],
+}
+
 if __name__ == "__main__":
-    for folder, seeds in (("gguf", GGUF), ("safetensors", SAFETENSORS)):
+    for folder, seeds in (("gguf", GGUF), ("safetensors", SAFETENSORS), ("masks", MASKS)):
         target = HERE / "corpus" / folder
         target.mkdir(parents=True, exist_ok=True)
         for name, content in seeds.items():

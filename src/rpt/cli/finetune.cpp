@@ -50,7 +50,7 @@ int run_finetune(const FinetuneOptions& options, Context& context) {
   job.make_parameters = [&, masters = job.config.masters] {
     auto parameters = train::Parameters::of_model(open_model(options.model, context), masters);
     if (!options.mask.empty()) {
-      model::Masks masks = model::load_masks(options.mask, parameters->model().config);
+      model::Masks masks = model::read_masks(options.mask, parameters->model().config);
       parameters->set_hook(std::make_shared<train::MaskHook>(std::move(masks)));
     }
     return parameters;

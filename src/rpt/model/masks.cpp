@@ -2,76 +2,133 @@
 #include "rpt/model/masks.h"
 
 #include <algorithm>
-#include <set>
-#include <type_traits>
+#include <numeric>
 
 #include "rpt/core/error.h"
 #include "rpt/core/sha256.h"
 #include "rpt/io/safetensors.h"
 #include "rpt/io/safetensors_writer.h"
-#include "rpt/model/weights.h"
+#include "rpt/model/gauge_groups.h"
 
 namespace rpt::model {
 namespace {
 
-std::set<std::string> linear_names(const Config& config) {
-  Weights shell;
-  shell.blocks.resize(static_cast<std::size_t>(config.layers));
-  std::set<std::string> names;
-  visit_weights(shell, [&](const std::string& name, const auto& weight) {
-    if (std::is_same_v<std::decay_t<decltype(weight)>, LinearWeight>) names.insert(name);
-  });
-  return names;
+constexpr std::string_view kFormat = "rpt-mask-1";
+
+/// Names and shapes of the masks of a model, without their values.
+std::vector<LinearMask> empty_masks(const Config& config) {
+  std::vector<LinearMask> out;
+  for (std::int64_t layer = 0; layer < config.layers; ++layer) {
+    for (const GaugeGroup& group : kGaugeGroups) {
+      for (const GaugeLinear& linear : group.linears) {
+        LinearMask mask;
+        mask.name = block_tensor_name(static_cast<std::size_t>(layer), linear.name);
+        std::tie(mask.rows, mask.columns) = expected_shape(mask.name, config);
+        out.push_back(std::move(mask));
+      }
+    }
+  }
+  return out;
+}
+
+void read_mask(const io::SafetensorsFile& file, LinearMask& mask) {
+  const io::SafetensorsTensor* tensor = file.find(mask.name);
+  if (tensor == nullptr) throw FormatError(file.name(), 0, "tensors", "a tensor " + mask.name, "none");
+  const std::string place = "tensor " + mask.name;
+  if (tensor->type != tensor::DType::u8 || tensor->shape != std::vector{mask.rows, mask.columns}) {
+    throw FormatError(file.name(), tensor->offset, place, fmt::format("u8 [{}, {}]", mask.rows, mask.columns),
+                      fmt::format("{} [{}]", tensor::name(tensor->type), fmt::join(tensor->shape, ", ")));
+  }
+  mask.keep.resize(tensor->data.size());
+  std::transform(tensor->data.begin(), tensor->data.end(), mask.keep.begin(), std::to_integer<std::uint8_t>);
+  const auto bad = std::find_if(mask.keep.begin(), mask.keep.end(), [](std::uint8_t v) { return v > 1; });
+  if (bad != mask.keep.end()) {
+    throw FormatError(file.name(), tensor->offset + static_cast<std::uint64_t>(bad - mask.keep.begin()), place,
+                      "0 or 1", fmt::format("{}", *bad));
+  }
+}
+
+Masks read(const io::SafetensorsFile& file, const Config& config) {
+  const auto format = file.metadata().find("format");
+  if (format == file.metadata().end() || format->second != kFormat) {
+    throw FormatError(file.name(), 0, "metadata \"format\"", std::string(kFormat),
+                      format == file.metadata().end() ? "none" : format->second);
+  }
+  Masks masks{empty_masks(config)};
+  for (LinearMask& mask : masks.linears) read_mask(file, mask);
+  if (file.tensors().size() == masks.linears.size()) return masks;
+  for (const io::SafetensorsTensor& tensor : file.tensors()) {
+    if (masks.find(tensor.name) == nullptr) {
+      throw FormatError(file.name(), tensor.offset, "tensors", "masks of linear layers", tensor.name);
+    }
+  }
+  return masks;
 }
 
 }  // namespace
 
-void validate(const Masks& masks, const Config& config, const std::string& origin) {
-  if (masks.empty()) throw ConfigError(fmt::format("{}: holds no masks", origin));
-  const std::set<std::string> linears = linear_names(config);
-  for (const auto& [name, mask] : masks) {
-    if (!linears.contains(name)) throw ConfigError(fmt::format("{}: the model has no linear \"{}\"", origin, name));
-    const auto [rows, columns] = expected_shape(name, config);
-    if (mask.rows != rows || mask.columns != columns || std::cmp_not_equal(mask.keep.size(), rows * columns)) {
-      throw ConfigError(fmt::format("{}: the mask of {} is [{}, {}], the linear [{}, {}]", origin, name, mask.rows,
-                                    mask.columns, rows, columns));
+std::uint64_t LinearMask::pruned() const {
+  return static_cast<std::uint64_t>(std::count(keep.begin(), keep.end(), std::uint8_t{0}));
+}
+
+const LinearMask* Masks::find(std::string_view name) const {
+  const auto found =
+      std::find_if(linears.begin(), linears.end(), [&](const LinearMask& mask) { return mask.name == name; });
+  return found == linears.end() ? nullptr : &*found;
+}
+
+std::uint64_t Masks::pruned() const {
+  return std::accumulate(linears.begin(), linears.end(), std::uint64_t{0},
+                         [](std::uint64_t sum, const LinearMask& mask) { return sum + mask.pruned(); });
+}
+
+Masks full_masks(const Config& config) {
+  Masks masks{empty_masks(config)};
+  for (LinearMask& mask : masks.linears) mask.keep.assign(static_cast<std::size_t>(mask.rows * mask.columns), 1);
+  return masks;
+}
+
+void require_masks_of(const Masks& masks, const Config& config) {
+  const std::vector<LinearMask> expected = empty_masks(config);
+  if (masks.linears.size() != expected.size()) {
+    throw ConfigError(fmt::format("{} masks for {} linear layers", masks.linears.size(), expected.size()));
+  }
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    const LinearMask& e = expected[i];
+    const LinearMask& m = masks.linears[i];
+    if (m.name != e.name || m.rows != e.rows || m.columns != e.columns ||
+        std::cmp_not_equal(m.keep.size(), e.rows * e.columns)) {
+      throw ConfigError(fmt::format("a mask {} [{}, {}] of {} values, where {} [{}, {}] is expected", m.name, m.rows,
+                                    m.columns, m.keep.size(), e.name, e.rows, e.columns));
     }
   }
 }
 
-Masks load_masks(const std::filesystem::path& path, const Config& config) {
-  const auto file = io::SafetensorsFile::open(path);
-  Masks masks;
-  for (const io::SafetensorsTensor& t : file.tensors()) {
-    const auto fail = [&](std::uint64_t at, const std::string& expected, const std::string& found) {
-      throw FormatError(file.name(), t.offset + at, "mask " + t.name, expected, found);
-    };
-    if (t.type != tensor::DType::u8) fail(0, "u8", std::string(tensor::name(t.type)));
-    if (t.shape.size() != 2) fail(0, "two dimensions", fmt::format("{}", t.shape.size()));
-    const auto* bytes = reinterpret_cast<const std::uint8_t*>(t.data.data());
-    const auto* end = bytes + t.data.size();
-    const auto* bad = std::find_if(bytes, end, [](std::uint8_t v) { return v > 1; });
-    if (bad != end) fail(static_cast<std::uint64_t>(bad - bytes), "0 or 1", fmt::format("{}", *bad));
-    masks[t.name] = {t.shape[0], t.shape[1], {bytes, end}};
-  }
-  validate(masks, config, file.name());
-  return masks;
-}
-
-void save_masks(const std::filesystem::path& path, const Masks& masks) {
+void write_masks(const std::filesystem::path& path, const Masks& masks) {
   io::SafetensorsWriter writer(path);
-  for (const auto& [name, mask] : masks) writer.declare(name, tensor::DType::u8, {mask.rows, mask.columns});
-  for (const auto& [name, mask] : masks) {
-    writer.begin_tensor(name);
+  writer.set_metadata("format", std::string(kFormat));
+  for (const LinearMask& mask : masks.linears) {
+    writer.declare(mask.name, tensor::DType::u8, {mask.rows, mask.columns});
+  }
+  for (const LinearMask& mask : masks.linears) {
+    writer.begin_tensor(mask.name);
     writer.write(mask.keep.data(), mask.keep.size());
   }
   writer.commit();
 }
 
+Masks read_masks(const std::filesystem::path& path, const Config& config) {
+  return read(io::SafetensorsFile::open(path), config);
+}
+
+Masks parse_masks(std::span<const std::byte> bytes, const std::string& name, const Config& config) {
+  return read(io::SafetensorsFile::parse(bytes, name), config);
+}
+
 std::string sha256_of(const Masks& masks) {
   core::Sha256 hash;
-  for (const auto& [name, mask] : masks) {
-    const std::string head = fmt::format("{} {} {}\n", name, mask.rows, mask.columns);
+  for (const LinearMask& mask : masks.linears) {
+    const std::string head = fmt::format("{} {} {}\n", mask.name, mask.rows, mask.columns);
     hash.update(head.data(), head.size());
     hash.update(mask.keep.data(), mask.keep.size());
   }

@@ -14,7 +14,7 @@ namespace rpt::prune {
 namespace {
 
 /// The latents of a layer with the masked ones at +0, kept in `storage`; the layer's own where none is masked.
-tensor::StoredView masked(const Linear& linear, const LinearMask& mask,
+tensor::StoredView masked(const Linear& linear, const model::LinearMask& mask,
                           std::vector<std::shared_ptr<const void>>& storage) {
   if (mask.pruned() == 0) return linear.latents;
   auto bytes = std::make_shared<core::AlignedBuffer<std::byte>>(linear.latents.bytes);
@@ -41,8 +41,8 @@ model::BlockWeights norms_of(const model::BlockWeights& block) {
 
 }  // namespace
 
-std::unique_ptr<model::Model> apply_masks(const model::Model& model, const Masks& masks) {
-  require_masks_of(masks, model.config);
+std::unique_ptr<model::Model> apply_masks(const model::Model& model, const model::Masks& masks) {
+  model::require_masks_of(masks, model.config);
   const std::vector<Linear> linears = linear_layers(model);
   auto out = model::without_blocks(model);
   for (const model::BlockWeights& block : model.weights.blocks) out->weights.blocks.push_back(norms_of(block));

@@ -2,8 +2,8 @@
 #pragma once
 #include <memory>
 
+#include "rpt/model/masks.h"
 #include "rpt/model/model.h"
-#include "rpt/prune/mask.h"
 
 namespace rpt::prune {
 
@@ -11,6 +11,6 @@ namespace rpt::prune {
 /// files. Codes and scales follow from the latents that are left by the online rule, so that the mean, which counts the
 /// zeros, and with it the scale shrink, and codes of other weights may become ±1 (account.h counts them).
 /// Throws: ConfigError for masks of another shape, and as linear_layers. Cost: memory for the tensors that change.
-std::unique_ptr<model::Model> apply_masks(const model::Model& model, const Masks& masks);
+std::unique_ptr<model::Model> apply_masks(const model::Model& model, const model::Masks& masks);
 
 }  // namespace rpt::prune

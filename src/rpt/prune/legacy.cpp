@@ -70,12 +70,12 @@ float legacy_threshold(std::span<const float> pool, double percent) {
   return pool[std::min(rank, pool.size() - 1)];
 }
 
-Masks select_above(const model::Model& model, float threshold) {
-  Masks masks = full_masks(model.config);
+model::Masks select_above(const model::Model& model, float threshold) {
+  model::Masks masks = model::full_masks(model.config);
   const std::vector<Linear> linears = linear_layers(model);
   for (std::size_t i = 0; i < linears.size(); ++i) {
     const ternary::LatentRows rows(linears[i].latents);
-    LinearMask& mask = masks.linears[i];
+    model::LinearMask& mask = masks.linears[i];
     ternary::for_row_ranges(mask.rows, mask.columns, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t n = begin; n < end; ++n) {
         const float* w = rows.widened(n);

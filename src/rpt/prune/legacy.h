@@ -4,7 +4,8 @@
 #include <span>
 #include <vector>
 
-#include "rpt/prune/mask.h"
+#include "rpt/model/masks.h"
+#include "rpt/model/model.h"
 
 /// The reference's global magnitude threshold, to the letter, but with a seed. It is a quantile of a sample in which
 /// every tensor has the same weight, whatever its size; it looks at latents, so that it measures the gauge (docs/
@@ -27,6 +28,6 @@ std::vector<float> legacy_pool(const model::Model& model, std::uint64_t seed);
 float legacy_threshold(std::span<const float> pool, double percent);
 
 /// Keeps what is strictly larger in magnitude than the threshold.
-Masks select_above(const model::Model& model, float threshold);
+model::Masks select_above(const model::Model& model, float threshold);
 
 }  // namespace rpt::prune

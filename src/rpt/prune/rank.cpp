@@ -145,7 +145,7 @@ void drop_smallest_in_rows(const Ranked& matrix, std::span<const std::uint64_t> 
       }
       RPT_CHECK(count <= order.size(), "row {}: {} to go, {} candidates", n, count, order.size());
       const auto last = order.begin() + static_cast<std::ptrdiff_t>(count);
-      std::partial_sort(order.begin(), last, order.end(), ByScore{row.scores});
+      std::nth_element(order.begin(), last, order.end(), ByScore{row.scores});
       for (auto k = order.begin(); k != last; ++k) matrix.keep[n * matrix.columns + static_cast<std::int64_t>(*k)] = 0;
     }
   });

@@ -201,8 +201,8 @@ Recipe parse_recipe(std::string_view json, const std::string& source) {
   return recipe;
 }
 
-Masks make_masks(const model::Model& model, const Recipe& recipe, const Calibration* calibration,
-                 const Progress* progress) {
+model::Masks make_masks(const model::Model& model, const Recipe& recipe, const Calibration* calibration,
+                        const Progress* progress) {
   validate(recipe, "recipe");
   if (recipe.protocol == Protocol::legacy) {
     if (progress != nullptr) throw ConfigError("the legacy protocol knows no base");

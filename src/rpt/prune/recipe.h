@@ -54,7 +54,7 @@ Recipe parse_recipe(std::string_view json, const std::string& source);
 /// The masks of a recipe on a model. `calibration` is what calibrate() gave for the recipe's text, or null where its
 /// score needs none. Throws: ConfigError as validate, make_saliency and select; for a legacy recipe with `progress`,
 /// whose threshold knows no base: it looks at the latents as they are, in which what went before is 0.
-Masks make_masks(const model::Model& model, const Recipe& recipe, const Calibration* calibration = nullptr,
-                 const Progress* progress = nullptr);
+model::Masks make_masks(const model::Model& model, const Recipe& recipe, const Calibration* calibration = nullptr,
+                        const Progress* progress = nullptr);
 
 }  // namespace rpt::prune

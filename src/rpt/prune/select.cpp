@@ -32,11 +32,11 @@ class Candidates {
   Candidates(const model::Model& model, const Saliency& saliency, Dose dose, const Progress* progress)
       : saliency_(saliency), dose_(dose), now_(linear_layers(model)), base_(now_) {
     if (progress == nullptr) {
-      masks_ = full_masks(model.config);
+      masks_ = model::full_masks(model.config);
       return;
     }
     RPT_CHECK(progress->base != nullptr && progress->masks != nullptr, "a level without base or masks");
-    require_masks_of(*progress->masks, model.config);
+    model::require_masks_of(*progress->masks, model.config);
     base_ = linear_layers(*progress->base);
     masks_ = *progress->masks;
     for (std::size_t i = 0; i < std::max(now_.size(), base_.size()); ++i) {
@@ -47,7 +47,7 @@ class Candidates {
   }
 
   const std::vector<Linear>& linears() const { return now_; }
-  Masks take() { return std::move(masks_); }
+  model::Masks take() { return std::move(masks_); }
 
   /// A layer as ranking sees it: candidates are alive in the base and now.
   Ranked ranked(std::size_t i) {
@@ -85,7 +85,7 @@ class Candidates {
   Dose dose_;
   std::vector<Linear> now_;
   std::vector<Linear> base_;
-  Masks masks_;
+  model::Masks masks_;
 };
 
 std::uint64_t sum(std::span<const std::uint64_t> counts) {
@@ -175,8 +175,8 @@ void validate(const Selection& selection) {
   expression(selection.protect, "protect");
 }
 
-Masks select(const model::Model& model, const Saliency& saliency, const Selection& selection,
-             const Progress* progress) {
+model::Masks select(const model::Model& model, const Saliency& saliency, const Selection& selection,
+                    const Progress* progress) {
   validate(selection);
   Candidates candidates(model, saliency, selection.dose, progress);
   std::vector<Ranked> matrices;
@@ -205,8 +205,8 @@ Masks select(const model::Model& model, const Saliency& saliency, const Selectio
   return candidates.take();
 }
 
-Masks select_matched(const model::Model& model, const Saliency& saliency, Dose dose, const Masks& like) {
-  require_masks_of(like, model.config);
+model::Masks select_matched(const model::Model& model, const Saliency& saliency, Dose dose, const model::Masks& like) {
+  model::require_masks_of(like, model.config);
   Candidates candidates(model, saliency, dose, nullptr);
   for (std::size_t i = 0; i < candidates.linears().size(); ++i) {
     const Linear& linear = candidates.linears()[i];
@@ -223,8 +223,8 @@ Masks select_matched(const model::Model& model, const Saliency& saliency, Dose d
   return candidates.take();
 }
 
-Masks zero_code_masks(const model::Model& model) {
-  Masks masks = full_masks(model.config);
+model::Masks zero_code_masks(const model::Model& model) {
+  model::Masks masks = model::full_masks(model.config);
   const std::vector<Linear> linears = linear_layers(model);
   for (std::size_t i = 0; i < linears.size(); ++i) {
     for (std::int64_t n = 0; n < linears[i].rows(); ++n) {

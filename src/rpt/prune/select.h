@@ -4,8 +4,8 @@
 #include <string>
 #include <string_view>
 
+#include "rpt/model/masks.h"
 #include "rpt/prune/linears.h"
-#include "rpt/prune/mask.h"
 #include "rpt/prune/score.h"
 
 namespace rpt::prune {
@@ -47,8 +47,8 @@ void validate(const Selection& selection);
 
 /// Where a later level begins: levels are cumulative, their dose counts from `base`.
 struct Progress {
-  const model::Model* base = nullptr;  ///< before the first level
-  const Masks* masks = nullptr;        ///< of the levels so far; the model that is pruned now has them applied
+  const model::Model* base = nullptr;   ///< before the first level
+  const model::Masks* masks = nullptr;  ///< of the levels so far; the model that is pruned now has them applied
 };
 
 /// The masks of a selection on a model: those of `progress` and what goes now. Exactly round(P·n) weights (halves up)
@@ -58,14 +58,14 @@ struct Progress {
 /// else, whether alive or not, so that no change of scale or latents can bring back a code more.
 /// Throws: ConfigError as validate and linear_layers; where fewer weights are alive in the targets than must go, or
 /// more are dead already; for masks or a base of another shape.
-Masks select(const model::Model& model, const Saliency& saliency, const Selection& selection,
-             const Progress* progress = nullptr);
+model::Masks select(const model::Model& model, const Saliency& saliency, const Selection& selection,
+                    const Progress* progress = nullptr);
 
 /// The control to a selection: every tensor loses as many live weights as under `like`, those with the smallest scores
 /// of `saliency`. Throws: ConfigError for masks of another shape.
-Masks select_matched(const model::Model& model, const Saliency& saliency, Dose dose, const Masks& like);
+model::Masks select_matched(const model::Model& model, const Saliency& saliency, Dose dose, const model::Masks& like);
 
 /// The placebo: masks all weights whose code is 0, so that no code can be gained.
-Masks zero_code_masks(const model::Model& model);
+model::Masks zero_code_masks(const model::Model& model);
 
 }  // namespace rpt::prune

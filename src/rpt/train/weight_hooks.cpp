@@ -40,23 +40,21 @@ MaskHook::MaskHook(model::Masks masks) : masks_(std::move(masks)), description_(
 
 void MaskHook::moved(const model::TrainedWeight& weight, std::int64_t steps) {
   if (steps != 0) return;
-  const auto found = masks_.find(std::string(weight.name));
-  if (found == masks_.end() ||
-      (weight.linear && found->second.rows == weight.rows && found->second.columns == weight.columns)) {
-    return;
-  }
-  throw ConfigError(fmt::format("the mask of {} is [{}, {}], the weight [{}, {}]", weight.name, found->second.rows,
-                                found->second.columns, weight.rows, weight.columns));
+  const model::LinearMask* mask = masks_.find(weight.name);
+  const bool fits =
+      mask == nullptr ? !weight.linear : weight.linear && mask->rows == weight.rows && mask->columns == weight.columns;
+  if (fits) return;
+  const std::string of = mask == nullptr ? "missing" : fmt::format("[{}, {}]", mask->rows, mask->columns);
+  throw ConfigError(
+      fmt::format("the mask of {} is {}, the weight [{}, {}]", weight.name, of, weight.rows, weight.columns));
 }
 
 void MaskHook::published(const model::TrainedWeight& weight, std::span<std::uint16_t> values) const {
-  const auto found = masks_.find(std::string(weight.name));
-  if (found != masks_.end()) zero_pruned<std::uint16_t>(found->second.keep, values);
+  if (const auto* mask = masks_.find(weight.name)) zero_pruned<std::uint16_t>(mask->keep, values);
 }
 
 void MaskHook::gradient(const model::TrainedWeight& weight, std::span<float> gradient) const {
-  const auto found = masks_.find(std::string(weight.name));
-  if (found != masks_.end()) zero_pruned<float>(found->second.keep, gradient);
+  if (const auto* mask = masks_.find(weight.name)) zero_pruned<float>(mask->keep, gradient);
 }
 
 std::string_view name(ReviveScope scope) {

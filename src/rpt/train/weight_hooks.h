@@ -18,7 +18,7 @@ class MaskHook : public model::WeightHook {
 
   /// "mask " and the masks' SHA-256.
   std::string description() const override { return description_; }
-  /// Throws: ConfigError where a mask has another size than its weight.
+  /// Throws: ConfigError where a linear has no mask, or one of another size.
   void moved(const model::TrainedWeight& weight, std::int64_t steps) override;
   void published(const model::TrainedWeight& weight, std::span<std::uint16_t> values) const override;
   void gradient(const model::TrainedWeight& weight, std::span<float> gradient) const override;

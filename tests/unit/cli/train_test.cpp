@@ -122,12 +122,11 @@ TEST_F(Train, FinetunesUnderAMask) {
   for (int i = 0; i < 40; ++i) text += "On the hill stood house " + std::to_string(i * i) + ", and nobody came.\n\n";
   core::write_file_atomic(path("house.txt"), text);
   const auto base = model::open_model(seedling_);
-  model::Masks masks;
-  const auto [rows, columns] = model::expected_shape("blk.0.ffn_up", base->config);
-  model::Mask& mask = masks["blk.0.ffn_up"];
-  mask = {rows, columns, std::vector<std::uint8_t>(static_cast<std::size_t>(rows * columns), 1)};
-  for (std::size_t i = 0; i < mask.keep.size(); i += 3) mask.keep[i] = 0;
-  model::save_masks(path("masks.safetensors"), masks);
+  model::Masks masks = model::full_masks(base->config);
+  const auto mask = std::find_if(masks.linears.begin(), masks.linears.end(),
+                                 [](const model::LinearMask& m) { return m.name == "blk.0.ffn_up"; });
+  for (std::size_t i = 0; i < mask->keep.size(); i += 3) mask->keep[i] = 0;
+  model::write_masks(path("masks.safetensors"), masks);
   const std::vector<std::string> words = {
       "finetune", seedling_,   path("run"), "--text", path("house.txt"),        "--steps", "3", "--batch",
       "2",        "--context", "64",        "--mask", path("masks.safetensors")};
@@ -136,7 +135,7 @@ TEST_F(Train, FinetunesUnderAMask) {
   const tensor::StoredView latents = tuned->weights.blocks[0].ffn_up.weight.stored_latents();
   const std::vector<float> values = tensor::widen(latents);
   for (std::size_t i = 0; i < values.size(); i += 3) ASSERT_EQ(values[i], 0) << i;
-  EXPECT_LT(std::count(values.begin(), values.end(), 0.0F), rows * columns / 2);
+  EXPECT_LT(std::count(values.begin(), values.end(), 0.0F), mask->rows * mask->columns / 2);
 
   const Outcome without = rpt({words.begin(), words.end() - 2});
   EXPECT_EQ(without.code, 3);  // the folder holds a run
@@ -146,11 +145,12 @@ TEST_F(Train, FinetunesUnderAMask) {
   EXPECT_EQ(other.code, 3);
   EXPECT_NE(other.err.find("the run was started under mask "), std::string::npos) << other.err;
 
-  model::save_masks(path("wrong.safetensors"), {{"blk.99.ffn_up", mask}});
+  mask->name = "blk.99.ffn_up";
+  model::write_masks(path("wrong.safetensors"), masks);
   const Outcome wrong =
       rpt({"finetune", seedling_, path("run2"), "--text", path("house.txt"), "--mask", path("wrong.safetensors")});
   EXPECT_EQ(wrong.code, 3);
-  EXPECT_NE(wrong.err.find("no linear \"blk.99.ffn_up\""), std::string::npos) << wrong.err;
+  EXPECT_NE(wrong.err.find("expected a tensor blk.0.ffn_up, found none"), std::string::npos) << wrong.err;
 }
 
 TEST_F(Train, FinetunesLatentsDensely) {

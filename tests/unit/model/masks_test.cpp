@@ -3,93 +3,147 @@
 
 #include <gtest/gtest.h>
 
-#include <fstream>
-
 #include "rpt/core/atomic_file.h"
+#include "rpt/core/error.h"
+#include "rpt/core/random.h"
+#include "rpt/io/safetensors.h"
 #include "rpt/io/safetensors_writer.h"
-#include "rpt/model/weights.h"
+#include "rpt/model/model.h"
 #include "tests/tiny_model.h"
 
 namespace rpt::model {
 namespace {
 
-class MaskFiles : public ::testing::Test {
- protected:
-  Mask mask_of(const std::string& name) const {
-    const auto [rows, columns] = expected_shape(name, model_->config);
-    Mask mask{rows, columns, {}};
-    for (std::int64_t i = 0; i < rows * columns; ++i) mask.keep.push_back(i % 3 == 0 ? 0 : 1);
-    return mask;
-  }
-  /// A file with one tensor.
-  void write(const std::string& name, tensor::DType type, const std::vector<std::int64_t>& shape,
-             const std::vector<std::uint8_t>& bytes) const {
-    io::SafetensorsWriter writer(file_);
-    writer.declare(name, type, shape);
-    writer.begin_tensor(name);
-    writer.write(bytes.data(), bytes.size());
-    writer.commit();
-  }
+const test::TinyShape kSmall{.hidden = 64, .feed_forward = 96, .vocabulary = 100};
 
-  std::unique_ptr<Model> model_ = test::TinyModel::make();
-  test::ScratchFolder folder_;
-  std::filesystem::path file_ = folder_ / "masks.safetensors";
-};
-
-TEST_F(MaskFiles, AreReadAsTheyWereWritten) {
-  Masks masks;
-  for (const char* name : {"blk.0.attn_k", "blk.1.ffn_down", "blk.1.ffn_gate"}) masks[name] = mask_of(name);
-  save_masks(file_, masks);
-  const Masks read = load_masks(file_, model_->config);
-  ASSERT_EQ(read.size(), masks.size());
-  for (const auto& [name, mask] : masks) {
-    EXPECT_EQ(read.at(name).rows, mask.rows);
-    EXPECT_EQ(read.at(name).columns, mask.columns);
-    EXPECT_EQ(read.at(name).keep, mask.keep);
+Masks random_masks(const Config& config) {
+  Masks masks = full_masks(config);
+  core::Random random(4);
+  for (LinearMask& mask : masks.linears) {
+    for (std::uint8_t& keep : mask.keep) keep = static_cast<std::uint8_t>(random.below(2));
   }
-  EXPECT_EQ(sha256_of(read), sha256_of(masks));
-  masks["blk.0.attn_k"].keep[5] ^= 1U;
-  EXPECT_NE(sha256_of(read), sha256_of(masks));
+  return masks;
 }
 
-TEST_F(MaskFiles, WhatDoesNotFitTheModelIsNamed) {
-  const auto expect = [&](const Masks& masks, const std::string& what) {
-    save_masks(file_, masks);
+TEST(Masks, FullMasksFollowTheVisitor) {
+  const auto model = test::TinyModel::make(kSmall);
+  const Masks masks = full_masks(model->config);
+  ASSERT_EQ(masks.linears.size(), 14U);
+  std::size_t i = 0;
+  visit_weights(model->weights, [&](const std::string& name, auto& weight) {
+    if constexpr (std::is_same_v<std::decay_t<decltype(weight)>, LinearWeight>) {
+      EXPECT_EQ(masks.linears[i].name, name);
+      EXPECT_EQ(masks.linears[i].rows, weight.weight.rows());
+      EXPECT_EQ(masks.linears[i].columns, weight.weight.columns());
+      ++i;
+    }
+  });
+  EXPECT_EQ(masks.pruned(), 0U);
+  require_masks_of(masks, model->config);
+}
+
+TEST(Masks, OtherShapesAreRefused) {
+  const auto model = test::TinyModel::make(kSmall);
+  const Masks masks = full_masks(model->config);
+  Masks fewer = masks;
+  fewer.linears.pop_back();
+  EXPECT_THROW(require_masks_of(fewer, model->config), ConfigError);
+  Masks renamed = masks;
+  renamed.linears[3].name = "blk.0.attn_v";
+  EXPECT_THROW(require_masks_of(renamed, model->config), ConfigError);
+  Masks turned = masks;
+  std::swap(turned.linears[1].rows, turned.linears[1].columns);
+  EXPECT_THROW(require_masks_of(turned, model->config), ConfigError);
+  Masks cut = masks;
+  cut.linears[1].keep.pop_back();
+  EXPECT_THROW(require_masks_of(cut, model->config), ConfigError);
+}
+
+TEST(Masks, FileHoldsWhatWasWritten) {
+  const auto model = test::TinyModel::make(kSmall);
+  const test::ScratchFolder folder;
+  const Masks masks = random_masks(model->config);
+  write_masks(folder / "m.safetensors", masks);
+  EXPECT_EQ(read_masks(folder / "m.safetensors", model->config), masks);
+  write_masks(folder / "again.safetensors", masks);
+  EXPECT_EQ(core::read_file(folder / "m.safetensors"), core::read_file(folder / "again.safetensors"));
+
+  const auto file = io::SafetensorsFile::open(folder / "m.safetensors");
+  EXPECT_EQ(file.metadata(), (std::map<std::string, std::string>{{"format", "rpt-mask-1"}}));
+  const auto* tensor = file.find("blk.1.attn_k");
+  ASSERT_NE(tensor, nullptr);
+  EXPECT_EQ(tensor->type, tensor::DType::u8);
+  EXPECT_EQ(tensor->shape, (std::vector<std::int64_t>{32, 64}));
+  EXPECT_EQ(std::to_integer<int>(tensor->data[65]), masks.linears[8].row(1)[1]);
+
+  const std::string bytes = core::read_file(folder / "m.safetensors");
+  EXPECT_EQ(parse_masks(std::as_bytes(std::span(bytes)), "memory", model->config), masks);
+  EXPECT_THROW(parse_masks(std::as_bytes(std::span(bytes)).first(bytes.size() - 1), "memory", model->config),
+               FormatError);
+}
+
+/// Writes masks with one thing wrong and expects the file to be refused.
+TEST(Masks, DamagedFilesAreRefused) {
+  const auto model = test::TinyModel::make(kSmall);
+  const test::ScratchFolder folder;
+  const std::filesystem::path path = folder / "m.safetensors";
+  const auto write = [&](const std::string& format, const Masks& masks, tensor::DType type) {
+    io::SafetensorsWriter writer(path);
+    writer.set_metadata("format", format);
+    for (const LinearMask& m : masks.linears) writer.declare(m.name, type, {m.rows, m.columns});
+    for (const LinearMask& m : masks.linears) {
+      writer.begin_tensor(m.name);
+      writer.write(m.keep.data(), m.keep.size());
+    }
+    writer.commit();
+  };
+  const auto expect_damage = [&](const std::string& word) {
     try {
-      load_masks(file_, model_->config);
-      ADD_FAILURE() << what;
-    } catch (const ConfigError& e) {
-      EXPECT_NE(std::string(e.what()).find(what), std::string::npos) << e.what();
+      read_masks(path, model->config);
+      FAIL() << word;
+    } catch (const FormatError& e) {
+      EXPECT_NE(std::string(e.what()).find(word), std::string::npos) << e.what();
     }
   };
-  expect({}, "holds no masks");
-  expect({{"blk.7.attn_k", mask_of("blk.0.attn_k")}}, "no linear \"blk.7.attn_k\"");
-  expect({{"token_embd", {300, 256, std::vector<std::uint8_t>(300 * 256, 1)}}}, "no linear \"token_embd\"");
-  expect({{"blk.0.attn_q", mask_of("blk.0.attn_k")}}, "the mask of blk.0.attn_q is [128, 256], the linear [256, 256]");
-  Masks torn{{"blk.0.attn_q", mask_of("blk.0.attn_q")}};
-  torn["blk.0.attn_q"].keep.pop_back();
-  EXPECT_THROW(validate(torn, model_->config, "test"), ConfigError);
+  const Masks masks = full_masks(model->config);
+  write("rpt-mask-1", masks, tensor::DType::u8);
+  EXPECT_NO_THROW(read_masks(path, model->config));
+  write("pt", masks, tensor::DType::u8);
+  expect_damage("rpt-mask-1");
+  write("rpt-mask-1", masks, tensor::DType::i8);
+  expect_damage("u8 [64, 64]");
+
+  Masks bad = masks;
+  bad.linears[5].keep[17] = 2;
+  write("rpt-mask-1", bad, tensor::DType::u8);
+  expect_damage("tensor blk.0.ffn_up): expected 0 or 1, found 2");
+  bad = masks;
+  bad.linears.pop_back();
+  write("rpt-mask-1", bad, tensor::DType::u8);
+  expect_damage("blk.1.ffn_down");
+  bad = masks;
+  std::swap(bad.linears[4].rows, bad.linears[4].columns);
+  write("rpt-mask-1", bad, tensor::DType::u8);
+  expect_damage("blk.0.ffn_gate");
+  bad = masks;
+  bad.linears.push_back({"token_embd", 1, 1, {1}});
+  write("rpt-mask-1", bad, tensor::DType::u8);
+  expect_damage("token_embd");
+  EXPECT_THROW(read_masks(folder / "absent", model->config), IoError);
 }
 
-TEST_F(MaskFiles, OtherBytesAreFormatErrors) {
-  const std::vector<std::uint8_t> ones(256 * 256, 1);
-  write("blk.0.attn_q", tensor::DType::i8, {256, 256}, ones);
-  EXPECT_THROW(load_masks(file_, model_->config), FormatError);
-  write("blk.0.attn_q", tensor::DType::u8, {256 * 256}, ones);
-  EXPECT_THROW(load_masks(file_, model_->config), FormatError);
-  std::vector<std::uint8_t> two = ones;
-  two[1000] = 2;
-  write("blk.0.attn_q", tensor::DType::u8, {256, 256}, two);
-  try {
-    load_masks(file_, model_->config);
-    ADD_FAILURE() << "a 2 was read";
-  } catch (const FormatError& e) {
-    const std::string bytes = core::read_file(file_);
-    EXPECT_EQ(bytes[static_cast<std::size_t>(e.offset())], 2);
-  }
-  core::write_file_atomic(file_, std::string("no safetensors"));
-  EXPECT_THROW(load_masks(file_, model_->config), FormatError);
-  EXPECT_THROW(load_masks(folder_ / "nothing", model_->config), IoError);
+TEST(Masks, AreFoundByNameAndToldApart) {
+  const auto model = test::TinyModel::make(kSmall);
+  Masks masks = random_masks(model->config);
+  EXPECT_EQ(masks.find("blk.1.attn_q"), &masks.linears[7]);
+  EXPECT_EQ(masks.find("blk.2.attn_q"), nullptr);
+  EXPECT_EQ(masks.find("token_embd"), nullptr);
+  const std::string hash = sha256_of(masks);
+  EXPECT_EQ(sha256_of(random_masks(model->config)), hash);
+  const std::uint64_t pruned = masks.pruned();
+  masks.linears[3].keep[5] ^= 1U;
+  EXPECT_NE(sha256_of(masks), hash);
+  EXPECT_EQ(masks.pruned() + 1 == pruned, masks.linears[3].keep[5] == 1);
 }
 
 }  // namespace

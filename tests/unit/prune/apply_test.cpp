@@ -21,7 +21,8 @@ TEST(Apply, ZeroesWhatIsMaskedAndNothingElse) {
     shape.type = type;
     const auto model = TinyModel::make(shape);
     model->weights.blocks[1].attn_q.output_scale = 0.5F;
-    const Masks masks = select(*model, *random_saliency(*model, 2), {.sparsity = 0.2, .protect = ".*attn_output"});
+    const model::Masks masks =
+        select(*model, *random_saliency(*model, 2), {.sparsity = 0.2, .protect = ".*attn_output"});
     const auto after = apply_masks(*model, masks);
     const auto from = plain_layers(*model);
     const auto to = plain_layers(*after);
@@ -43,7 +44,7 @@ TEST(Apply, ZeroesWhatIsMaskedAndNothingElse) {
 
 TEST(Apply, FullMasksChangeNoBit) {
   const auto model = TinyModel::make(kSmall);
-  EXPECT_EQ(model::gate_nlls(*apply_masks(*model, full_masks(model->config))), model::gate_nlls(*model));
+  EXPECT_EQ(model::gate_nlls(*apply_masks(*model, model::full_masks(model->config))), model::gate_nlls(*model));
 }
 
 TEST(Apply, TheResultOutlivesItsSourceAndIsExported) {
@@ -60,14 +61,14 @@ TEST(Apply, TheResultOutlivesItsSourceAndIsExported) {
   // Codes alone cannot be pruned further.
   const auto packed = model::open_model(folder / "m.gguf");
   expect_refusal([&] { magnitude_saliency(*packed); }, "only latents are pruned");
-  expect_refusal([&] { apply_masks(*packed, full_masks(packed->config)); }, "blk.0.attn_q");
+  expect_refusal([&] { apply_masks(*packed, model::full_masks(packed->config)); }, "blk.0.attn_q");
 }
 
 /// The account against counting by hand.
 TEST(Account, CountsWhatHappened) {
   const auto model = TinyModel::make(kSmall);
   bf16_latents(model->weights.blocks[0].attn_q)[3] = 0;
-  const Masks masks = select(*model, *magnitude_saliency(*model), {.sparsity = 0.3});
+  const model::Masks masks = select(*model, *magnitude_saliency(*model), {.sparsity = 0.3});
   const auto after = apply_masks(*model, masks);
   const Account a = account(*model, *after);
   const auto from = plain_layers(*model);

@@ -116,7 +116,7 @@ TEST(Legacy, MaskIsStrictAndTakesTiesAndZeros) {
   latents[1] = core::float_to_bf16(0.0625F);
   latents[2] = core::float_to_bf16(-0.0625F);
   latents[3] = core::float_to_bf16(-0.0630F);
-  const Masks masks = select_above(*model, 0.0625F);
+  const model::Masks masks = select_above(*model, 0.0625F);
   const std::vector<PlainLayer> layers = plain_layers(*model);
   for (std::size_t i = 0; i < layers.size(); ++i) {
     for (std::size_t j = 0; j < layers[i].latents.size(); ++j) {
@@ -129,7 +129,7 @@ TEST(Legacy, MaskIsStrictAndTakesTiesAndZeros) {
   }
   // The share that goes is at least the nominal one, since all ties go.
   const float threshold = legacy_threshold(legacy_pool(*model, 0), 30);
-  const Masks nominal = select_above(*model, threshold);
+  const model::Masks nominal = select_above(*model, threshold);
   const auto n = static_cast<double>(ternary_weights(linear_layers(*model)));
   EXPECT_GE(static_cast<double>(nominal.pruned()), 0.3 * n);
   EXPECT_LE(static_cast<double>(nominal.pruned()), 0.32 * n);

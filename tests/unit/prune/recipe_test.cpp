@@ -115,7 +115,7 @@ TEST(Recipe, ReplayedGivesTheSameMasks) {
   for (Recipe recipe : samples()) {
     recipe.selection.protect = "";
     const Calibration* seen = recipe.calibration ? &calibration : nullptr;
-    const Masks masks = make_masks(*model, recipe, seen);
+    const model::Masks masks = make_masks(*model, recipe, seen);
     EXPECT_EQ(make_masks(*model, parse_recipe(to_json(recipe), "r.json"), seen), masks);
     EXPECT_GT(masks.pruned(), 0U);
   }
@@ -124,7 +124,7 @@ TEST(Recipe, ReplayedGivesTheSameMasks) {
   const Recipe legacy = samples()[3];
   EXPECT_EQ(make_masks(*model, legacy),
             select_above(*model, legacy_threshold(legacy_pool(*model, legacy.seed), legacy.percent)));
-  const Masks none = full_masks(model->config);
+  const model::Masks none = model::full_masks(model->config);
   const Progress progress{model.get(), &none};
   EXPECT_EQ(make_masks(*model, plain, nullptr, &progress), make_masks(*model, plain));
   expect_refusal([&] { make_masks(*model, legacy, nullptr, &progress); }, "base");

@@ -53,10 +53,19 @@ bool everything(const std::string&) {
   return true;
 }
 
-Masks without(const model::Model& model, std::span<const Entry> entries) {
-  Masks masks = full_masks(model.config);
+model::Masks without(const model::Model& model, std::span<const Entry> entries) {
+  model::Masks masks = model::full_masks(model.config);
   for (const Entry& e : entries) masks.linears[e.linear].keep[e.index] = 0;
   return masks;
+}
+
+TEST(Linears, AreInTheOrderOfTheMasks) {
+  const auto model = TinyModel::make(kSmall);
+  const model::Masks masks = model::full_masks(model->config);
+  const std::vector<Linear> linears = linear_layers(*model);
+  ASSERT_EQ(linears.size(), masks.linears.size());
+  for (std::size_t i = 0; i < linears.size(); ++i) EXPECT_EQ(linears[i].name, masks.linears[i].name);
+  EXPECT_EQ(linears[13].weight, &model->weights.blocks[1].ffn_down.weight);
 }
 
 TEST(Select, GlobalTakesTheSmallestOfAll) {
@@ -68,7 +77,7 @@ TEST(Select, GlobalTakesTheSmallestOfAll) {
       const std::vector<Entry> entries = sorted_entries(*model, *saliency, dose, everything);
       for (const double share : {0.0, 0.01, 0.1, 0.4}) {
         const auto count = static_cast<std::size_t>(share * n + 0.5);
-        const Masks masks = select(*model, *saliency, {.sparsity = share, .dose = dose});
+        const model::Masks masks = select(*model, *saliency, {.sparsity = share, .dose = dose});
         EXPECT_EQ(masks, without(*model, std::span(entries).first(count))) << name(score) << " " << share;
         EXPECT_EQ(masks.pruned(), count);
       }
@@ -79,17 +88,17 @@ TEST(Select, GlobalTakesTheSmallestOfAll) {
 TEST(Select, TensorTakesTheSameShareOfEachTensor) {
   const auto model = TinyModel::make(kSmall);
   const auto saliency = magnitude_saliency(*model);
-  const Masks masks = select(*model, *saliency, {.sparsity = 0.2, .scope = Scope::tensor});
+  const model::Masks masks = select(*model, *saliency, {.sparsity = 0.2, .scope = Scope::tensor});
   const double n = static_cast<double>(ternary_weights(linear_layers(*model)));
   EXPECT_EQ(masks.pruned(), static_cast<std::uint64_t>(0.2 * n + 0.5));
   const double live = static_cast<double>(sorted_entries(*model, *saliency, Dose::codes, everything).size());
-  for (const LinearMask& mask : masks.linears) {
+  for (const model::LinearMask& mask : masks.linears) {
     const auto own =
         sorted_entries(*model, *saliency, Dose::codes, [&](const std::string& s) { return s == mask.name; });
     const double share = 0.2 * n / live * static_cast<double>(own.size());
     EXPECT_NEAR(static_cast<double>(mask.pruned()), share, 1.0) << mask.name;
-    const Masks alone = without(*model, std::span(own).first(mask.pruned()));
-    for (const LinearMask& other : alone.linears) {
+    const model::Masks alone = without(*model, std::span(own).first(mask.pruned()));
+    for (const model::LinearMask& other : alone.linears) {
       if (other.name == mask.name) {
         EXPECT_EQ(other, mask);
       }
@@ -101,7 +110,7 @@ TEST(Select, RowTakesTheSameShareOfEachRow) {
   const auto model = TinyModel::make(kSmall);
   for (std::uint16_t& w : bf16_latents(model->weights.blocks[0].ffn_up).first(64)) w = 0;  // a dead row
   const auto saliency = magnitude_saliency(*model);
-  const Masks masks = select(*model, *saliency, {.sparsity = 0.25, .scope = Scope::row});
+  const model::Masks masks = select(*model, *saliency, {.sparsity = 0.25, .scope = Scope::row});
   const auto n = static_cast<double>(ternary_weights(linear_layers(*model)));
   EXPECT_EQ(masks.pruned(), static_cast<std::uint64_t>(0.25 * n + 0.5));
   const auto live = static_cast<double>(sorted_entries(*model, *saliency, Dose::codes, everything).size());
@@ -138,10 +147,10 @@ TEST(Select, EqualScoresGoByNameThenByIndex) {
   EXPECT_EQ(entries[0].name, "blk.0.attn_k");
   const auto n = static_cast<double>(ternary_weights(linear_layers(*model)));
   // Block 10 stands before block 2.
-  const Masks masks = select(*model, equal, {.sparsity = 0.18});
+  const model::Masks masks = select(*model, equal, {.sparsity = 0.18});
   EXPECT_EQ(masks, without(*model, std::span(entries).first(static_cast<std::size_t>(0.18 * n + 0.5))));
   std::map<std::string, std::uint64_t> gone;
-  for (const LinearMask& mask : masks.linears) gone[mask.name] = mask.pruned();
+  for (const model::LinearMask& mask : masks.linears) gone[mask.name] = mask.pruned();
   EXPECT_GT(gone["blk.10.ffn_up"], 0U);
   EXPECT_EQ(gone["blk.2.attn_k"], 0U);
 }
@@ -219,11 +228,12 @@ TEST(Select, LevelsAreCumulative) {
   const auto base = TinyModel::make(kSmall);
   const auto n = static_cast<double>(ternary_weights(linear_layers(*base)));
   for (const Dose dose : {Dose::codes, Dose::latents}) {
-    Masks masks = full_masks(base->config);
+    model::Masks masks = model::full_masks(base->config);
     auto model = apply_masks(*base, masks);
     for (const double level : {0.05, 0.05, 0.2}) {
       const Progress progress{base.get(), &masks};
-      const Masks next = select(*model, *random_saliency(*model, 3), {.sparsity = level, .dose = dose}, &progress);
+      const model::Masks next =
+          select(*model, *random_saliency(*model, 3), {.sparsity = level, .dose = dose}, &progress);
       for (std::size_t i = 0; i < next.linears.size(); ++i) {
         for (std::size_t j = 0; j < next.linears[i].keep.size(); ++j) {
           EXPECT_LE(next.linears[i].keep[j], masks.linears[i].keep[j]) << "what went stays away";
@@ -240,10 +250,10 @@ TEST(Select, LevelsAreCumulative) {
                    "already");
   }
   const auto other = TinyModel::make({.hidden = 32, .feed_forward = 32, .vocabulary = 50});
-  const Masks masks = full_masks(other->config);
+  const model::Masks masks = model::full_masks(other->config);
   const Progress wrong{other.get(), &masks};
   EXPECT_THROW(select(*base, *magnitude_saliency(*base), {}, &wrong), ConfigError);
-  const Masks right = full_masks(base->config);
+  const model::Masks right = model::full_masks(base->config);
   const Progress half{other.get(), &right};
   expect_refusal([&] { select(*base, *magnitude_saliency(*base), {}, &half); }, "other shapes");
 }
@@ -251,8 +261,8 @@ TEST(Select, LevelsAreCumulative) {
 TEST(Select, MatchedLosesAsMuchOfEveryTensor) {
   const auto model = TinyModel::make(kSmall);
   for (const Dose dose : {Dose::codes, Dose::latents}) {
-    const Masks masks = select(*model, *magnitude_saliency(*model), {.sparsity = 0.15, .dose = dose});
-    const Masks control = select_matched(*model, *random_saliency(*model, 9), dose, masks);
+    const model::Masks masks = select(*model, *magnitude_saliency(*model), {.sparsity = 0.15, .dose = dose});
+    const model::Masks control = select_matched(*model, *random_saliency(*model, 9), dose, masks);
     EXPECT_NE(control, masks);
     const auto live = sorted_entries(*model, EqualSaliency(), dose, everything);
     std::vector<std::int64_t> difference(masks.linears.size());
@@ -267,7 +277,7 @@ TEST(Select, MatchedLosesAsMuchOfEveryTensor) {
 
 TEST(Select, PlaceboTouchesNoCode) {
   const auto model = TinyModel::make(kSmall);
-  const Masks masks = zero_code_masks(*model);
+  const model::Masks masks = zero_code_masks(*model);
   const std::vector<PlainLayer> layers = plain_layers(*model);
   for (std::size_t i = 0; i < layers.size(); ++i) {
     for (std::size_t j = 0; j < layers[i].codes.size(); ++j) {
@@ -282,7 +292,7 @@ TEST(Select, PlaceboTouchesNoCode) {
 
 TEST(Select, ThreadsChangeNothing) {
   const auto model = TinyModel::make(kSmall);
-  std::vector<Masks> all;
+  std::vector<model::Masks> all;
   for (const int threads : {1, 2, 5}) {
     const WithThreads with(threads);
     for (const Scope scope : {Scope::global, Scope::tensor, Scope::row}) {

@@ -18,22 +18,19 @@ namespace {
 using test::batch_of_noise;
 using test::tiny_parameters;
 
-/// Random masks for the linears of a model that `chosen` says, about one weight in three pruned.
-template <typename Chosen>
-model::Masks random_masks(const Parameters& parameters, Chosen&& chosen) {
+/// Random masks that prune about one weight in three, none in `whole`.
+model::Masks random_masks(const Parameters& parameters, const std::string& whole = "") {
   core::Random random(11);
-  model::Masks masks;
-  for (const Parameter& p : parameters.all()) {
-    if (p.kind != ParameterKind::linear || !chosen(p.name)) continue;
-    model::Mask mask{p.rows, p.columns, {}};
-    for (std::int64_t i = 0; i < p.size(); ++i) mask.keep.push_back(random.below(3) == 0 ? 0 : 1);
-    masks[p.name] = mask;
+  model::Masks masks = model::full_masks(parameters.model().config);
+  for (model::LinearMask& mask : masks.linears) {
+    if (mask.name == whole) continue;
+    for (std::uint8_t& keep : mask.keep) keep = random.below(3) == 0 ? 0 : 1;
   }
   return masks;
 }
 
-model::Masks all_masks(const Parameters& parameters) {
-  return random_masks(parameters, [](const std::string&) { return true; });
+model::LinearMask& find(model::Masks& masks, const std::string& name) {
+  return const_cast<model::LinearMask&>(*masks.find(name));
 }
 
 const Parameter& find(const Parameters& parameters, const std::string& name) {
@@ -51,7 +48,7 @@ const StepOptions kFloat{model::BackwardType::f32, model::BackwardType::f32, fal
 
 TEST(MaskHook, PrunedWeightsAreZeroAndHaveNoGradient) {
   const auto parameters = tiny_parameters();
-  const model::Masks masks = random_masks(*parameters, [](const std::string& name) { return name != "blk.0.attn_k"; });
+  const model::Masks masks = random_masks(*parameters, "blk.0.attn_k");
   parameters->set_hook(std::make_shared<MaskHook>(masks));
   GradientStep gradient(*parameters, 16, kFloat);
   AdamwOptions options;
@@ -62,10 +59,10 @@ TEST(MaskHook, PrunedWeightsAreZeroAndHaveNoGradient) {
   for (std::uint64_t i = 0; i < 3; ++i) {
     step(*parameters, gradient, optimiser, i);
     for (const Parameter& p : parameters->all()) {
-      const auto found = masks.find(p.name);
+      const model::LinearMask* mask = masks.find(p.name);
       std::int64_t zeros = 0;
       for (std::size_t j = 0; std::cmp_less(j, p.size()); ++j) {
-        const bool pruned = found != masks.end() && found->second.keep[j] == 0;
+        const bool pruned = mask != nullptr && mask->keep[j] == 0;
         if (pruned) {
           ASSERT_EQ(p.rounded[j], 0) << p.name;
           ASSERT_EQ(p.gradient[j], 0) << p.name;
@@ -78,14 +75,14 @@ TEST(MaskHook, PrunedWeightsAreZeroAndHaveNoGradient) {
   // Without decay a master that gets no gradient stands still, and the others move.
   const Parameter& up = find(*parameters, "blk.1.ffn_up");
   for (std::size_t j = 0; j < start.size(); ++j) {
-    ASSERT_EQ(up.master[j] == start[j], masks.at("blk.1.ffn_up").keep[j] == 0) << j;
+    ASSERT_EQ(up.master[j] == start[j], masks.find("blk.1.ffn_up")->keep[j] == 0) << j;
   }
   // The model reads codes 0 there.
   std::vector<std::int8_t> codes(64);
   for (std::int64_t r = 0; r < 128; ++r) {
     ternary::unpack_row(parameters->model().weights.blocks[1].ffn_up.weight.codes(), r, codes);
     for (std::size_t c = 0; c < codes.size(); ++c) {
-      ASSERT_TRUE(masks.at("blk.1.ffn_up").keep[static_cast<std::size_t>(r) * 64 + c] == 1 || codes[c] == 0);
+      ASSERT_TRUE(masks.find("blk.1.ffn_up")->keep[static_cast<std::size_t>(r) * 64 + c] == 1 || codes[c] == 0);
     }
   }
 }
@@ -108,28 +105,32 @@ TEST(MaskHook, NormsAreTakenOfWhatIsLeft) {
     EXPECT_NEAR(norms.gradient, std::sqrt(squares), 1e-9 * norms.gradient);
     return norms.gradient;
   };
-  const auto hook = std::make_shared<MaskHook>(all_masks(*tiny_parameters()));
+  const auto hook = std::make_shared<MaskHook>(random_masks(*tiny_parameters()));
   EXPECT_LT(norm_under(hook), norm_under(nullptr));
 }
 
 TEST(MaskHook, HoldsBfloat16MastersToo) {
   const auto parameters = tiny_parameters(MasterType::bf16_stochastic);
-  const model::Masks masks = all_masks(*parameters);
+  const model::Masks masks = random_masks(*parameters);
   parameters->set_hook(std::make_shared<MaskHook>(masks));
   GradientStep gradient(*parameters, 16, kFloat);
   Adamw optimiser(*parameters, {});
   for (std::uint64_t i = 0; i < 3; ++i) step(*parameters, gradient, optimiser, i);
-  for (const auto& [name, mask] : masks) {
-    const Parameter& p = find(*parameters, name);
-    for (std::size_t j = 0; j < mask.keep.size(); ++j) ASSERT_TRUE(mask.keep[j] == 1 || p.rounded[j] == 0) << name;
+  for (const model::LinearMask& mask : masks.linears) {
+    const Parameter& p = find(*parameters, mask.name);
+    for (std::size_t j = 0; j < mask.keep.size(); ++j) ASSERT_TRUE(mask.keep[j] == 1 || p.rounded[j] == 0) << p.name;
   }
 }
 
 TEST(MaskHook, DoesNotFitAnotherModel) {
   const auto parameters = tiny_parameters();
-  model::Masks masks = all_masks(*parameters);
-  masks["blk.0.attn_q"].rows /= 2;
-  masks["blk.0.attn_q"].keep.resize(masks["blk.0.attn_q"].keep.size() / 2);
+  model::Masks masks = random_masks(*parameters);
+  model::LinearMask& mask = find(masks, "blk.0.attn_q");
+  mask.rows /= 2;
+  mask.keep.resize(mask.keep.size() / 2);
+  EXPECT_THROW(parameters->set_hook(std::make_shared<MaskHook>(masks)), ConfigError);
+  masks = random_masks(*parameters);
+  masks.linears.pop_back();
   EXPECT_THROW(parameters->set_hook(std::make_shared<MaskHook>(masks)), ConfigError);
   EXPECT_EQ(parameters->hook(), nullptr);
 }
@@ -138,9 +139,7 @@ TEST(WeightHooks, HavingNoneOrOneThatPrunesNothingGivesTheSameBits) {
   const auto masters = [&](bool hooked) {
     const auto parameters = tiny_parameters();
     if (hooked) {
-      model::Masks masks = all_masks(*parameters);
-      for (auto& [name, mask] : masks) std::fill(mask.keep.begin(), mask.keep.end(), std::uint8_t{1});
-      parameters->set_hook(std::make_shared<MaskHook>(masks));
+      parameters->set_hook(std::make_shared<MaskHook>(model::full_masks(parameters->model().config)));
     }
     GradientStep gradient(*parameters, 16, kFloat);
     Adamw optimiser(*parameters, {});
@@ -335,7 +334,7 @@ TEST_F(HookedRun, ResumesBitExactlyUnderEveryHook) {
   ReviveOptions options;
   options.every = 5;
   const std::vector<MakeHook> hooks = {
-      [](const Parameters& p) { return std::make_shared<MaskHook>(all_masks(p)); },
+      [](const Parameters& p) { return std::make_shared<MaskHook>(random_masks(p)); },
       [&](const Parameters&) { return std::make_shared<ReviveHook>(options); },
   };
   const std::vector<float> without = masters("without", {}, nullptr);
@@ -369,21 +368,21 @@ TEST_F(HookedRun, TheConfigurationCanAskForRevival) {
   config_.revive.reset();
   EXPECT_EQ(masters("given", {}, [&](const Parameters&) { return std::make_shared<ReviveHook>(options); }), asked);
   config_.revive = options;
-  EXPECT_THROW(masters("both", {}, [](const Parameters& p) { return std::make_shared<MaskHook>(all_masks(p)); }),
+  EXPECT_THROW(masters("both", {}, [](const Parameters& p) { return std::make_shared<MaskHook>(random_masks(p)); }),
                ConfigError);
 }
 
 TEST_F(HookedRun, GoesOnOnlyUnderTheHookItWasStartedWith) {
-  masters("run", {}, [](const Parameters& p) { return std::make_shared<MaskHook>(all_masks(p)); });
+  masters("run", {}, [](const Parameters& p) { return std::make_shared<MaskHook>(random_masks(p)); });
   const auto resume = [&](const std::shared_ptr<model::WeightHook>& hook) {
     const auto parameters = tiny_parameters();
     parameters->set_hook(hook);
     run_training(config_, *parameters, stream_, folder_ / "run", true, "machine", {});
   };
-  resume(std::make_shared<MaskHook>(all_masks(*tiny_parameters())));
+  resume(std::make_shared<MaskHook>(random_masks(*tiny_parameters())));
   EXPECT_THROW(resume(nullptr), ConfigError);
-  model::Masks other = all_masks(*tiny_parameters());
-  other["blk.0.attn_q"].keep[0] ^= 1U;
+  model::Masks other = random_masks(*tiny_parameters());
+  find(other, "blk.0.attn_q").keep[0] ^= 1U;
   EXPECT_THROW(resume(std::make_shared<MaskHook>(other)), ConfigError);
   EXPECT_THROW(resume(std::make_shared<ReviveHook>(ReviveOptions())), ConfigError);
 }
