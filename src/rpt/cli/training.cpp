@@ -3,11 +3,11 @@
 
 #include <fmt/format.h>
 
-#include <csignal>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "rpt/cli/scoring.h"
+#include "rpt/cli/stop_signals.h"
 #include "rpt/core/atomic_file.h"
 #include "rpt/core/memory.h"
 #include "rpt/core/timer.h"
@@ -20,35 +20,6 @@ namespace rpt::cli {
 namespace {
 
 namespace fs = std::filesystem;
-
-volatile std::sig_atomic_t stop_asked = 0;
-
-void ask_to_stop(int) {
-  stop_asked = 1;
-}
-
-/// While it lives, interrupting the program ends the run with a checkpoint instead; a second time ends it at once.
-class StopSignals {
- public:
-  StopSignals() {
-    stop_asked = 0;
-    struct sigaction action {};
-    action.sa_handler = ask_to_stop;
-    action.sa_flags = static_cast<int>(SA_RESETHAND);
-    sigaction(SIGINT, &action, &interrupt_);
-    sigaction(SIGTERM, &action, &terminate_);
-  }
-  ~StopSignals() {
-    sigaction(SIGINT, &interrupt_, nullptr);
-    sigaction(SIGTERM, &terminate_, nullptr);
-  }
-  StopSignals(const StopSignals&) = delete;
-  StopSignals& operator=(const StopSignals&) = delete;
-
- private:
-  struct sigaction interrupt_ {};
-  struct sigaction terminate_ {};
-};
 
 /// The beginning of every document, so that all together have about `bytes` bytes.
 text::Corpus shorten(const text::Corpus& corpus, std::uint64_t bytes) {
@@ -249,7 +220,7 @@ int run_training_job(TrainingJob job, Context& context) {
   hooks.evaluated = [&](std::int64_t step, const std::vector<train::Evaluation>& list) {
     if (!list.empty()) context.say(fmt::format("step {}: {}", step, describe(list)));
   };
-  hooks.interrupted = [] { return stop_asked != 0; };
+  hooks.interrupted = StopSignals::asked;
   hooks.warn = [&](const std::string& line) { context.say("warning: " + line); };
 
   train::RunResult result;
