@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+#include <fmt/format.h>
+
 #include <cmath>
 
 #include "rpt/core/atomic_file.h"
@@ -39,9 +41,16 @@ TEST_P(TrainMemory, IsPredictedWithinATenth) {
   EXPECT_LE(std::abs(share - 1), 0.1) << predicted << " measured " << run.peak_bytes;
 }
 
+std::string name_of(const ::testing::TestParamInfo<TrainingShape>& info) {
+  const TrainingShape& s = info.param;
+  return fmt::format("hidden{}_layers{}_batch{}_context{}{}", s.hidden, s.layers, s.batch, s.context,
+                     s.checkpoint_activations ? "_checkpointed" : "");
+}
+
 INSTANTIATE_TEST_SUITE_P(SlowShapes, TrainMemory,
-                         ::testing::Values(TrainingShape{256, 4, 16, 256, false}, TrainingShape{512, 5, 8, 128, false},
-                                           TrainingShape{512, 5, 8, 128, true}, TrainingShape{256, 4, 16, 256, true}));
+                         ::testing::Values(TrainingShape{256, 4, 16, 256, false}, TrainingShape{256, 4, 16, 256, true},
+                                           TrainingShape{512, 5, 8, 128, false}, TrainingShape{512, 5, 8, 128, true}),
+                         name_of);
 
 }  // namespace
 }  // namespace rpt::cli

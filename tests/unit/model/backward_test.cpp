@@ -2,6 +2,7 @@
 // The backward of ternary layers against its stated rule, and of the whole decoder against itself. (Central differences
 // see nothing through quantisers; the float parts have theirs in tests/unit/kernels/training_test.cpp, and the whole
 // against PyTorch stands in tests/unit/train/golden_test.cpp.)
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -152,11 +153,17 @@ TEST_P(BitLinearBackward, Bf16RoundsOnlyTheGradientOfTheOutput) {
   EXPECT_GT(relative_l2(dx.data(), layer.dx.data(), tokens * inputs), 0x1p-12);  // it did round
 }
 
+std::string name_of(const ::testing::TestParamInfo<LayerShape>& info) {
+  return fmt::format("{}_{}x{}_{}", info.param.tokens, info.param.outputs, info.param.inputs,
+                     tensor::name(info.param.type));
+}
+
 INSTANTIATE_TEST_SUITE_P(Shapes, BitLinearBackward,
                          ::testing::Values(LayerShape{37, 72, 200, tensor::DType::hf_packed},
                                            LayerShape{64, 300, 257, tensor::DType::hf_packed},
                                            LayerShape{37, 72, 128, tensor::DType::i2_s},
-                                           LayerShape{3, 40, 384, tensor::DType::i2_s}));
+                                           LayerShape{3, 40, 384, tensor::DType::i2_s}),
+                         name_of);
 
 /// Gradients of all weights but the head's, in one row of numbers.
 class Collected {
