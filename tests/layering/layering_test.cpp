@@ -26,8 +26,10 @@ const std::map<std::string, std::set<std::string>>& allowed() {
       {"model", {"text", "io", "ternary", "tensor", "kernels", "core"}},
       {"generate", {"model", "text", "io", "ternary", "tensor", "kernels", "core"}},
       {"train", {"model", "text", "io", "ternary", "tensor", "kernels", "core"}},
+      {"prune", {"model", "text", "io", "ternary", "tensor", "kernels", "core"}},
       {"evaluate", {"generate", "model", "text", "io", "ternary", "tensor", "kernels", "core"}},
-      {"cli", {"evaluate", "generate", "report", "model", "text", "io", "ternary", "tensor", "kernels", "core"}},
+      {"cli",
+       {"evaluate", "train", "generate", "report", "model", "text", "io", "ternary", "tensor", "kernels", "core"}},
   };
   return rooms;
 }

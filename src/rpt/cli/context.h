@@ -98,5 +98,6 @@ Command add_train(CLI::App& program);
 Command add_finetune(CLI::App& program);
 Command add_tokenizer_train(CLI::App& program);
 Command add_gauge(CLI::App& program);
+Command add_bench_train(CLI::App& program);
 
 }  // namespace rpt::cli

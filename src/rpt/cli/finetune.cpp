@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "rpt/cli/training.h"
+#include "rpt/train/weight_hooks.h"
 
 namespace rpt::cli {
 namespace {
@@ -14,6 +15,10 @@ struct FinetuneOptions {
   std::string schedule = "cosine";
   std::string sampling = "epochs";
   std::string backward = "bf16";
+  std::string state = "f32";
+  std::string masters = "f32";
+  std::string qat = "ste";
+  std::string mask;
   train::TrainConfig config;
   bool resume = false;
   bool dry_run = false;
@@ -35,11 +40,21 @@ int run_finetune(const FinetuneOptions& options, Context& context) {
   job.config.schedule.steps = job.config.steps;
   job.config.sampling = train::parse_sampling(options.sampling);
   job.config.step.backward = options.backward == "f32" ? model::BackwardType::f32 : model::BackwardType::bf16;
+  job.config.optimiser.state = train::parse_state(options.state);
+  job.config.masters = train::parse_masters(options.masters);
+  job.config.quantisation.trains_quantised = options.qat == "ste";
   train::validate(job.config, "finetune");
   job.out = options.out;
   job.resume = options.resume;
   job.dry_run = options.dry_run;
-  job.make_parameters = [&] { return train::Parameters::of_model(open_model(options.model, context)); };
+  job.make_parameters = [&, masters = job.config.masters] {
+    auto parameters = train::Parameters::of_model(open_model(options.model, context), masters);
+    if (!options.mask.empty()) {
+      model::Masks masks = model::load_masks(options.mask, parameters->model().config);
+      parameters->set_hook(std::make_shared<train::MaskHook>(std::move(masks)));
+    }
+    return parameters;
+  };
   return run_training_job(std::move(job), context);
 }
 
@@ -78,6 +93,17 @@ Command add_finetune(CLI::App& program) {
   app->add_option("--backward", options->backward, "Products of the backward pass")
       ->check(CLI::IsMember({"bf16", "f32"}))
       ->capture_default_str();
+  app->add_option("--state", options->state, "Moments of AdamW in memory and in checkpoints")
+      ->check(CLI::IsMember({"f32", "bf16", "int8"}))
+      ->capture_default_str();
+  app->add_option("--masters", options->masters, "What the optimiser moves: float32 masters or the bf16 weights")
+      ->check(CLI::IsMember({"f32", "bf16-nearest", "bf16-stochastic"}))
+      ->capture_default_str();
+  app->add_option("--qat", options->qat,
+                  "ste trains the ternary model, straight through its quantisers; none its latents")
+      ->check(CLI::IsMember({"ste", "none"}))
+      ->capture_default_str();
+  app->add_option("--mask", options->mask, "File of masks: weights pruned there are 0 and stay so");
   app->add_flag("--checkpoint-activations", c.step.checkpoint_activations, "Less memory, about a fifth more time");
   app->add_flag("--resume", options->resume, "Go on from the newest checkpoint in OUT");
   app->add_flag("--dry-run", options->dry_run, "Only estimate time, memory and disk");

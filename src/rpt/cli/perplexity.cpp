@@ -9,6 +9,7 @@
 #include "rpt/cli/scoring.h"
 #include "rpt/core/timer.h"
 #include "rpt/evaluate/saved_logits.h"
+#include "rpt/evaluate/saved_nlls.h"
 
 namespace rpt::cli {
 namespace {
@@ -17,6 +18,7 @@ struct PerplexityOptions {
   std::string model;
   ScoringOptions scoring;
   std::string save_logits;
+  std::string save_nll;
 };
 
 /// Runs the plan, saving the logits on the way where that is asked for.
@@ -39,6 +41,7 @@ int run_perplexity(const PerplexityOptions& options, Context& context) {
   const evaluate::PerplexityResult r = score(*model, plan, options, context);
   const double seconds = watch.seconds();
   const double rate = static_cast<double>(r.tokens_read) / seconds;
+  if (!options.save_nll.empty()) evaluate::save_nlls(options.save_nll, plan.scored, r.nlls);
 
   const std::string interval = r.interval ? fmt::format(" [{:.4f}, {:.4f}]", r.interval->low, r.interval->high) : "";
   context.out() << fmt::format("perplexity {:.4f}{}, mean NLL {:.6f} nats, {} tokens scored in {} documents\n",
@@ -78,6 +81,7 @@ Command add_perplexity(CLI::App& program) {
       ->required();
   add_scoring_options(*app, options->scoring);
   app->add_option("--save-logits", options->save_logits, "Write the logits of every scored token to this file");
+  app->add_option("--save-nll", options->save_nll, "Write the NLL of every scored token to this file");
   app->footer("Example:\n  rpt perplexity seedling --text wikitext-2-raw:test --protocol llama.cpp --context 256");
   return {app, [options](Context& context) { return run_perplexity(*options, context); }};
 }

@@ -47,7 +47,8 @@ int run_train(const TrainOptions& options, Context& context) {
   job.resume = options.resume;
   job.dry_run = options.dry_run;
   job.make_parameters = [config = job.config, base = job.base, file = options.config] {
-    return train::Parameters::random(make_shell(config, base, file), config.initial_deviation, config.seed);
+    return train::Parameters::random(make_shell(config, base, file), config.initial_deviation, config.seed,
+                                     config.masters);
   };
   return run_training_job(std::move(job), context);
 }

@@ -9,11 +9,11 @@
 
 #include "rpt/cli/scoring.h"
 #include "rpt/core/atomic_file.h"
+#include "rpt/core/memory.h"
 #include "rpt/core/timer.h"
 #include "rpt/evaluate/perplexity.h"
 #include "rpt/model/export.h"
 #include "rpt/train/cost.h"
-#include "rpt/train/hold_out.h"
 #include "rpt/train/run.h"
 
 namespace rpt::cli {
@@ -110,14 +110,21 @@ std::string describe(const std::vector<train::Evaluation>& list) {
   return line;
 }
 
-report::Record figures_of(const std::vector<train::Evaluation>& list, std::size_t i) {
+report::Record figures_of(const train::Evaluation& e) {
   report::Record r;
-  r.set("text", list[i].text);
-  r.set("mean_nll", list[i].mean_nll);
-  r.set("bits_per_byte", list[i].bits_per_byte);
-  r.set("tokens", list[i].tokens);
-  r.set("nll_sha256", list[i].nll_sha256);
+  r.set("text", e.text);
+  r.set("mean_nll", e.mean_nll);
+  r.set("bits_per_byte", e.bits_per_byte);
+  r.set("tokens", e.tokens);
+  r.set("nll_sha256", e.nll_sha256);
   return r;
+}
+
+/// Writes a Hugging Face directory of latents in the place of an older one; the gate's hash.
+std::string save_model(const model::Model& model, const fs::path& folder) {
+  model::ExportOptions options;
+  options.replace_folder = true;
+  return model::export_huggingface(model, folder, model::HfForm::latents, options);
 }
 
 /// Time, memory and disk before anything is done.
@@ -130,8 +137,9 @@ int dry_run(const TrainingJob& job, const train::TokenStream& stream, const Watc
   const std::uint64_t watched = watch.bytes();
   const train::RunMemory memory =
       train::run_memory(job.shape, c, {stream.tokens.size(), watched, watched > 0 ? evaluate::kBatchTokens : 0});
-  const std::uint64_t disk = train::checkpoint_bytes(job.shape) * static_cast<std::uint64_t>(c.keep_checkpoints + 1) +
-                             static_cast<std::uint64_t>(train::parameter_count(job.shape)) * 2;
+  const std::uint64_t disk =
+      train::checkpoint_bytes(job.shape, c) * static_cast<std::uint64_t>(c.keep_checkpoints + 1) +
+      static_cast<std::uint64_t>(train::parameter_count(job.shape)) * 2;
   context.out() << fmt::format(
       "{} parameters; {} training tokens in {} documents; {:.0f} tokens to read, {:.2f} times the text\n"
       "time    about {:.0f} s ({:.0f} GFLOP/s measured)\n"
@@ -169,14 +177,7 @@ struct Texts {
 };
 
 Texts load_texts(const TrainingJob& job, const text::Tokenizer& tokenizer) {
-  std::vector<train::Source> sources = job.config.data;
-  for (train::Source& source : sources) {
-    const fs::path found = find_path(source.text, job.base);
-    if (fs::exists(found)) source.text = found.string();
-  }
-  const std::vector<fs::path> roots = text_roots();
-  train::HoldOutSplit split =
-      train::hold_out(train::load_documents(sources, roots), {job.config.hold_out, job.config.seed});
+  train::HoldOutSplit split = load_training_texts(job.config, job.base);
   return {train::encode_documents(split.train, tokenizer, train::separators_of(tokenizer)), std::move(split.held_out)};
 }
 
@@ -196,7 +197,18 @@ fs::path find_path(const std::string& path, const fs::path& base) {
   return fs::exists(below) ? below : fs::path(path);
 }
 
+train::HoldOutSplit load_training_texts(const train::TrainConfig& config, const fs::path& base) {
+  std::vector<train::Source> sources = config.data;
+  for (train::Source& source : sources) {
+    const fs::path found = find_path(source.text, base);
+    if (fs::exists(found)) source.text = found.string();
+  }
+  const std::vector<fs::path> roots = text_roots();
+  return train::hold_out(train::load_documents(sources, roots), {config.hold_out, config.seed});
+}
+
 int run_training_job(TrainingJob job, Context& context) {
+  core::keep_freed_memory();
   const std::unique_ptr<train::Parameters> parameters = job.make_parameters();
   const model::Model& model = parameters->model();
   job.shape = model.config;
@@ -231,7 +243,9 @@ int run_training_job(TrainingJob job, Context& context) {
                               100 * rate * operations / peak, peak / 1e9));
     progress.advance(1);
   };
-  hooks.evaluate = [&](const model::Model& m, bool complete) { return watch.score(m, complete); };
+  hooks.evaluate = [&](const model::Model& m) { return watch.score(m, false); };
+  const fs::path best = job.out / "best";
+  hooks.best = [&](const model::Model& m) { save_model(m, best); };
   hooks.evaluated = [&](std::int64_t step, const std::vector<train::Evaluation>& list) {
     if (!list.empty()) context.say(fmt::format("step {}: {}", step, describe(list)));
   };
@@ -249,15 +263,21 @@ int run_training_job(TrainingJob job, Context& context) {
     return 1;
   }
   write_held_out(texts.held_out, job.out / "held_out.jsonl");
-  model::ExportOptions options;
-  options.replace_folder = true;
-  const std::string hash = model::export_huggingface(model, job.out / "model", model::HfForm::latents, options);
+  // Where the held-out text was read better before the end, that is the model.
+  std::unique_ptr<model::Model> earlier;
+  if (config.stop_on_overfitting && result.best_step >= 0 && result.best_step < result.steps) {
+    earlier = model::open_model(best);
+    context.say(fmt::format("the model is that of step {}, the best on the held-out text", result.best_step));
+  }
+  const model::Model& chosen = earlier ? *earlier : model;
+  const std::string hash = save_model(chosen, job.out / "model");
+  const std::vector<train::Evaluation> evaluations = watch.score(chosen, true);
 
   const double rate = seconds > 0 ? tokens / seconds : 0;
   context.out() << fmt::format("{} steps{}, last loss {:.4f}, {:.0f} tokens/s ({:.0f} % of {:.0f} GFLOP/s measured)\n",
                                result.steps, result.end == train::RunEnd::overfitting ? " (stopped: overfitting)" : "",
                                result.last_loss, rate, 100 * rate * operations / peak, peak / 1e9);
-  if (!result.evaluations.empty()) context.out() << describe(result.evaluations) << '\n';
+  if (!evaluations.empty()) context.out() << describe(evaluations) << '\n';
   context.out() << fmt::format("{}: passed the gate ({})\n", (job.out / "model").string(), hash);
 
   report::Record r;
@@ -267,9 +287,10 @@ int run_training_job(TrainingJob job, Context& context) {
   r.set("share_of_peak", rate * operations / peak);
   r.set("stopped_on_overfitting", result.end == train::RunEnd::overfitting);
   r.set("gate_sha256", hash);
-  std::vector<report::Record> evaluations;
-  for (std::size_t i = 0; i < result.evaluations.size(); ++i) evaluations.push_back(figures_of(result.evaluations, i));
-  r.set("evaluations", evaluations);
+  r.set("model_step", earlier ? result.best_step : result.steps);
+  std::vector<report::Record> scored;
+  for (const train::Evaluation& e : evaluations) scored.push_back(figures_of(e));
+  r.set("evaluations", scored);
   context.write_json(job.command, job.model, r);
   return 0;
 }

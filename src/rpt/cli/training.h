@@ -5,6 +5,7 @@
 #include <string>
 
 #include "rpt/cli/context.h"
+#include "rpt/train/hold_out.h"
 #include "rpt/train/parameters.h"
 #include "rpt/train/train_config.h"
 
@@ -28,6 +29,10 @@ struct TrainingJob {
 /// Trains and leaves in `out`: the run (train::run_training), held_out.jsonl, and model/, a Hugging Face directory that
 /// has passed the gate. Returns the exit code.
 int run_training_job(TrainingJob job, Context& context);
+
+/// The texts of a configuration, taken apart into what is learnt and what is held out. `base` as in TrainingJob. Throws
+/// as train::load_documents and train::hold_out.
+train::HoldOutSplit load_training_texts(const train::TrainConfig& config, const std::filesystem::path& base);
 
 /// A path of a configuration: as it stands, or below `base` where that exists.
 std::filesystem::path find_path(const std::string& path, const std::filesystem::path& base);

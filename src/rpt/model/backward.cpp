@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "rpt/core/float16.h"
 #include "rpt/core/parallel.h"
 #include "rpt/kernels/isa.h"
 #include "rpt/ternary/layouts.h"
@@ -69,6 +70,20 @@ tensor::Operand BackwardWork::codes(const tensor::PackedTernaryView& weights) {
         std::copy(codes.begin(), codes.end(), float_row(out, n));
       }
     }
+  });
+  return out;
+}
+
+tensor::Operand BackwardWork::latents(const TernaryWeight& weight) {
+  const tensor::StoredView& stored = weight.stored_latents();
+  RPT_CHECK(stored.data != nullptr && stored.type == tensor::DType::bf16, "{}: no latents in bf16",
+            weight.origin().tensor);
+  const auto* bits = reinterpret_cast<const std::uint16_t*>(stored.data);
+  if (type_ == BackwardType::bf16) return tensor::operand(bits, stored.rows, stored.columns);
+  const tensor::Operand out = reserve(code_values_, stored.rows, stored.columns);
+  for_rows(stored.rows, [&](std::int64_t n) {
+    const std::uint16_t* row = bits + n * stored.columns;
+    std::transform(row, row + stored.columns, float_row(out, n), core::bf16_to_float);
   });
   return out;
 }

@@ -40,11 +40,17 @@ struct Sequence {
   std::int64_t length = 0;
 };
 
-/// Scratch of a backward pass, kept between calls.
+/// Scratch of a training step, kept between calls: of its backward pass and of the dense products of a quantisation
+/// warm-up.
 class BackwardWork {
  public:
   explicit BackwardWork(BackwardType type) : type_(type) {}
   BackwardType type() const { return type_; }
+
+  /// λ of a quantisation warm-up, 0 … 1: y = (1 − λ) · dense + λ · ternary. At 1 nothing dense is computed. Recorded
+  /// forward and backward of a step must see the same value.
+  float ternary_share = 1;
+  bool warms_up() const { return ternary_share != 1; }
 
   /// The values of quantised x [T, K], as BitLinear::backward wants them; one call serves all layers that share x.
   void load_input(const tensor::QuantisedRows& x);
@@ -52,6 +58,8 @@ class BackwardWork {
   tensor::Operand input() const { return input_; }
   /// The codes of packed weights [N, K].
   tensor::Operand codes(const tensor::PackedTernaryView& weights);
+  /// The latents of a weight [N, K], which must be stored in bf16. Takes the room of codes().
+  tensor::Operand latents(const TernaryWeight& weight);
   /// dy [T, N], row t multiplied by factors[t], or as it is where there are none.
   tensor::Operand rows(tensor::MatrixView dy, const std::vector<float>* factors);
 
@@ -64,6 +72,8 @@ class BackwardWork {
   tensor::Tensor activated;  ///< [T, F] the product of gate and up, computed again, then its gradient
   tensor::Tensor gate;       ///< [T, F]
   tensor::Tensor up;         ///< [T, F]
+
+  tensor::Tensor dense;  ///< [T, N] the dense product of a linear during a warm-up
 
  private:
   /// Room for [rows, columns] numbers of the type of this pass.

@@ -65,6 +65,7 @@ void Decoder::forward(std::span<const Segment> segments, tensor::Tensor& hidden)
 
   const auto total = static_cast<std::int64_t>(tokens.size());
   hidden.reshape(total, config_.hidden);
+  work_.training = nullptr;
   for (std::int64_t begin = 0; begin < total; begin += kBlockRows) {
     const std::int64_t end = std::min(begin + kBlockRows, total);
     work_.rows.assign(rows.begin() + begin, rows.begin() + end);
@@ -74,7 +75,7 @@ void Decoder::forward(std::span<const Segment> segments, tensor::Tensor& hidden)
   for (const Segment& s : segments) s.cache->advance(static_cast<std::int64_t>(s.tokens.size()));
 }
 
-void Decoder::forward(std::span<const Segment> segments, tensor::Tensor& hidden, Tape& tape) {
+void Decoder::forward(std::span<const Segment> segments, tensor::Tensor& hidden, Tape& tape, BackwardWork& work) {
   tape.rows.clear();
   tape.sequences.clear();
   tape.tokens = lay_out(segments, config_, tape.rows);
@@ -90,6 +91,7 @@ void Decoder::forward(std::span<const Segment> segments, tensor::Tensor& hidden,
   tape.streams.resize(tape.checkpoint_activations ? blocks_.size() : 0);
   hidden.reshape(first, config_.hidden);
   work_.rows = tape.rows;
+  work_.training = &work;
   run_block(tape.tokens, hidden.view(), &tape);
   for (const Segment& s : segments) s.cache->advance(static_cast<std::int64_t>(s.tokens.size()));
 }
@@ -101,6 +103,7 @@ void Decoder::backward(Tape& tape, tensor::MutableMatrix dhidden, BackwardWork& 
     BlockTape& block = tape.blocks[tape.checkpoint_activations ? 0 : i];
     if (tape.checkpoint_activations) {
       work_.rows = tape.rows;
+      work_.training = &work;
       tensor::copy(tape.streams[i].view(), again_);
       blocks_[i].forward(again_.view(), work_, rope_, nullptr, &block);
     }

@@ -45,8 +45,9 @@ class Decoder {
   /// The same for one sequence.
   void forward(std::span<const std::int32_t> tokens, KvCache& cache, tensor::Tensor& hidden);
 
-  /// forward() of whole sequences, from empty caches, that records on `tape` what backward() needs. The same bits.
-  void forward(std::span<const Segment> segments, tensor::Tensor& hidden, Tape& tape);
+  /// forward() of whole sequences, from empty caches, that records on `tape` what backward() needs. The same bits,
+  /// unless `work` asks for a quantisation warm-up, which no other forward sees.
+  void forward(std::span<const Segment> segments, tensor::Tensor& hidden, Tape& tape, BackwardWork& work);
 
   /// Adds the gradients of all weights but the head's to `gradients`, given those of the hidden states that the
   /// recorded forward gave, dhidden [T, H], which is overwritten. Throws: as forward where blocks are run again.

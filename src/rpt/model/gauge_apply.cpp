@@ -8,6 +8,7 @@
 #include "rpt/core/float16.h"
 #include "rpt/core/parallel.h"
 #include "rpt/kernels/isa.h"
+#include "rpt/model/derive.h"
 #include "rpt/model/gate.h"
 #include "rpt/model/gauge.h"
 #include "rpt/model/gauge_groups.h"
@@ -212,31 +213,6 @@ LinearWeight multiplied(const std::string& name, const LinearWeight& linear, int
     storage.push_back(std::move(bytes));
   }
   return {TernaryWeight::latent(linear.weight.origin(), latents, false), linear.output_scale};
-}
-
-EmbeddingWeight shared(const EmbeddingWeight& embedding) {
-  return {embedding.origin(), embedding.unchecked()};
-}
-
-/// A model that says the same as `model`, with the same files behind it, but has no blocks yet.
-std::unique_ptr<Model> without_blocks(const Model& model) {
-  auto out = std::make_unique<Model>();
-  out->path = model.path;
-  out->format = model.format;
-  out->config = model.config;
-  out->tokenizer = model.tokenizer;
-  out->tokenizer_fault = model.tokenizer_fault;
-  out->tokenizer_config_json = model.tokenizer_config_json;
-  out->chat_template = model.chat_template;
-  out->warnings = model.warnings;
-  out->storage = model.storage;
-  out->adds_bos = model.adds_bos;
-  out->bos_id = model.bos_id;
-  out->end_ids = model.end_ids;
-  out->weights.token_embd = shared(model.weights.token_embd);
-  out->weights.output_norm = model.weights.output_norm;
-  if (model.weights.head) out->weights.head = shared(*model.weights.head);
-  return out;
 }
 
 }  // namespace

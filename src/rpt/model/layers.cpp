@@ -42,9 +42,13 @@ bool holds_infinity(const std::uint16_t* bits, std::int64_t count) {
 
 }  // namespace
 
-void BitLinear::forward(const tensor::QuantisedRows& x, tensor::MutableMatrix y) const {
+void BitLinear::forward(const tensor::QuantisedRows& x, tensor::MutableMatrix y, BackwardWork* training) const {
   const core::ScopedTrace trace("model::BitLinear::forward");
-  tensor::matmul_ternary(weights_.weight.codes(), x, y);
+  if (training != nullptr && training->warms_up()) {
+    warm_up(x, y, *training);
+  } else {
+    tensor::matmul_ternary(weights_.weight.codes(), x, y);
+  }
   if (weights_.output_scale) {
     for (std::int64_t t = 0; t < y.rows; ++t) {
       for (std::int64_t n = 0; n < y.columns; ++n) y.row(t)[n] *= *weights_.output_scale;
@@ -52,28 +56,62 @@ void BitLinear::forward(const tensor::QuantisedRows& x, tensor::MutableMatrix y)
   }
 }
 
-void BitLinear::forward(tensor::MatrixView x, tensor::QuantisedRows& quantised, tensor::MutableMatrix y) const {
-  quantise(x, quantised);
-  forward(quantised, y);
+void BitLinear::warm_up(const tensor::QuantisedRows& x, tensor::MutableMatrix y, BackwardWork& training) const {
+  const float share = training.ternary_share;
+  if (share > 0) tensor::matmul_ternary(weights_.weight.codes(), x, y);
+  training.dense.reshape(y.rows, y.columns);
+  tensor::Operand latents = training.latents(weights_.weight);
+  latents.transposed = true;
+  tensor::multiply(training.input(), latents, 1.0F, false, training.dense.view());
+  core::parallel_for(y.rows, 16, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t t = begin; t < end; ++t) {
+      const float factor = (1.0F - share) * (x.amax[static_cast<std::size_t>(t)] / 127.0F);
+      const float* dense = training.dense.view().row(t);
+      float* out = y.row(t);
+      for (std::int64_t n = 0; n < y.columns; ++n) {
+        out[n] = factor * dense[n] + (share > 0 ? share * out[n] : 0.0F);
+      }
+    }
+  });
 }
 
-void BitLinear::quantise(tensor::MatrixView x, tensor::QuantisedRows& out) const {
+void BitLinear::forward(tensor::MatrixView x, tensor::QuantisedRows& quantised, tensor::MutableMatrix y,
+                        BackwardWork* training) const {
+  quantise(x, quantised, training);
+  forward(quantised, y, training);
+}
+
+void BitLinear::quantise(tensor::MatrixView x, tensor::QuantisedRows& out, BackwardWork* training) const {
   const std::int64_t bad = tensor::quantise_rows(x, out);
   if (bad >= 0)
     throw NumericError(fmt::format("layer {}: the input of row {} holds an infinity or NaN", name_, bad), bad);
+  if (training != nullptr && training->warms_up()) training->load_input(out);
 }
 
 void BitLinear::backward(const tensor::QuantisedRows& x, tensor::MatrixView dy, BackwardWork& work,
                          tensor::MutableMatrix dx, bool accumulate, tensor::MutableMatrix dweight) const {
-  const tensor::PackedTernaryView& codes = weights_.weight.codes();
-  const float last = weights_.output_scale.value_or(1.0F);
-  tensor::multiply(work.rows(dy, nullptr), work.codes(codes), codes.scale * last, accumulate, dx);
+  input_gradient(dy, work, dx, accumulate);
 
+  const float last = weights_.output_scale.value_or(1.0F);
   std::vector<float> steps(x.amax.size());  // of the quantiser, row by row
   std::transform(x.amax.begin(), x.amax.end(), steps.begin(), [&](float a) { return a / 127.0F * last; });
   tensor::Operand dy_transposed = work.rows(dy, &steps);
   dy_transposed.transposed = true;
   tensor::multiply(dy_transposed, work.input(), 1.0F, true, dweight);
+}
+
+void BitLinear::input_gradient(tensor::MatrixView dy, BackwardWork& work, tensor::MutableMatrix dx,
+                               bool accumulate) const {
+  const float last = weights_.output_scale.value_or(1.0F);
+  const float share = work.ternary_share;
+  const tensor::Operand rows = work.rows(dy, nullptr);
+  if (share > 0) {
+    const tensor::PackedTernaryView& codes = weights_.weight.codes();
+    tensor::multiply(rows, work.codes(codes), share * codes.scale * last, accumulate, dx);
+  }
+  if (work.warms_up()) {
+    tensor::multiply(rows, work.latents(weights_.weight), (1.0F - share) * last, accumulate || share > 0, dx);
+  }
 }
 
 Block::Block(const Config& config, const BlockWeights& weights, std::int64_t layer)
@@ -110,10 +148,10 @@ void Block::attention(tensor::MutableMatrix h, Workspace& work, const RopeTable&
 
   norm(h, weights_.attn_norm, config_.norm_epsilon, work.normed.view(), layer_, "attn_norm");
   observe(observer, "attn_norm", layer_, work.normed.view());
-  q_.quantise(work.normed.view(), kept.attn_input);
-  q_.forward(kept.attn_input, kept.query.view());
-  k_.forward(kept.attn_input, work.key.view());
-  v_.forward(kept.attn_input, work.value.view());
+  q_.quantise(work.normed.view(), kept.attn_input, work.training);
+  q_.forward(kept.attn_input, kept.query.view(), work.training);
+  k_.forward(kept.attn_input, work.key.view(), work.training);
+  v_.forward(kept.attn_input, work.value.view(), work.training);
   observe(observer, "attn_q", layer_, kept.query.view());
   observe(observer, "attn_k", layer_, work.key.view());
   observe(observer, "attn_v", layer_, work.value.view());
@@ -123,7 +161,7 @@ void Block::attention(tensor::MutableMatrix h, Workspace& work, const RopeTable&
   work.normed.reshape(rows, config_.query_size());
   norm(kept.attended.view(), weights_.attn_sub_norm, config_.norm_epsilon, work.normed.view(), layer_, "attn_sub_norm");
   observe(observer, "attn_sub_norm", layer_, work.normed.view());
-  o_.forward(work.normed.view(), kept.output_input, work.projected.view());
+  o_.forward(work.normed.view(), kept.output_input, work.projected.view(), work.training);
   observe(observer, "attn_output", layer_, work.projected.view());
   tensor::add(h, work.projected.view());
 }
@@ -204,9 +242,9 @@ void Block::feed_forward(tensor::MutableMatrix h, Workspace& work, LayerObserver
 
   norm(h, weights_.ffn_norm, config_.norm_epsilon, work.normed.view(), layer_, "ffn_norm");
   observe(observer, "ffn_norm", layer_, work.normed.view());
-  gate_.quantise(work.normed.view(), kept.ffn_input);
-  gate_.forward(kept.ffn_input, kept.gate.view());
-  up_.forward(kept.ffn_input, kept.up.view());
+  gate_.quantise(work.normed.view(), kept.ffn_input, work.training);
+  gate_.forward(kept.ffn_input, kept.gate.view(), work.training);
+  up_.forward(kept.ffn_input, kept.up.view(), work.training);
   observe(observer, "ffn_gate", layer_, kept.gate.view());
   observe(observer, "ffn_up", layer_, kept.up.view());
   work.normed.reshape(rows, config_.feed_forward);
@@ -214,7 +252,7 @@ void Block::feed_forward(tensor::MutableMatrix h, Workspace& work, LayerObserver
   observe(observer, "ffn_act", layer_, work.normed.view());
   norm(work.normed.view(), weights_.ffn_sub_norm, config_.norm_epsilon, work.normed.view(), layer_, "ffn_sub_norm");
   observe(observer, "ffn_sub_norm", layer_, work.normed.view());
-  down_.forward(work.normed.view(), kept.down_input, work.projected.view());
+  down_.forward(work.normed.view(), kept.down_input, work.projected.view(), work.training);
   observe(observer, "ffn_down", layer_, work.projected.view());
   tensor::add(h, work.projected.view());
 }

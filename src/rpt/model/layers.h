@@ -43,6 +43,7 @@ struct Workspace {
   tensor::Tensor projected;  ///< [T, H]
   BlockTape tape;            ///< of a forward that records nothing
   std::vector<Row> rows;
+  BackwardWork* training = nullptr;  ///< of a recorded forward, whose linears may be in a quantisation warm-up
 };
 
 /// A linear layer with ternary weights: y = BitLinear(x).
@@ -50,22 +51,30 @@ class BitLinear {
  public:
   BitLinear(const LinearWeight& weights, std::string name) : weights_(weights), name_(std::move(name)) {}
 
-  /// y [T, N] from quantised x [T, K].
-  void forward(const tensor::QuantisedRows& x, tensor::MutableMatrix y) const;
+  /// y [T, N] from quantised x [T, K]. In the quantisation warm-up of a training step (`training` with a share λ below
+  /// 1, which then holds the values of x) y = (1 − λ) · (q · Wᵀ) · a/127 + λ · ternary, W the latents; the dense
+  /// product is tensor::multiply's, a relief of the training step only. Source: docs/forward.md, Activations and
+  /// product.
+  void forward(const tensor::QuantisedRows& x, tensor::MutableMatrix y, BackwardWork* training = nullptr) const;
   /// Quantises x [T, K] into `quantised`, then as above. Throws: NumericError naming the layer and the row where x
   /// holds an infinity or NaN.
-  void forward(tensor::MatrixView x, tensor::QuantisedRows& quantised, tensor::MutableMatrix y) const;
-  /// The quantising half alone, for layers that share their input.
-  void quantise(tensor::MatrixView x, tensor::QuantisedRows& out) const;
+  void forward(tensor::MatrixView x, tensor::QuantisedRows& quantised, tensor::MutableMatrix y,
+               BackwardWork* training = nullptr) const;
+  /// The quantising half alone, for layers that share their input. In a warm-up it loads `training` with the values.
+  void quantise(tensor::MatrixView x, tensor::QuantisedRows& out, BackwardWork* training = nullptr) const;
 
-  /// Straight through both quantisers: dx [T, K] = s · (dy · C), added where `accumulate`, and dweight [N, K] +=
-  /// (dy · a/127)ᵀ · Q. `work` holds Q, the values of x (BackwardWork::load_input). Source: docs/forward.md, Backward.
+  /// Straight through both quantisers: dx [T, K] = s · (dy · C), in a warm-up (1 − λ) · (dy · W) + λ · s · (dy · C),
+  /// added where `accumulate`, and dweight [N, K] += (dy · a/127)ᵀ · Q. `work` holds Q, the values of x
+  /// (BackwardWork::load_input), and λ. Source: docs/forward.md, Backward.
   void backward(const tensor::QuantisedRows& x, tensor::MatrixView dy, BackwardWork& work, tensor::MutableMatrix dx,
                 bool accumulate, tensor::MutableMatrix dweight) const;
 
   std::int64_t rows() const { return weights_.weight.rows(); }
 
  private:
+  void warm_up(const tensor::QuantisedRows& x, tensor::MutableMatrix y, BackwardWork& training) const;
+  void input_gradient(tensor::MatrixView dy, BackwardWork& work, tensor::MutableMatrix dx, bool accumulate) const;
+
   const LinearWeight& weights_;
   std::string name_;
 };

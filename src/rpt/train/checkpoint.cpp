@@ -21,26 +21,55 @@ using Json = nlohmann::ordered_json;
 constexpr std::string_view kPrefix = "step-";
 constexpr std::uint64_t kJsonLimit = 16 << 20;
 
-/// The three buffers of a parameter and their names in the file.
-struct Stored {
-  std::string name;
-  core::AlignedBuffer<float>* values;
-};
-
-std::vector<Stored> stored_buffers(std::vector<Parameter>& all, Adamw& optimiser) {
-  std::vector<Stored> list;
-  for (std::size_t i = 0; i < all.size(); ++i) {
-    list.push_back({"master." + all[i].name, &all[i].master});
-    list.push_back({"adam_m." + all[i].name, &optimiser.first()[i]});
-    list.push_back({"adam_v." + all[i].name, &optimiser.second()[i]});
+StoredBuffer stored_masters(Parameter& p) {
+  if (!p.has_master()) {
+    return {"master." + p.name, tensor::DType::bf16, reinterpret_cast<std::byte*>(p.rounded.data()), p.size()};
   }
+  return {"master." + p.name, tensor::DType::f32, reinterpret_cast<std::byte*>(p.master.data()), p.size()};
+}
+
+/// The buffers of every parameter, and what the hook has to store, in the order of the file: wide types first, where
+/// the format wants them.
+std::vector<StoredBuffer> stored_buffers(Parameters& parameters, Adamw& optimiser) {
+  std::vector<Parameter>& all = parameters.all();
+  std::vector<StoredBuffer> list;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    list.push_back(stored_masters(all[i]));
+    for (const StoredBuffer& b : optimiser.first()[i].stored("adam_m." + all[i].name)) list.push_back(b);
+    for (const StoredBuffer& b : optimiser.second()[i].stored("adam_v." + all[i].name)) list.push_back(b);
+  }
+  if (parameters.hook() != nullptr) {
+    for (const Parameter& p : all) {
+      const std::span<std::uint8_t> state = parameters.hook()->state(p.trained_weight());
+      if (state.empty()) continue;
+      list.push_back(
+          {"hook." + p.name, tensor::DType::u8, reinterpret_cast<std::byte*>(state.data()), std::ssize(state)});
+    }
+  }
+  std::stable_sort(list.begin(), list.end(), [](const StoredBuffer& a, const StoredBuffer& b) {
+    return tensor::element_size(a.type) > tensor::element_size(b.type);
+  });
   return list;
 }
 
-Json to_json(const RunState& s, std::int64_t optimiser_steps) {
+/// What state.json says of the types; where it says nothing, they are f32.
+struct StoredTypes {
+  std::string masters = std::string(name(MasterType::f32));
+  std::string state = std::string(name(StateType::f32));
+  bool operator==(const StoredTypes&) const = default;
+};
+
+StoredTypes types_of(const Parameters& parameters, const Adamw& optimiser) {
+  return {std::string(name(parameters.masters())), std::string(name(optimiser.state()))};
+}
+
+Json to_json(const RunState& s, const Parameters& parameters, const Adamw& optimiser) {
+  const StoredTypes types = types_of(parameters, optimiser);
   Json j;
   j["step"] = s.step;
-  j["optimiser_steps"] = optimiser_steps;
+  j["optimiser_steps"] = optimiser.steps_taken();
+  j["masters"] = types.masters;
+  j["state"] = types.state;
   j["sampler"] = {{"epoch", s.sampler.epoch},
                   {"position", s.sampler.position},
                   {"random", {s.sampler.random.seed, s.sampler.random.stream, s.sampler.random.position}}};
@@ -50,12 +79,15 @@ Json to_json(const RunState& s, std::int64_t optimiser_steps) {
   j["metrics_bytes"] = s.metrics_bytes;
   j["stream_sha256"] = s.stream_sha256;
   j["machine"] = s.machine;
+  if (!s.hook.empty()) j["hook"] = s.hook;
   j["config"] = s.config_json;
   return j;
 }
 
-RunState from_json(const Json& j, std::int64_t& optimiser_steps) {
+RunState from_json(const Json& j, std::int64_t& optimiser_steps, StoredTypes& types) {
   RunState s;
+  types.masters = j.value("masters", types.masters);
+  types.state = j.value("state", types.state);
   s.step = j.at("step").get<std::int64_t>();
   optimiser_steps = j.at("optimiser_steps").get<std::int64_t>();
   const Json& sampler = j.at("sampler");
@@ -70,6 +102,7 @@ RunState from_json(const Json& j, std::int64_t& optimiser_steps) {
   s.metrics_bytes = j.at("metrics_bytes").get<std::uint64_t>();
   s.stream_sha256 = j.at("stream_sha256").get<std::string>();
   s.machine = j.at("machine").get<std::string>();
+  s.hook = j.value("hook", std::string());
   s.config_json = j.at("config").get<std::string>();
   return s;
 }
@@ -107,16 +140,14 @@ void save_checkpoint(const fs::path& folder, const Parameters& parameters, Adamw
   fs::create_directories(folder);
   core::AtomicDirectory target(folder / fmt::format("{}{:08}", kPrefix, state.step), true);
   io::SafetensorsWriter writer(target.path() / "state.safetensors");
-  const std::vector<Stored> buffers = stored_buffers(const_cast<Parameters&>(parameters).all(), optimiser);
-  for (const Stored& b : buffers) {
-    writer.declare(b.name, tensor::DType::f32, {static_cast<std::int64_t>(b.values->size())});
-  }
-  for (const Stored& b : buffers) {
+  const std::vector<StoredBuffer> buffers = stored_buffers(const_cast<Parameters&>(parameters), optimiser);
+  for (const StoredBuffer& b : buffers) writer.declare(b.name, b.type, {b.elements});
+  for (const StoredBuffer& b : buffers) {
     writer.begin_tensor(b.name);
-    writer.write(b.values->data(), b.values->size() * sizeof(float));
+    writer.write(b.data, b.bytes());
   }
   writer.commit();
-  core::write_file_atomic(target.path() / "state.json", to_json(state, optimiser.steps_taken()).dump(2) + "\n");
+  core::write_file_atomic(target.path() / "state.json", to_json(state, parameters, optimiser).dump(2) + "\n");
   target.commit();
   remove_leftovers(folder);
   auto list = list_checkpoints(folder);
@@ -134,21 +165,26 @@ RunState load_checkpoint(const fs::path& checkpoint, Parameters& parameters, Ada
   const fs::path json_path = checkpoint / "state.json";
   RunState state;
   std::int64_t optimiser_steps = 0;
+  StoredTypes types;
   try {
-    state = from_json(Json::parse(core::read_file(json_path, kJsonLimit)), optimiser_steps);
+    state = from_json(Json::parse(core::read_file(json_path, kJsonLimit)), optimiser_steps, types);
   } catch (const Json::exception& e) {
     throw FormatError(json_path.string(), 0, "state of a run", "what a checkpoint holds", e.what());
   }
+  if (const StoredTypes own = types_of(parameters, optimiser); types != own) {
+    throw ConfigError(fmt::format("{}: holds masters {} and state {}, this run has masters {} and state {}",
+                                  checkpoint.string(), types.masters, types.state, own.masters, own.state));
+  }
   const auto file = io::SafetensorsFile::open(checkpoint / "state.safetensors");
-  const std::vector<Stored> buffers = stored_buffers(parameters.all(), optimiser);
-  for (const Stored& b : buffers) {
+  const std::vector<StoredBuffer> buffers = stored_buffers(parameters, optimiser);
+  for (const StoredBuffer& b : buffers) {
     const io::SafetensorsTensor* t = file.find(b.name);
-    if (t == nullptr || t->type != tensor::DType::f32 || std::cmp_not_equal(t->elements(), b.values->size())) {
-      throw ConfigError(fmt::format("{}: no {} of {} f32 values, as the model of this run has", file.name(), b.name,
-                                    b.values->size()));
+    if (t == nullptr || t->type != b.type || t->elements() != b.elements) {
+      throw ConfigError(fmt::format("{}: no {} of {} {} values, as the model of this run has", file.name(), b.name,
+                                    b.elements, tensor::name(b.type)));
     }
   }
-  for (const Stored& b : buffers) std::memcpy(b.values->data(), file.find(b.name)->data.data(), b.values->size() * 4);
+  for (const StoredBuffer& b : buffers) std::memcpy(b.data, file.find(b.name)->data.data(), b.bytes());
   optimiser.set_steps_taken(optimiser_steps);
   parameters.publish();
   return state;

@@ -21,10 +21,12 @@ struct RunState {
   std::string config_json;          ///< of the run; another one does not go on
   std::string stream_sha256;        ///< of the training tokens
   std::string machine;              ///< processor, instruction set and threads: others give other bits
+  std::string hook;                 ///< description of the parameters' hook; empty without one
 };
 
-/// Writes `folder`/step-NNNNNNNN: state.safetensors (masters and moments, f32) and state.json. Appears whole or not at
-/// all. Older ones beyond the newest `keep` are removed afterwards. Throws IoError.
+/// Writes `folder`/step-NNNNNNNN: state.safetensors (masters and moments, as they are stored, and a hook's state, u8)
+/// and state.json. Appears whole or not at all. Older ones beyond the newest `keep` are removed afterwards. Throws
+/// IoError.
 void save_checkpoint(const std::filesystem::path& folder, const Parameters& parameters, Adamw& optimiser,
                      const RunState& state, std::int64_t keep);
 
@@ -32,7 +34,8 @@ void save_checkpoint(const std::filesystem::path& folder, const Parameters& para
 std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::path& folder);
 
 /// Reads what save_checkpoint wrote and publishes the weights. Throws: IoError; FormatError for damaged files;
-/// ConfigError where tensors are not those of `parameters`. Nothing is changed when it throws.
+/// ConfigError where tensors or their types are not those of `parameters` and `optimiser`. Nothing is changed when it
+/// throws.
 RunState load_checkpoint(const std::filesystem::path& checkpoint, Parameters& parameters, Adamw& optimiser);
 
 }  // namespace rpt::train

@@ -20,6 +20,14 @@ std::int64_t ternary_weights(const model::Config& c) {
   return c.layers * (attention + 3 * c.hidden * c.feed_forward);
 }
 
+/// Bytes of masters and moments: what a checkpoint holds. Where masters are bf16 values, they are what the forward
+/// reads.
+std::uint64_t resumable_bytes(const model::Config& c, const TrainConfig& run) {
+  const std::int64_t values = parameter_count(c);
+  const std::uint64_t masters = static_cast<std::uint64_t>(values) * (run.masters == MasterType::f32 ? 4 : 2);
+  return masters + 2 * Moment::bytes(run.optimiser.state, values);
+}
+
 /// Numbers a row of quantised activations takes.
 std::int64_t padded(std::int64_t columns) {
   return (columns + 127) / 128 * 128;
@@ -115,24 +123,27 @@ double operations_per_token(const model::Config& c, std::int64_t context) {
 RunMemory run_memory(const model::Config& c, const TrainConfig& run, const Surroundings& around) {
   const std::int64_t rows = run.batch * run.context;
   RunMemory m;
-  m.weights = bytes(18 * parameter_count(c) + code_bytes(c));
+  // Masters and moments, bf16 value beside an f32 master, f32 gradient, 2-bit code.
+  const std::int64_t beside = run.masters == MasterType::f32 ? 6 : 4;
+  m.weights = resumable_bytes(c, run) + bytes(beside * parameter_count(c) + code_bytes(c));
   const std::int64_t tapes = run.step.checkpoint_activations ? 1 : c.layers;
   const std::int64_t streams = run.step.checkpoint_activations ? c.layers + 1 : 0;
   const std::int64_t hidden_states = 3 + streams;  // after the last block, normed, their gradient
   m.activations = bytes(rows * (tapes * tape_bytes(c) + c.layers * 4 * c.kv_size() + hidden_states * 4 * c.hidden +
                                 kPlaceBytes + 8 * run.accumulation));
-  m.scratch =
-      bytes(rows * (forward_bytes(c) + backward_bytes(c, run.step.backward)) + code_scratch(c, run.step.backward) +
-            attention_scratch(c, run.context) + head_bytes(c, rows, run.step.head)) +
-      product_scratch(c, rows);
+  const std::int64_t dense = run.quantisation.share(0) < 1 ? 4 * widest(c) : 0;  // outputs of a quantisation warm-up
+  m.scratch = bytes(rows * (forward_bytes(c) + dense + backward_bytes(c, run.step.backward)) +
+                    code_scratch(c, run.step.backward) + attention_scratch(c, run.context) +
+                    head_bytes(c, rows, run.step.head)) +
+              product_scratch(c, rows);
   if (around.scoring_tokens > 0) m.scoring = scoring_bytes(c, around.scoring_tokens);
   m.texts = 5 * around.stream_tokens + kWatchedFactor * around.watched_bytes;
   m.program = kProgramBytes + kThreadBytes * static_cast<std::uint64_t>(core::threads());
   return m;
 }
 
-std::uint64_t checkpoint_bytes(const model::Config& c) {
-  return static_cast<std::uint64_t>(parameter_count(c)) * 12;
+std::uint64_t checkpoint_bytes(const model::Config& c, const TrainConfig& run) {
+  return resumable_bytes(c, run);
 }
 
 double measure_product_rate(model::BackwardType type) {

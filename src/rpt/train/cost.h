@@ -37,7 +37,7 @@ struct RunMemory {
 RunMemory run_memory(const model::Config& config, const TrainConfig& run, const Surroundings& around);
 
 /// Bytes of one checkpoint on disk.
-std::uint64_t checkpoint_bytes(const model::Config& config);
+std::uint64_t checkpoint_bytes(const model::Config& config, const TrainConfig& run);
 
 /// Operations a second of large bf16 or float products on the threads in force, best of a few. Cost: about 0.1 s.
 double measure_product_rate(model::BackwardType type);

@@ -2,7 +2,9 @@
 #include "rpt/train/parameters.h"
 
 #include <algorithm>
+#include <array>
 #include <type_traits>
+#include <utility>
 
 #include "rpt/core/parallel.h"
 #include "rpt/core/random.h"
@@ -14,6 +16,11 @@ namespace {
 
 /// Values that a thread takes at a time.
 constexpr std::int64_t kPiece = 1 << 14;
+
+constexpr std::array<std::pair<MasterType, std::string_view>, 3> kNames{
+    {{MasterType::f32, "f32"},
+     {MasterType::bf16_nearest, "bf16-nearest"},
+     {MasterType::bf16_stochastic, "bf16-stochastic"}}};
 
 ParameterKind kind_of(const model::EmbeddingWeight&) {
   return ParameterKind::embedding;
@@ -60,9 +67,34 @@ void point_at(const Parameter& p, model::LinearWeight& weight) {
   weight.weight = model::TernaryWeight::latent({"the model in training", p.name, 0}, stored(p), false);
 }
 
+/// Gives a parameter its first values; those of bfloat16 masters are rounded half to even.
+void assign(Parameter& p, const std::vector<float>& values) {
+  RPT_CHECK(std::cmp_equal(values.size(), p.size()), "{}", p.name);
+  if (p.has_master()) {
+    std::copy(values.begin(), values.end(), p.master.data());
+  } else {
+    kernels::active().scale_to_bf16(values.data(), p.size(), 1.0F, p.rounded.data());
+  }
+}
+
 }  // namespace
 
-Parameters::Parameters(std::unique_ptr<model::Model> model) : model_(std::move(model)) {
+std::string_view name(MasterType type) {
+  for (const auto& [value, text] : kNames) {
+    if (value == type) return text;
+  }
+  return {};
+}
+
+MasterType parse_masters(std::string_view type_name) {
+  for (const auto& [value, text] : kNames) {
+    if (text == type_name) return value;
+  }
+  throw ConfigError(fmt::format("unknown masters \"{}\"; there are f32, bf16-nearest, bf16-stochastic", type_name));
+}
+
+Parameters::Parameters(std::unique_ptr<model::Model> model, MasterType masters)
+    : model_(std::move(model)), masters_(masters) {
   model::Weights& weights = model_->weights;
   weights.blocks.resize(static_cast<std::size_t>(model_->config.layers));
   if (!model_->config.tied_head && !weights.head) weights.head.emplace();
@@ -74,7 +106,7 @@ Parameters::Parameters(std::unique_ptr<model::Model> model) : model_(std::move(m
     p.rows = rows;
     p.columns = columns;
     const auto size = static_cast<std::size_t>(p.size());
-    p.master.resize(size);
+    if (masters == MasterType::f32) p.master.resize(size);
     p.rounded.resize(size);
     p.gradient.resize(size);
     parameters_.push_back(std::move(p));
@@ -92,14 +124,11 @@ void Parameters::connect_gradients() {
   });
 }
 
-std::unique_ptr<Parameters> Parameters::of_model(std::unique_ptr<model::Model> model) {
-  std::unique_ptr<Parameters> made(new Parameters(std::move(model)));
+std::unique_ptr<Parameters> Parameters::of_model(std::unique_ptr<model::Model> model, MasterType masters) {
+  std::unique_ptr<Parameters> made(new Parameters(std::move(model), masters));
   std::size_t next = 0;
   model::visit_weights(made->model_->weights, [&](const std::string& name, const auto& weight) {
-    const std::vector<float> values = values_of(name, weight);
-    Parameter& p = made->parameters_[next++];
-    RPT_CHECK(std::cmp_equal(values.size(), p.size()), "{}", name);
-    std::copy(values.begin(), values.end(), p.master.data());
+    assign(made->parameters_[next++], values_of(name, weight));
   });
   made->publish();
   made->model_->storage.clear();  // nothing points into the file any more
@@ -107,19 +136,22 @@ std::unique_ptr<Parameters> Parameters::of_model(std::unique_ptr<model::Model> m
 }
 
 std::unique_ptr<Parameters> Parameters::random(std::unique_ptr<model::Model> shell, double deviation,
-                                               std::uint64_t seed) {
-  std::unique_ptr<Parameters> made(new Parameters(std::move(shell)));
+                                               std::uint64_t seed, MasterType masters) {
+  std::unique_ptr<Parameters> made(new Parameters(std::move(shell), masters));
   const core::Random root(seed);
   for (std::size_t i = 0; i < made->parameters_.size(); ++i) {
     Parameter& p = made->parameters_[i];
-    if (p.kind == ParameterKind::norm) {
-      std::fill_n(p.master.data(), p.size(), 1.0F);
-      continue;
+    std::vector<float> values(static_cast<std::size_t>(p.size()), 1.0F);
+    const core::Random of_parameter = root.split(i);
+    if (p.kind != ParameterKind::norm) {
+      core::parallel_for(p.size(), kPiece, [&](std::int64_t begin, std::int64_t end) {
+        core::Random random = of_parameter;
+        random.seek(2 * static_cast<std::uint64_t>(begin));  // a normal number takes two words
+        for (std::int64_t j = begin; j < end; ++j)
+          values[static_cast<std::size_t>(j)] = static_cast<float>(deviation * random.normal());
+      });
     }
-    core::Random random = root.split(i);
-    for (std::int64_t j = 0; j < p.size(); ++j) {
-      p.master[static_cast<std::size_t>(j)] = static_cast<float>(deviation * random.normal());
-    }
+    assign(p, values);
   }
   made->publish();
   return made;
@@ -134,13 +166,36 @@ std::int64_t Parameters::count() const {
 void Parameters::publish() {
   const auto round = kernels::active().scale_to_bf16;
   for (Parameter& p : parameters_) {
-    core::parallel_for(p.size(), kPiece, [&](std::int64_t begin, std::int64_t end) {
-      round(p.master.data() + begin, end - begin, 1.0F, p.rounded.data() + begin);
-    });
+    if (p.has_master()) {
+      core::parallel_for(p.size(), kPiece, [&](std::int64_t begin, std::int64_t end) {
+        round(p.master.data() + begin, end - begin, 1.0F, p.rounded.data() + begin);
+      });
+    }
+    if (hook_) hook_->published(p.trained_weight(), p.rounded.span());
   }
   std::size_t next = 0;
   model::visit_weights(model_->weights,
                        [&](const std::string&, auto& weight) { point_at(parameters_[next++], weight); });
+}
+
+void Parameters::set_hook(std::shared_ptr<model::WeightHook> hook) {
+  if (hook) {
+    for (const Parameter& p : parameters_) hook->moved(p.trained_weight(), 0);
+  }
+  hook_ = std::move(hook);
+  publish();
+}
+
+void Parameters::finish_gradients() {
+  if (!hook_) return;
+  for (Parameter& p : parameters_) hook_->gradient(p.trained_weight(), p.gradient.span());
+}
+
+void Parameters::moved(std::int64_t steps) {
+  if (hook_) {
+    for (const Parameter& p : parameters_) hook_->moved(p.trained_weight(), steps);
+  }
+  publish();
 }
 
 void Parameters::zero_gradients() {

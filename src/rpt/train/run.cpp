@@ -59,6 +59,25 @@ class Metrics {
   std::uint64_t bytes_ = 0;
 };
 
+/// A step as metrics.jsonl holds it.
+Json line_of(const StepRecord& r) {
+  Json line = {{"step", r.step},       {"loss", r.loss},
+               {"lr", r.lr},           {"gradient_norm", r.gradient_norm},
+               {"targets", r.targets}, {"tokens_per_second", static_cast<double>(r.tokens) / r.seconds}};
+  if (r.ternary_share < 1) line["ternary_share"] = r.ternary_share;
+  return line;
+}
+
+/// Sets the hook that a configuration asks for.
+void follow_magnitudes(const ReviveOptions& options, Parameters& parameters) {
+  const auto hook = std::make_shared<ReviveHook>(options);
+  if (parameters.hook() != nullptr && parameters.hook()->description() != hook->description()) {
+    throw ConfigError(
+        fmt::format("{} and {}: there can be only one", parameters.hook()->description(), hook->description()));
+  }
+  parameters.set_hook(hook);
+}
+
 /// A run while it lasts.
 class Run {
  public:
@@ -69,18 +88,25 @@ class Run {
         checkpoints_(folder / "checkpoints"),
         hooks_(hooks),
         sampler_(stream, {config.context, config.sampling, config.seed}),
-        optimiser_(parameters, config.optimiser),
+        optimiser_(parameters, config.optimiser, config.seed),
         gradient_(parameters, config.context, config.step),
         monitor_(config.overfit) {
+    RPT_CHECK(parameters.masters() == config.masters, "masters {}", name(parameters.masters()));
     state_.config_json = to_json(config);
     state_.stream_sha256 = stream.sha256;
     state_.machine = machine;
+    if (parameters.hook() != nullptr) state_.hook = parameters.hook()->description();
   }
 
   void resume(const fs::path& checkpoint) {
     const RunState found = load_checkpoint(checkpoint, parameters_, optimiser_);
     if (found.config_json != state_.config_json) {
       throw ConfigError(fmt::format("{}: the run was started with another configuration", checkpoint.string()));
+    }
+    if (found.hook != state_.hook) {
+      const auto named = [](const std::string& hook) { return hook.empty() ? "without a mask" : "under " + hook; };
+      throw ConfigError(fmt::format("{}: the run was started {}, not {}", checkpoint.string(), named(found.hook),
+                                    named(state_.hook)));
     }
     if (found.stream_sha256 != state_.stream_sha256) {
       throw ConfigError(fmt::format("{}: the run was started on another text", checkpoint.string()));
@@ -101,16 +127,11 @@ class Run {
     while (state_.step < config_.steps) {
       const StepRecord record = step();
       result.last_loss = record.loss;
-      metrics.add({{"step", record.step},
-                   {"loss", record.loss},
-                   {"lr", record.lr},
-                   {"gradient_norm", record.gradient_norm},
-                   {"targets", record.targets},
-                   {"tokens_per_second", static_cast<double>(record.tokens) / record.seconds}});
+      metrics.add(line_of(record));
       if (hooks_.step) hooks_.step(record);
       const bool last = state_.step == config_.steps;
       const bool looks = config_.evaluate_every > 0 && state_.step % config_.evaluate_every == 0;
-      if ((looks || last) && evaluate(last, metrics, result)) {
+      if ((looks || last) && evaluate(metrics)) {
         result.end = RunEnd::overfitting;
         break;
       }
@@ -137,6 +158,8 @@ class Run {
       record.targets += count_targets(batches.back());
     }
     parameters_.zero_gradients();
+    record.ternary_share = config_.quantisation.share(state_.step);
+    gradient_.set_ternary_share(record.ternary_share);
     const double weight = record.targets > 0 ? 1.0 / static_cast<double>(record.targets) : 0;
     double sum = 0;
     for (const Batch& batch : batches) sum += gradient_.add(batch, config_.batch, static_cast<float>(weight));
@@ -152,22 +175,26 @@ class Run {
   }
 
   /// True where the run should stop, because the held-out text gets worse.
-  bool evaluate(bool complete, Metrics& metrics, RunResult& result) {
+  bool evaluate(Metrics& metrics) {
     if (!hooks_.evaluate) return false;
-    result.evaluations = hooks_.evaluate(parameters_.model(), complete);
+    const std::vector<Evaluation> found = hooks_.evaluate(parameters_.model());
+    if (found.empty()) return false;
     Json texts = Json::array();
-    for (const Evaluation& e : result.evaluations) {
+    for (const Evaluation& e : found) {
       texts.push_back({{"text", e.text},
                        {"mean_nll", e.mean_nll},
                        {"bits_per_byte", e.bits_per_byte},
                        {"tokens", e.tokens},
                        {"nll_sha256", e.nll_sha256}});
     }
-    metrics.add({{"step", state_.step}, {"complete", complete}, {"evaluation", texts}});
-    if (hooks_.evaluated) hooks_.evaluated(state_.step, result.evaluations);
-    // The complete text is another one than the part that is watched.
-    if (complete || result.evaluations.empty()) return false;
-    return monitor_.add(state_.step, result.evaluations.front().mean_nll) && config_.stop_on_overfitting;
+    metrics.add({{"step", state_.step}, {"evaluation", texts}});
+    if (hooks_.evaluated) hooks_.evaluated(state_.step, found);
+    // While the ternary share still rises, the ternary model that is scored is not yet the one that is trained.
+    if (config_.quantisation.rises(state_.step)) return false;
+    const bool overfits = monitor_.add(state_.step, found.front().mean_nll);
+    if (!config_.stop_on_overfitting) return false;
+    if (monitor_.is_best() && hooks_.best) hooks_.best(parameters_.model());
+    return overfits;
   }
 
   void save(const Metrics& metrics) {
@@ -196,6 +223,7 @@ RunResult run_training(const TrainConfig& config, Parameters& parameters, const 
   if (!resume && fs::exists(folder / "training.json")) {
     throw ConfigError(fmt::format("{}: already holds a run; --resume goes on with it", folder.string()));
   }
+  if (config.revive) follow_magnitudes(*config.revive, parameters);
   Run run(config, parameters, stream, folder, machine, hooks);
   std::error_code error;
   fs::create_directories(folder, error);

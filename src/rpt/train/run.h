@@ -18,6 +18,7 @@ struct StepRecord {
   std::int64_t targets = 0;  ///< scored tokens of the step
   double loss = 0;           ///< mean NLL of the step's targets, nats, before the step
   double lr = 0;
+  double ternary_share = 1;  ///< λ of the quantisation warm-up in this step's forward; not of evaluations
   double gradient_norm = 0;
   double seconds = 0;       ///< of this step
   std::int64_t tokens = 0;  ///< tokens read by this step
@@ -35,10 +36,12 @@ struct Evaluation {
 /// What a run asks of those who started it. Empty functions are not called.
 struct RunHooks {
   std::function<void(const StepRecord&)> step;
-  /// Scores the texts that are watched, the held-out one first; `complete` at the end of the run, else at most
-  /// evaluate_tokens of each. train may not see evaluate, so that the caller connects them.
-  std::function<std::vector<Evaluation>(const model::Model&, bool complete)> evaluate;
+  /// Scores the texts that are watched, the one that decides about overfitting first. train may not see evaluate, so
+  /// that the caller connects them. Called every evaluate_every steps and after the last one.
+  std::function<std::vector<Evaluation>(const model::Model&)> evaluate;
   std::function<void(std::int64_t step, const std::vector<Evaluation>&)> evaluated;
+  /// Keeps the model, which is the best so far; only where the run stops on overfitting.
+  std::function<void(const model::Model&)> best;
   /// Asked after each step: true saves a checkpoint and ends the run, to be resumed.
   std::function<bool()> interrupted;
   std::function<void(const std::string&)> warn;
@@ -50,16 +53,16 @@ struct RunResult {
   RunEnd end = RunEnd::done;
   std::int64_t steps = 0;       ///< taken in all
   std::int64_t first_step = 0;  ///< taken before this call, when it was resumed
-  std::int64_t best_step = -1;  ///< of the held-out evaluations, −1 without any
+  std::int64_t best_step = -1;  ///< with the lowest NLL of the first text, −1 without evaluations
   double last_loss = 0;
-  std::vector<Evaluation> evaluations;  ///< the last ones
 };
 
 /// Trains `parameters` on a stream as `config` says and leaves in `folder`: config.json of the run as training.json,
 /// metrics.jsonl (a line a step or evaluation), checkpoints/. `resume` goes on from the newest checkpoint, with the
-/// same bits as if nothing had happened. The caller writes the model. `machine` describes processor, instruction set
-/// and threads. Throws: ConfigError where a folder already holds a run and `resume` is false, or where configuration or
-/// text of a resumed run differ; as GradientStep, Adamw and the checkpoint functions.
+/// same bits as if nothing had happened. A hook of the parameters takes part; config.revive sets one. The caller writes
+/// the model. `machine` describes processor, instruction set and threads. Throws: ConfigError where a folder already
+/// holds a run and `resume` is false, where configuration, text or hook of a resumed run differ, or where config.revive
+/// meets another hook; as GradientStep, Adamw, ReviveHook and the checkpoint functions.
 RunResult run_training(const TrainConfig& config, Parameters& parameters, const TokenStream& stream,
                        const std::filesystem::path& folder, bool resume, const std::string& machine,
                        const RunHooks& hooks);

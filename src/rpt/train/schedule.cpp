@@ -53,6 +53,25 @@ double Schedule::rate(std::int64_t step) const {
   return 1;
 }
 
+std::string_view name(WarmUpShape shape) {
+  return shape == WarmUpShape::linear ? "linear" : "cosine";
+}
+
+WarmUpShape parse_warm_up_shape(std::string_view shape_name) {
+  for (const WarmUpShape shape : {WarmUpShape::linear, WarmUpShape::cosine}) {
+    if (name(shape) == shape_name) return shape;
+  }
+  throw ConfigError(
+      fmt::format("unknown shape of a quantisation warm-up \"{}\"; there are linear, cosine", shape_name));
+}
+
+double QuantisationSchedule::share(std::int64_t step) const {
+  if (!trains_quantised) return 0;
+  if (!rises(step)) return 1;
+  const double done = static_cast<double>(step) / static_cast<double>(warmup);
+  return shape == WarmUpShape::linear ? done : 0.5 * (1 - core::exact_cos(kPi * done));
+}
+
 double Schedule::decay(std::int64_t step) const {
   return kind == ScheduleKind::two_stage && 2 * step >= steps ? 0 : 1;
 }

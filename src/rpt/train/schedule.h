@@ -32,4 +32,24 @@ struct Schedule {
   double decay(std::int64_t step) const;
 };
 
+/// How the share of the ternary product rises.
+enum class WarmUpShape : std::uint8_t { linear, cosine };
+
+/// "linear", "cosine".
+std::string_view name(WarmUpShape shape);
+/// The shape of a name. Throws ConfigError.
+WarmUpShape parse_warm_up_shape(std::string_view shape_name);
+
+/// How far the forward of training steps is quantised: λ of docs/forward.md, "Activations and product".
+struct QuantisationSchedule {
+  bool trains_quantised = true;  ///< false: λ = 0 throughout, dense training of the latents
+  std::int64_t warmup = 0;       ///< steps in which λ rises from 0 to 1
+  WarmUpShape shape = WarmUpShape::cosine;
+
+  /// λ at `step`, 0 …: p = step / warmup, or (1 − cos πp) / 2; 1 from `warmup` on.
+  double share(std::int64_t step) const;
+  /// True while λ has yet to rise.
+  bool rises(std::int64_t step) const { return trains_quantised && step < warmup; }
+};
+
 }  // namespace rpt::train

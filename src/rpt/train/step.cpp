@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "rpt/core/timer.h"
+
 namespace rpt::train {
 
 GradientStep::GradientStep(Parameters& parameters, std::int64_t context, const StepOptions& options)
@@ -33,14 +35,27 @@ double GradientStep::add(const Batch& batch, std::int64_t rows, float weight) {
         {std::span(batch.tokens).subspan(static_cast<std::size_t>(r * length), static_cast<std::size_t>(length)),
          cache});
   }
-  decoder_.forward(segments, hidden_, tape_);
+  {
+    const core::ScopedTimer timer(times_ != nullptr ? &times_->forward : nullptr);
+    decoder_.forward(segments, hidden_, tape_, work_);
+  }
   const model::Weights& weights = parameters_.model().weights;
   const model::Gradients& gradients = parameters_.gradients();
   dhidden_.reshape(total, hidden_.columns());
-  const double sum = loss_.add(weights.output(), hidden_.view(), batch.targets, weight, dhidden_.view(),
-                               gradients.head ? *gradients.head : gradients.token_embd);
+  double sum = 0;
+  {
+    const core::ScopedTimer timer(times_ != nullptr ? &times_->loss : nullptr);
+    sum = loss_.add(weights.output(), hidden_.view(), batch.targets, weight, dhidden_.view(),
+                    gradients.head ? *gradients.head : gradients.token_embd);
+  }
+  const core::ScopedTimer timer(times_ != nullptr ? &times_->backward : nullptr);
   decoder_.backward(tape_, dhidden_.view(), work_, gradients);
   return sum;
+}
+
+void GradientStep::set_ternary_share(double share) {
+  RPT_CHECK(share >= 0 && share <= 1, "{}", share);
+  work_.ternary_share = static_cast<float>(share);
 }
 
 std::int64_t count_targets(const Batch& batch) {

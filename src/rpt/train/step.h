@@ -18,8 +18,15 @@ struct StepOptions {
   bool checkpoint_activations = false;
 };
 
+/// Seconds that the parts of gradient steps took, added up.
+struct StepTimes {
+  double forward = 0;
+  double loss = 0;  ///< the head and its backward included
+  double backward = 0;
+};
+
 /// Forward, loss and backward of batches: adds gradients to parameters, moves no weight. The forward is the model's own
-/// (Decoder), with the weights that were published last.
+/// (Decoder), with the weights that were published last; only in a quantisation warm-up it is another one.
 class GradientStep {
  public:
   /// Sequences of at most `context` tokens. `parameters` must outlive it. Throws ConfigError for a context that the
@@ -30,6 +37,12 @@ class GradientStep {
   /// equal length. Throws: as Decoder::forward and HeadLoss::add.
   double add(const Batch& batch, std::int64_t rows, float weight);
 
+  /// λ of a quantisation warm-up, 0 … 1, from the next batch on: the share of the ternary product in the output of each
+  /// linear, the rest being the dense product of bf16 latents and quantised activations. Source: docs/forward.md.
+  void set_ternary_share(double share);
+  /// Adds the times of all later batches to `times`; null turns that off.
+  void set_times(StepTimes* times) { times_ = times; }
+
  private:
   Parameters& parameters_;
   model::Decoder decoder_;
@@ -39,6 +52,7 @@ class GradientStep {
   std::int64_t context_;
   std::vector<std::unique_ptr<model::KvCache>> caches_;
   tensor::Tensor hidden_, dhidden_;
+  StepTimes* times_ = nullptr;
 };
 
 /// How many targets a batch asks for.

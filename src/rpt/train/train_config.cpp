@@ -164,6 +164,7 @@ void read_optimiser(Object object, AdamwOptions& o) {
   object.read("clip", o.clip);
   object.read_name("clipping", o.clipping, parse_clipping);
   object.read("relative", o.relative);
+  object.read_name("state", o.state, parse_state);
   if (const Json* groups = object.find("groups")) {
     for (const Json& g : *groups) {
       Object group(g, "optimiser.groups", object.file());
@@ -184,15 +185,45 @@ Json write_optimiser(const AdamwOptions& o) {
   for (const ParameterGroup& g : o.groups) {
     groups.push_back({{"pattern", g.pattern}, {"lr_factor", g.lr_factor}, {"decay_factor", g.decay_factor}});
   }
-  return {{"lr", o.lr},
-          {"beta1", o.beta1},
-          {"beta2", o.beta2},
-          {"eps", o.eps},
-          {"weight_decay", o.weight_decay},
-          {"clip", o.clip},
-          {"clipping", name_of(o.clipping)},
-          {"relative", o.relative},
-          {"groups", groups}};
+  Json j = {{"lr", o.lr},
+            {"beta1", o.beta1},
+            {"beta2", o.beta2},
+            {"eps", o.eps},
+            {"weight_decay", o.weight_decay},
+            {"clip", o.clip},
+            {"clipping", name_of(o.clipping)},
+            {"relative", o.relative},
+            {"groups", groups}};
+  if (o.state != StateType::f32) j["state"] = name(o.state);
+  return j;
+}
+
+bool parse_qat(std::string_view text) {
+  if (text == "ste") return true;
+  if (text == "none") return false;
+  throw ConfigError(fmt::format("unknown quantisation in training \"{}\"; there are ste, none", text));
+}
+
+void write_quantisation(const QuantisationSchedule& q, Json& j) {
+  if (!q.trains_quantised) j["qat"] = "none";
+  if (q.warmup == 0) return;
+  j["quantisation_warmup"] = q.warmup;
+  j["quantisation_warmup_shape"] = name(q.shape);
+}
+
+ReviveOptions read_revive(Object object) {
+  ReviveOptions o;
+  object.read_name("scope", o.scope, parse_revive_scope);
+  object.read("keep", o.keep);
+  object.read("of", o.of);
+  object.read("sparsity", o.sparsity);
+  object.read("every", o.every);
+  object.finish();
+  return o;
+}
+
+Json write_revive(const ReviveOptions& o) {
+  return {{"scope", name(o.scope)}, {"keep", o.keep}, {"of", o.of}, {"sparsity", o.sparsity}, {"every", o.every}};
 }
 
 }  // namespace
@@ -211,6 +242,7 @@ TrainConfig parse_train_config(std::string_view json, const std::string& file) {
   if (const Json* m = top.find("model")) c.model = read_model(Object(*m, "model", file));
   top.read("tokenizer", c.tokenizer);
   top.read("initial_deviation", c.initial_deviation);
+  top.read_name("masters", c.masters, parse_masters);
   if (const Json* data = top.find("data")) {
     if (!data->is_array()) throw ConfigError(fmt::format("{}: data is no array", file));
     for (const Json& source : *data) c.data.push_back(read_source(Object(source, "data", file)));
@@ -227,6 +259,10 @@ TrainConfig parse_train_config(std::string_view json, const std::string& file) {
   top.read("warmup", c.schedule.warmup);
   top.read("floor", c.schedule.floor);
   top.read("second_peak", c.schedule.second_peak);
+  top.read_name("qat", c.quantisation.trains_quantised, parse_qat);
+  top.read("quantisation_warmup", c.quantisation.warmup);
+  top.read_name("quantisation_warmup_shape", c.quantisation.shape, parse_warm_up_shape);
+  if (const Json* r = top.find("revive")) c.revive = read_revive(Object(*r, "revive", file));
   if (const Json* o = top.find("optimiser")) read_optimiser(Object(*o, "optimiser", file), c.optimiser);
   top.read_name("backward", c.step.backward, parse_backward);
   top.read_name("train_head", c.step.head, parse_backward);
@@ -249,6 +285,7 @@ std::string to_json(const TrainConfig& c) {
   if (c.model) j["model"] = write_model(*c.model);
   if (!c.tokenizer.empty()) j["tokenizer"] = c.tokenizer;
   j["initial_deviation"] = c.initial_deviation;
+  if (c.masters != MasterType::f32) j["masters"] = name(c.masters);
   j["data"] = Json::array();
   for (const Source& s : c.data) j["data"].push_back(write_source(s));
   j["hold_out"] = c.hold_out;
@@ -263,6 +300,8 @@ std::string to_json(const TrainConfig& c) {
   j["warmup"] = c.schedule.warmup;
   j["floor"] = c.schedule.floor;
   j["second_peak"] = c.schedule.second_peak;
+  write_quantisation(c.quantisation, j);
+  if (c.revive) j["revive"] = write_revive(*c.revive);
   j["optimiser"] = write_optimiser(c.optimiser);
   j["backward"] = name_of(c.step.backward);
   j["train_head"] = name_of(c.step.head);
@@ -292,6 +331,9 @@ void validate(const TrainConfig& c, const std::string& file) {
   need(c.schedule.warmup >= 0 && c.schedule.warmup <= c.steps, "warmup", "0 to steps");
   need(c.schedule.floor >= 0 && c.schedule.floor <= 1, "floor", "0 to 1");
   need(c.schedule.second_peak >= 0 && c.schedule.second_peak <= 1, "second_peak", "0 to 1");
+  need(c.quantisation.warmup >= 0 && c.quantisation.warmup <= c.steps, "quantisation_warmup", "0 to steps");
+  need(c.quantisation.trains_quantised || c.quantisation.warmup == 0, "quantisation_warmup", "0 where qat is none");
+  need(!c.revive || c.masters == MasterType::f32, "masters", "f32 where there is revive");
   need(c.evaluate_every >= 0, "evaluate_every", "0 or more");
   need(c.evaluate_tokens >= 2, "evaluate_tokens", "2 or more");
   need(c.checkpoint_every >= 1, "checkpoint_every", "1 or more");

@@ -12,6 +12,7 @@
 #include "rpt/train/overfit_monitor.h"
 #include "rpt/train/schedule.h"
 #include "rpt/train/step.h"
+#include "rpt/train/weight_hooks.h"
 #include "rpt/train/window_sampler.h"
 
 namespace rpt::train {
@@ -22,6 +23,7 @@ struct TrainConfig {
   std::optional<model::Config> model;  ///< vocabulary and special ids come from the tokenizer
   std::string tokenizer;               ///< folder with tokenizer.json, for a new model
   double initial_deviation = 0.02;     ///< of a new model's weights
+  MasterType masters = MasterType::f32;
 
   // What on.
   std::vector<Source> data;
@@ -36,8 +38,10 @@ struct TrainConfig {
   Sampling sampling = Sampling::epochs;
   std::uint64_t seed = 0;
   Schedule schedule;
+  QuantisationSchedule quantisation;
   AdamwOptions optimiser;
   StepOptions step;
+  std::optional<ReviveOptions> revive;  ///< masks that follow the masters
 
   // When it looks up.
   std::int64_t evaluate_every = 0;       ///< steps, 0 for only at the end
@@ -52,7 +56,9 @@ struct TrainConfig {
 /// malformed JSON, ConfigError for a member that is unknown, of the wrong type or out of bounds.
 TrainConfig parse_train_config(std::string_view json, const std::string& file);
 
-/// The same configuration as JSON, every member written out.
+/// The same configuration as JSON. Every member is written out but those of quantisation, masks, "masters" and
+/// "optimiser.state" where they are the default: a run goes on only where this text is the one it began with, and runs
+/// began before these members were.
 std::string to_json(const TrainConfig& config);
 
 /// Checks the bounds that do not depend on model or data. Throws: ConfigError naming the member.

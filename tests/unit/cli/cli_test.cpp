@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <algorithm>
 #include <cmath>
 
 #include "rpt/core/atomic_file.h"
@@ -283,6 +284,11 @@ TEST_F(Cli, PerplexityReportsWhatItPromises) {
   const Json one = json({"perplexity", seedling_, "--text", text.string(), "--threads", "1", "--isa", "reference"});
   EXPECT_EQ(one["nll_sha256"], j["nll_sha256"]);
   EXPECT_EQ(one["environment"]["instruction_set"], "reference");
+
+  EXPECT_EQ(rpt({"perplexity", seedling_, "--text", text.string(), "--save-nll", (folder_ / "nll.tsv").string()}).code,
+            0);
+  const std::string table = core::read_file(folder_ / "nll.tsv");
+  EXPECT_EQ(std::count(table.begin(), table.end(), '\n'), 1 + j["scored_tokens"].get<std::int64_t>());
 }
 
 }  // namespace

@@ -7,6 +7,9 @@
 
 #include "rpt/core/atomic_file.h"
 #include "rpt/core/random.h"
+#include "rpt/model/masks.h"
+#include "rpt/model/model.h"
+#include "rpt/tensor/ops.h"
 #include "tests/unit/cli/cli_testing.h"
 #include "tests/unit/cli/program_testing.h"
 
@@ -78,6 +81,92 @@ TEST_F(Train, FinetunesAndReportsForgetting) {
   EXPECT_EQ(scored["nll_sha256"], r["evaluations"][1]["nll_sha256"]);
 }
 
+TEST_F(Train, FinetunesInLittleMemory) {
+  core::write_file_atomic(path("text.txt"), std::string(4000, 'a') + " and so on, and so on.\n");
+  std::vector<std::string> words{
+      "finetune",  seedling_, path("run"),  "--text", path("text.txt"),  "--steps",       "3", "--batch", "2",
+      "--context", "16",      "--hold-out", "0",      "--also-evaluate", path("text.txt")};
+  const auto with = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> all = words;
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  };
+  const std::vector<std::string> narrow{"--state", "int8", "--masters", "bf16-stochastic"};
+  const Json floats = json(with({"--dry-run"}));
+  words = with(narrow);
+  const Json bytes = json(with({"--dry-run"}));
+  const auto parameters = floats["parameters"].get<double>();
+  EXPECT_NEAR((floats["memory_bytes"].get<double>() - bytes["memory_bytes"].get<double>()) / parameters, 9.97, 0.01);
+  EXPECT_LT(bytes["disk_bytes"].get<double>(), 0.45 * floats["disk_bytes"].get<double>());
+  const Json r = json(words);
+  const Json scored = json({"perplexity", path("run/model"), "--text", path("text.txt")});
+  EXPECT_EQ(scored["nll_sha256"], r["evaluations"][0]["nll_sha256"]);
+  EXPECT_EQ(rpt(with({"--resume"})).code, 0);
+  words[words.size() - 1] = "bf16-nearest";
+  EXPECT_EQ(rpt(with({"--resume"})).code, 3);
+  words[words.size() - 1] = "f16";
+  EXPECT_EQ(rpt(with({"--resume"})).code, 2);
+}
+
+TEST_F(Train, AWarmedUpModelScoresAsTheTrainerScoredIt) {
+  const Json r =
+      json({"train", config({{"quantisation_warmup", 4}, {"quantisation_warmup_shape", "linear"}}), path("run")});
+  EXPECT_EQ(metrics(path("run"), "ternary_share"), (std::vector<Json>{0.0, 0.25, 0.5, 0.75}));
+  const Json scored = json({"perplexity", path("run/model"), "--text", path("run/held_out.jsonl")});
+  EXPECT_EQ(scored["nll_sha256"], r["evaluations"][0]["nll_sha256"]);
+}
+
+TEST_F(Train, FinetunesUnderAMask) {
+  std::string text;
+  for (int i = 0; i < 40; ++i) text += "On the hill stood house " + std::to_string(i * i) + ", and nobody came.\n\n";
+  core::write_file_atomic(path("house.txt"), text);
+  const auto base = model::open_model(seedling_);
+  model::Masks masks;
+  const auto [rows, columns] = model::expected_shape("blk.0.ffn_up", base->config);
+  model::Mask& mask = masks["blk.0.ffn_up"];
+  mask = {rows, columns, std::vector<std::uint8_t>(static_cast<std::size_t>(rows * columns), 1)};
+  for (std::size_t i = 0; i < mask.keep.size(); i += 3) mask.keep[i] = 0;
+  model::save_masks(path("masks.safetensors"), masks);
+  const std::vector<std::string> words = {
+      "finetune", seedling_,   path("run"), "--text", path("house.txt"),        "--steps", "3", "--batch",
+      "2",        "--context", "64",        "--mask", path("masks.safetensors")};
+  json(words);
+  const auto tuned = model::open_model(path("run/model"));
+  const tensor::StoredView latents = tuned->weights.blocks[0].ffn_up.weight.stored_latents();
+  const std::vector<float> values = tensor::widen(latents);
+  for (std::size_t i = 0; i < values.size(); i += 3) ASSERT_EQ(values[i], 0) << i;
+  EXPECT_LT(std::count(values.begin(), values.end(), 0.0F), rows * columns / 2);
+
+  const Outcome without = rpt({words.begin(), words.end() - 2});
+  EXPECT_EQ(without.code, 3);  // the folder holds a run
+  std::vector<std::string> unmasked(words.begin(), words.end() - 2);
+  unmasked.push_back("--resume");
+  const Outcome other = rpt(unmasked);
+  EXPECT_EQ(other.code, 3);
+  EXPECT_NE(other.err.find("the run was started under mask "), std::string::npos) << other.err;
+
+  model::save_masks(path("wrong.safetensors"), {{"blk.99.ffn_up", mask}});
+  const Outcome wrong =
+      rpt({"finetune", seedling_, path("run2"), "--text", path("house.txt"), "--mask", path("wrong.safetensors")});
+  EXPECT_EQ(wrong.code, 3);
+  EXPECT_NE(wrong.err.find("no linear \"blk.99.ffn_up\""), std::string::npos) << wrong.err;
+}
+
+TEST_F(Train, FinetunesLatentsDensely) {
+  std::string text;
+  for (int i = 0; i < 40; ++i) text += "In the house on hill " + std::to_string(i * i) + " nobody was.\n\n";
+  core::write_file_atomic(path("house.txt"), text);
+  const auto run = [&](const std::string& qat) {
+    json({"finetune", seedling_, path(qat), "--text", path("house.txt"), "--steps", "3", "--batch", "2", "--context",
+          "64", "--qat", qat});
+    return metrics(path(qat), "loss").front().get<double>();
+  };
+  EXPECT_NE(run("none"), run("ste"));  // the same batch and weights, another forward
+  EXPECT_EQ(metrics(path("none"), "ternary_share"), std::vector<Json>(3, 0.0));
+  EXPECT_TRUE(metrics(path("ste"), "ternary_share").empty());
+  EXPECT_EQ(rpt({"finetune", seedling_, path("x"), "--text", path("house.txt"), "--qat", "both"}).code, 2);
+}
+
 TEST_F(Train, ResumesOnlyTheSameRun) {
   json({"train", config(), path("run")});
   const Outcome again = rpt({"train", config(), path("run")});
@@ -109,6 +198,8 @@ TEST_F(Train, WrongConfigurationsAreNamed) {
   expect({{"steps", "many"}}, "steps cannot be \"many\"");
   expect({{"schedule", "wave"}}, "unknown schedule \"wave\"");
   expect({{"optimiser", {{"lr", -1}}}}, "lr is -1");
+  expect({{"optimiser", {{"state", "int4"}}}}, "unknown state \"int4\"");
+  expect({{"masters", "bf16"}}, "unknown masters \"bf16\"");
   expect({{"context", 4096}}, "training context 4096");
   expect({{"data", Json::array()}}, "data: expected at least one text");
   expect({{"data", {{{"text", "no/such/file"}}}}}, "no/such/file");

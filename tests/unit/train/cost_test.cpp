@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include "rpt/core/parallel.h"
-#include "rpt/train/parameters.h"
 #include "tests/tiny_model.h"
 
 namespace rpt::train {
@@ -12,24 +11,6 @@ namespace {
 
 // Rows of 192 take 256 codes in a file of 2 bits each.
 const test::TinyShape kShape{.hidden = 192, .feed_forward = 320, .layers = 3};
-
-TEST(Cost, WeightsAreThoseOfTheModelInTraining) {
-  const auto parameters = Parameters::of_model(test::TinyModel::make(kShape));
-  const model::Config& config = parameters->model().config;
-  EXPECT_EQ(parameter_count(config), parameters->count());
-  EXPECT_EQ(checkpoint_bytes(config), static_cast<std::uint64_t>(12 * parameters->count()));
-  std::uint64_t expected = 0;
-  for (const Parameter& p : parameters->all()) {
-    // Two moments are the optimiser's; both have the master's size.
-    expected += 3 * sizeof(float) * p.master.size() + sizeof(float) * p.gradient.size() + 2 * p.rounded.size();
-  }
-  model::visit_weights(parameters->model().weights, [&](const std::string&, const auto& weight) {
-    if constexpr (std::is_same_v<decltype(weight), const model::LinearWeight&>) {
-      expected += weight.weight.codes().bytes;
-    }
-  });
-  EXPECT_EQ(run_memory(config, {}, {}).weights, expected);
-}
 
 TEST(Cost, MemoryGrowsWithWhatNeedsIt) {
   const model::Config config = test::TinyModel::make(kShape)->config;

@@ -130,6 +130,37 @@ TEST_P(TrainingGolden, GradientsOfBf16Products) {
   }
 }
 
+/// Loss and gradients of training-warm-up.safetensors under a ternary share, in units of their bounds.
+double warm_up_off(double share, bool checkpointed) {
+  const Golden g(folder_of("training-h32-gqa-silu") / "training-warm-up.safetensors");
+  const auto parameters = parameters_of("training-h32-gqa-silu");
+  const Batch batch = batch_of(g.get<std::int32_t>("ids"), kRows);
+  StepOptions options = kFloat;
+  options.checkpoint_activations = checkpointed;
+  GradientStep step(*parameters, static_cast<std::int64_t>(batch.tokens.size()) / kRows, options);
+  step.set_ternary_share(share);
+  const auto targets = static_cast<double>(count_targets(batch));
+  const double loss = step.add(batch, kRows, static_cast<float>(1 / targets)) / targets;
+  double off = std::abs(loss - g.number("loss_float64")) / (4 * g.number("nll_rms_difference"));
+  for (const Parameter& p : parameters->all()) {
+    const double difference = rms_difference(p.gradient.span(), g.get<float>("grad." + p.name));
+    off = std::max(off, difference / (4 * g.number("spread." + p.name)));
+  }
+  return off;
+}
+
+TEST(WarmUpGolden, LossAndEveryGradient) {
+  const Golden g(folder_of("training-h32-gqa-silu") / "training-warm-up.safetensors");
+  const double share = g.number("ternary_share");
+  EXPECT_GT(share, 0);
+  EXPECT_LT(share, 1);
+  EXPECT_LE(warm_up_off(share, false), 1);
+  EXPECT_LE(warm_up_off(share, true), 1);
+  // The golden can fail.
+  EXPECT_GT(warm_up_off(share + 1e-3, false), 100);
+  EXPECT_GT(warm_up_off(1, false), 1000);
+}
+
 /// How far ten steps end up from PyTorch's, in yardsticks; of the gradient norm, relative.
 struct StepsOff {
   double losses = 0;

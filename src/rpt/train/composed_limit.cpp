@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: MIT
+#include "rpt/train/composed_limit.h"
+
+#include <algorithm>
+#include <functional>
+#include <tuple>
+
+#include "rpt/core/machine.h"
+#include "rpt/core/parallel.h"
+#include "rpt/core/random.h"
+#include "rpt/core/timer.h"
+#include "rpt/tensor/ops.h"
+#include "rpt/tensor/product.h"
+#include "rpt/ternary/layouts.h"
+#include "rpt/train/cost.h"
+#include "rpt/train/loss.h"
+
+namespace rpt::train {
+namespace {
+
+struct Linear {
+  const char* name;
+  std::int64_t inputs;
+  std::int64_t outputs;
+  bool adds_to_input;  ///< its dX joins that of an earlier linear with the same input
+};
+
+std::vector<Linear> linears_of_block(const model::Config& c) {
+  return {{"attn_q", c.hidden, c.query_size(), false},   {"attn_k", c.hidden, c.kv_size(), true},
+          {"attn_v", c.hidden, c.kv_size(), true},       {"attn_output", c.query_size(), c.hidden, false},
+          {"ffn_gate", c.hidden, c.feed_forward, false}, {"ffn_up", c.hidden, c.feed_forward, true},
+          {"ffn_down", c.feed_forward, c.hidden, false}};
+}
+
+ProductType product_type(model::BackwardType type) {
+  return type == model::BackwardType::bf16 ? ProductType::bf16 : ProductType::f32;
+}
+
+/// The three products of the head over `rows` tokens.
+void add_head(std::vector<StepProduct>& products, const model::Config& c, std::int64_t rows, std::int64_t count,
+              ProductType type) {
+  if (rows == 0 || count == 0) return;
+  StepProduct p;
+  p.type = type;
+  p.count = count;
+  const auto add = [&](const char* pass, std::int64_t m, std::int64_t n, std::int64_t k) {
+    p.name = fmt::format("head {}, {} rows", pass, rows);
+    p.m = m;
+    p.n = n;
+    p.k = k;
+    products.push_back(p);
+  };
+  p.b_transposed = true;
+  add("forward", rows, c.vocabulary, c.hidden);
+  p.b_transposed = false;
+  add("dX", rows, c.hidden, c.vocabulary);
+  p.a_transposed = p.accumulate = true;
+  add("dW", c.vocabulary, c.hidden, rows);
+}
+
+/// What decides how fast a product is.
+auto key(const StepProduct& p) {
+  return std::tuple(p.type, p.m, p.n, p.k, p.a_transposed, p.b_transposed, p.scaled, p.accumulate);
+}
+
+/// Seconds of single calls, after one that is not counted: at least three, and as many as fit two milliseconds.
+void time_calls(const std::function<void()>& call, std::vector<double>& seconds) {
+  call();
+  const core::Stopwatch all;
+  for (int i = 0; i < 3 || all.seconds() < 2e-3; ++i) {
+    const core::Stopwatch watch;
+    call();
+    seconds.push_back(watch.seconds());
+  }
+}
+
+/// An operand [rows, columns] after `transposed`, of numbers ±1 … ±2.
+tensor::Operand random_operand(core::AlignedBuffer<std::uint64_t>& buffer, tensor::DType type, std::int64_t rows,
+                               std::int64_t columns, bool transposed) {
+  buffer.resize(static_cast<std::size_t>((rows * columns * tensor::element_size(type) + 7) / 8));
+  core::Random random(1);
+  // One pattern serves both types: sign and mantissa are random, the exponent that of 1.
+  for (std::uint64_t& word : buffer.span()) word = (random.next() & 0x807f807f807f807fU) | 0x3f803f803f803f80U;
+  if (transposed) std::swap(rows, columns);
+  return {buffer.data(), type, rows, columns, columns, transposed};
+}
+
+void time_dense(const StepProduct& p, std::vector<double>& seconds) {
+  const tensor::DType type = p.type == ProductType::f32 ? tensor::DType::f32 : tensor::DType::bf16;
+  core::AlignedBuffer<std::uint64_t> a_values, b_values;
+  const tensor::Operand a = random_operand(a_values, type, p.m, p.k, p.a_transposed);
+  const tensor::Operand b = random_operand(b_values, type, p.k, p.n, p.b_transposed);
+  tensor::Tensor c(p.m, p.n);
+  const float factor = p.scaled ? 0.5F : 1.0F;
+  time_calls([&] { tensor::multiply(a, b, factor, p.accumulate, c.view()); }, seconds);
+}
+
+/// The int8 product alone, split over threads by rows or columns of the result, the larger one.
+void multiply_int8(const tensor::QuantisedRows& x, const std::vector<std::int8_t>& codes, std::int64_t outputs,
+                   std::int32_t* sums) {
+  const std::int64_t tokens = x.rows;
+  const bool by_tokens = tokens >= outputs;
+  const std::int64_t length = by_tokens ? tokens : outputs;
+  const std::int64_t part = ((length + core::threads() - 1) / core::threads() + 15) / 16 * 16;
+  core::parallel_for(length, part, [&](std::int64_t begin, std::int64_t end) {
+    const std::int8_t* rows = x.q.data() + (by_tokens ? begin * x.stride : 0);
+    const std::int8_t* weights = codes.data() + (by_tokens ? 0 : begin * x.columns);
+    tensor::multiply_int8(rows, x.stride, weights, x.columns, by_tokens ? end - begin : tokens,
+                          by_tokens ? outputs : end - begin, x.columns, sums + (by_tokens ? begin * outputs : begin),
+                          outputs);
+  });
+}
+
+void time_ternary(const StepProduct& p, std::vector<double>& own, std::vector<double>& int8) {
+  core::Random random(2);
+  std::vector<std::int8_t> codes(static_cast<std::size_t>(p.n * p.k));
+  for (std::int8_t& code : codes) code = static_cast<std::int8_t>(static_cast<int>(random.below(3)) - 1);
+  const auto weights = ternary::pack(tensor::DType::i2_s, p.n, p.k, 1.0F, codes);
+  core::AlignedBuffer<std::uint64_t> values;
+  random_operand(values, tensor::DType::f32, p.m, p.k, false);
+  tensor::QuantisedRows x;
+  tensor::quantise_rows({reinterpret_cast<const float*>(values.data()), p.m, p.k}, x);
+  tensor::Tensor y(p.m, p.n);
+  time_calls([&] { tensor::matmul_ternary(weights.view(), x, y.view()); }, own);
+  if (!tensor::multiplies_int8()) return;
+  core::AlignedBuffer<std::int32_t> sums(static_cast<std::size_t>(p.m * p.n));
+  time_calls([&] { multiply_int8(x, codes, p.n, sums.data()); }, int8);
+}
+
+}  // namespace
+
+std::string_view name(ProductType type) {
+  switch (type) {
+    case ProductType::ternary:
+      return "ternary";
+    case ProductType::bf16:
+      return "bf16";
+    default:
+      return "f32";
+  }
+}
+
+double StepProduct::operations() const {
+  return 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) * static_cast<double>(count);
+}
+
+std::vector<StepProduct> step_products(const model::Config& c, std::int64_t batch, std::int64_t context,
+                                       const StepOptions& options) {
+  const std::int64_t tokens = batch * context;
+  std::vector<StepProduct> products;
+  for (const Linear& l : linears_of_block(c)) {
+    StepProduct p;
+    const auto add = [&](const char* pass, std::int64_t m, std::int64_t n, std::int64_t k) {
+      p.name = fmt::format("{} {}", l.name, pass);
+      p.m = m;
+      p.n = n;
+      p.k = k;
+      products.push_back(p);
+    };
+    p.type = ProductType::ternary;
+    p.b_transposed = true;
+    p.count = options.checkpoint_activations ? 2 * c.layers : c.layers;
+    add("forward", tokens, l.outputs, l.inputs);
+    p.type = product_type(options.backward);
+    p.count = c.layers;
+    p.b_transposed = false;
+    p.scaled = true;
+    p.accumulate = l.adds_to_input;
+    add("dX", tokens, l.inputs, l.outputs);
+    p.scaled = false;
+    p.a_transposed = p.accumulate = true;
+    add("dW", l.outputs, l.inputs, tokens);
+  }
+  const std::int64_t most = HeadLoss::rows_at_once(c.vocabulary);
+  add_head(products, c, most, tokens / most, product_type(options.head));
+  add_head(products, c, tokens % most, 1, product_type(options.head));
+  return products;
+}
+
+double optimiser_bytes(const model::Config& config) {
+  return 38.0 * static_cast<double>(parameter_count(config));
+}
+
+double ComposedLimit::product_seconds() const {
+  double sum = 0;
+  for (const MeasuredProduct& m : products) sum += m.product.operations() / m.rate;
+  return sum;
+}
+
+LimitMeter::LimitMeter(std::vector<StepProduct> products, double optimiser_bytes)
+    : products_(std::move(products)), optimiser_bytes_(optimiser_bytes) {
+  for (const StepProduct& p : products_) {
+    const auto same = [&](const Timing& t) { return key(t.product) == key(p); };
+    const auto found = std::find_if(timings_.begin(), timings_.end(), same);
+    timing_of_.push_back(static_cast<std::size_t>(found - timings_.begin()));
+    if (found == timings_.end()) timings_.push_back({p, {}, {}});
+  }
+}
+
+void LimitMeter::measure() {
+  for (Timing& t : timings_) {
+    if (t.product.type == ProductType::ternary) {
+      time_ternary(t.product, t.own, t.int8);
+    } else {
+      time_dense(t.product, t.own);
+    }
+  }
+  bandwidth_ = std::max(bandwidth_, core::measure_read_bandwidth());
+}
+
+ComposedLimit LimitMeter::limit() const {
+  ComposedLimit limit{{}, optimiser_bytes_, bandwidth_};
+  for (std::size_t i = 0; i < products_.size(); ++i) {
+    const Timing& t = timings_[timing_of_[i]];
+    const double operations = products_[i].operations() / static_cast<double>(products_[i].count);
+    const double own = operations / median(t.own);
+    const double best = t.int8.empty() ? own : std::max(own, operations / median(t.int8));
+    limit.products.push_back({products_[i], best, own});
+  }
+  return limit;
+}
+
+double median(std::vector<double> values) {
+  RPT_CHECK(!values.empty(), "the median of nothing");
+  std::sort(values.begin(), values.end());
+  const std::size_t middle = values.size() / 2;
+  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+}
+
+}  // namespace rpt::train
