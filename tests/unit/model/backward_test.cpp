@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The backward of ternary layers against its stated rule, and of the whole decoder against itself. (Central differences
-// see nothing through quantisers; the float parts have theirs in tests/unit/kernels/training_test.cpp, and the whole
-// against PyTorch stands in tests/unit/train/golden_test.cpp.)
+// The backward of ternary layers against its stated rule, element by element, and of the whole decoder against itself.
+// Against finite differences stand the decoder in gradient_test.cpp and the float kernels in
+// tests/unit/kernels/training_test.cpp; against PyTorch, tests/unit/train/golden_test.cpp.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -212,9 +212,9 @@ class DecoderBackward : public ::testing::TestWithParam<Activation> {
     Tape tape;
     tape.checkpoint_activations = checkpoint;
     tensor::Tensor hidden, gradient;
-    decoder.forward(segments, hidden, tape);
-    tensor::copy(dhidden, gradient);
     BackwardWork work(type);
+    decoder.forward(segments, hidden, tape, work);
+    tensor::copy(dhidden, gradient);
     decoder.backward(tape, gradient.view(), work, to.gradients);
   }
 
