@@ -14,4 +14,7 @@ void advise_huge_pages(void* data, std::size_t bytes);
 /// step.
 void keep_freed_memory();
 
+/// Returns to the system what the allocator has kept.
+void return_freed_memory();
+
 }  // namespace rpt::core

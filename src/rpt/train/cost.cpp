@@ -75,9 +75,9 @@ std::int64_t backward_bytes(const model::Config& c, model::BackwardType type) {
          maxima;
 }
 
-/// The codes of the largest layer as the products read them.
-std::int64_t code_scratch(const model::Config& c, model::BackwardType type) {
-  return size_of(type) * c.hidden * std::max(c.feed_forward, c.query_size());
+/// Weights of the largest linear.
+std::int64_t largest(const model::Config& c) {
+  return c.hidden * std::max(c.feed_forward, c.query_size());
 }
 
 /// Keys, values and sums of the sequence that a thread is at.
@@ -104,7 +104,7 @@ std::uint64_t scoring_bytes(const model::Config& c, std::int64_t tokens) {
   return bytes(tokens * 4 * (c.layers * c.kv_size() + c.hidden) + block * (forward_bytes(c) + tape_bytes(c)));
 }
 
-/// Bytes that scoring holds for each byte of a text: the text, its windows, the likelihoods. Measured.
+/// Bytes that scoring takes for each byte of a text: its tokens, windows, likelihoods. Measured.
 constexpr std::uint64_t kWatchedFactor = 20;
 
 /// Code and libraries, and what tokenizer, oneDNN and allocator keep for themselves, in all and for each thread.
@@ -129,7 +129,8 @@ RunMemory run_memory(const model::Config& c, const TrainConfig& run, const Surro
   RunMemory m;
   // Masters and moments, bf16 value beside an f32 master, f32 gradient, 2-bit code.
   const std::int64_t beside = run.masters == MasterType::f32 ? 6 : 4;
-  m.weights = resumable_bytes(c, run) + bytes(beside * parameter_count(c) + code_bytes(c));
+  m.weights = resumable_bytes(c, run) + bytes(beside * parameter_count(c) + code_bytes(c)) + around.mask_bytes;
+  if (run.revive) m.weights += bytes(ternary_weights(c));
   const std::int64_t tapes = run.step.checkpoint_activations ? 1 : c.layers;
   const std::int64_t streams = run.step.checkpoint_activations ? c.layers + 1 : 0;
   const std::int64_t hidden_states = 3 + streams;  // after the last block, normed, their gradient
@@ -138,12 +139,21 @@ RunMemory run_memory(const model::Config& c, const TrainConfig& run, const Surro
             8 * run.accumulation * run.batch * run.context);
   const std::int64_t dense = run.quantisation.share(0) < 1 ? 4 * widest(c) : 0;  // outputs of a quantisation warm-up
   m.scratch = bytes(rows * (forward_bytes(c) + dense + backward_bytes(c, run.step.backward)) +
-                    code_scratch(c, run.step.backward) + attention_scratch(c, run.context) +
+                    size_of(run.step.backward) * largest(c) + attention_scratch(c, run.context) +
                     head_bytes(c, rows, run.step.head)) +
               product_scratch(c, rows, run.step.backward);
-  if (around.scoring_tokens > 0) m.scoring = scoring_bytes(c, around.scoring_tokens);
-  m.texts = 5 * around.stream_tokens + kWatchedFactor * around.watched_bytes;
+  if (run.revive && run.revive->scope == ReviveScope::tensor) {
+    m.scratch += bytes(4 * largest(c));  // magnitudes to select from
+  }
+  // The gate reads a model again as it was saved: bf16 latents and codes.
+  const std::uint64_t saved = bytes(2 * parameter_count(c) + code_bytes(c));
+  const std::uint64_t scoring = around.scoring_tokens > 0 ? scoring_bytes(c, around.scoring_tokens) : 0;
+  const std::uint64_t held = 5 * around.stream_tokens + around.watched_bytes;
+  m.scoring = scoring + (run.stop_on_overfitting ? saved : 0);
+  m.texts = held + kWatchedFactor * around.part_bytes;
   m.program = kProgramBytes + kThreadBytes * static_cast<std::uint64_t>(core::threads());
+  const std::uint64_t moments = 2 * Moment::bytes(run.optimiser.state, parameter_count(c));
+  m.at_end = m.weights - moments + saved + scoring + held + kWatchedFactor * around.watched_bytes + m.program;
   return m;
 }
 

@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
+#include <fstream>
 #include <memory>
 #include <numeric>
 #include <vector>
@@ -41,7 +43,13 @@ long faults_of_reuse() {
   return after.ru_minflt - before.ru_minflt;
 }
 
-TEST(Memory, FreedMemoryIsKept) {
+std::int64_t resident_bytes() {
+  std::int64_t size = 0, resident = 0;
+  std::ifstream("/proc/self/statm") >> size >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
+}
+
+TEST(Memory, FreedMemoryIsKeptUntilItIsReturned) {
 #if !defined(__GLIBC__) || defined(__SANITIZE_ADDRESS__)
   GTEST_SKIP() << "another allocator";
 #elif defined(__has_feature)
@@ -51,6 +59,9 @@ TEST(Memory, FreedMemoryIsKept) {
 #endif
   keep_freed_memory();
   EXPECT_LT(faults_of_reuse(), 2048);
+  const std::int64_t kept = resident_bytes();  // the block of 8 MiB among them
+  return_freed_memory();
+  EXPECT_LT(resident_bytes(), kept - (6 << 20));
 }
 
 }  // namespace
