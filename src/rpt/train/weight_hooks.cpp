@@ -59,7 +59,7 @@ void MaskHook::gradient(const model::TrainedWeight& weight, std::span<float> gra
 
 std::uint64_t MaskHook::held_bytes() const {
   std::uint64_t sum = 0;
-  for (const auto& [name, mask] : masks_) sum += mask.keep.size();
+  for (const model::LinearMask& mask : masks_.linears) sum += mask.keep.size();
   return sum;
 }
 
