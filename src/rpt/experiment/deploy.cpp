@@ -103,6 +103,7 @@ class Pipeline {
       : base_(base), config_(config), texts_(texts), run_(run), around_(around) {}
 
   std::optional<DeployResult> go() {
+    model::require_gguf_rows(base_.config, tensor::DType::i2_s);
     add("baseline", "baseline", run_.stage("baseline", [&] { return scored(base_, texts_.test, around_); }));
     std::uint64_t number = 0;
     for (const double level : levels_to(config_.sparsity)) {

@@ -17,7 +17,7 @@ class Deploy : public CommandTest {
   /// Folder of a model of two small blocks, hardly trained.
   std::string small_model() {
     const Json config = {
-        {"model", {{"hidden", 64}, {"feed_forward", 128}, {"layers", 2}, {"heads", 2}, {"kv_heads", 1}}},
+        {"model", {{"hidden", 128}, {"feed_forward", 128}, {"layers", 2}, {"heads", 2}, {"kv_heads", 1}}},
         {"tokenizer", seedling_},
         {"data", {{{"text", "sotu:test"}}}},
         {"steps", 4},
@@ -108,8 +108,21 @@ TEST_F(Deploy, WithoutPruningItIsTheFineTune) {
 
 TEST_F(Deploy, RefusesWhatItCannotUse) {
   const std::string model = small_model();
-  core::write_file_atomic(path("full/other"), std::string("here first"));
+  std::filesystem::create_directory(path("full"));
+  core::write_file_atomic(path("full/other"), "here first");
   EXPECT_EQ(rpt(words(model, "full")).code, 3);
+  // A shape that the file at the end cannot hold is refused before anything is trained.
+  const Json narrow = {{"model", {{"hidden", 64}, {"feed_forward", 128}, {"layers", 1}, {"heads", 2}, {"kv_heads", 1}}},
+                       {"tokenizer", seedling_},
+                       {"data", {{{"text", "sotu:test"}}}},
+                       {"steps", 1},
+                       {"context", 32},
+                       {"hold_out", 0}};
+  core::write_file_atomic(path("narrow.json"), narrow.dump());
+  ASSERT_EQ(rpt({"train", path("narrow.json"), path("narrow"), "--quiet"}).code, 0);
+  const Outcome refused = rpt(words(path("narrow/model"), "refused"));
+  EXPECT_EQ(refused.code, 3);
+  EXPECT_NE(refused.err.find("multiples of 128"), std::string::npos) << refused.err;
   auto all = words(model, "run");
   all.insert(all.end(), {"--memory-limit", "0.0001"});
   EXPECT_EQ(rpt(all).code, 3);
