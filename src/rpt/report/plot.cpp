@@ -135,7 +135,10 @@ Drawings draw_plots(const Report& report, const std::string& gnuplot) {
 }
 
 Table plot_table(const Plot& plot) {
-  const bool intervals = std::any_of(plot.series.begin(), plot.series.end(), has_intervals);
+  bool intervals = false;
+  for (const Series& series : plot.series) {
+    for (const Point& point : series.points) intervals = intervals || point.interval;
+  }
   std::vector<Column> columns = {{"series"}, number_column("x"), number_column("y")};
   if (intervals) {
     columns.push_back(number_column("low"));

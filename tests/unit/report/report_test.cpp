@@ -90,6 +90,14 @@ plot \
 )");
 }
 
+TEST(PlotTable, HasColumnsForIntervalsWhereThereAreAny) {
+  Plot plot{"c", "x", "y", {{"s", {{0, 1}}}}};
+  EXPECT_EQ(plot_table(plot).to_csv(), "series,x,y\ns,0,1\n");
+  plot.series[0].points[0].interval = Bounds{std::numeric_limits<double>::quiet_NaN(), 2};
+  EXPECT_EQ(plot_table(plot).to_csv(), "series,x,y,low,high\ns,0,1,nan,2\n");
+  EXPECT_EQ(gnuplot_script(plot, "p").find("$intervals"), std::string::npos);
+}
+
 Plot full_plot() {
   Plot plot{"All", "x", "y", {}};
   for (std::size_t i = 0; i < kMaxSeries; ++i) {
