@@ -32,7 +32,8 @@ const std::map<std::string, std::set<std::string>>& allowed() {
        {"evaluate", "prune", "train", "generate", "report", "model", "text", "io", "ternary", "tensor", "kernels",
         "core"}},
       {"cli",
-       {"evaluate", "train", "generate", "report", "model", "text", "io", "ternary", "tensor", "kernels", "core"}},
+       {"experiment", "evaluate", "prune", "train", "generate", "report", "model", "text", "io", "ternary", "tensor",
+        "kernels", "core"}},
   };
   return rooms;
 }

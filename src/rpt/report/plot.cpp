@@ -20,14 +20,14 @@ struct Style {
 
 // Colours: Paul Tol's "bright" scheme and two more, told apart by most colour-blind readers.
 constexpr std::array<Style, kMaxSeries> kStyles = {{
-    {"#4477aa", "1", 7},              // solid, disc
-    {"#cc3311", "(9,4)", 5},          // dashes, square
-    {"#228833", "(2,3)", 9},          // dots, triangle
-    {"#aa3377", "(9,3,2,3)", 13},     // dash dot, diamond
-    {"#997700", "(5,3)", 6},          // short dashes, ring
-    {"#009988", "(9,3,2,3,2,3)", 4},  // dash dot dot, open square
-    {"#000000", "(16,4)", 8},         // long dashes, open triangle
-    {"#777777", "(16,3,5,3)", 12},    // long and short, open diamond
+    {"#4477aa", "1", 7},               // solid, disc
+    {"#cc3311", "(20,8)", 5},          // dashes, square
+    {"#228833", "(4,6)", 9},           // dots, triangle
+    {"#aa3377", "(20,6,4,6)", 13},     // dash dot, diamond
+    {"#997700", "(10,6)", 6},          // short dashes, ring
+    {"#009988", "(20,6,4,6,4,6)", 4},  // dash dot dot, open square
+    {"#000000", "(40,10)", 8},         // long dashes, open triangle
+    {"#777777", "(36,6,12,6)", 12},    // long and short, open diamond
 }};
 
 /// A string of gnuplot in which nothing is expanded.
@@ -77,12 +77,13 @@ std::string inline_svg(std::string svg, const std::string& id, const std::string
 std::string gnuplot_script(const Plot& plot, const std::string& id) {
   RPT_CHECK(!plot.series.empty() && plot.series.size() <= kMaxSeries, "{} series", plot.series.size());
   std::string script = fmt::format(
-      "set terminal svg noenhanced size 760,440 font 'sans-serif,13' background '#ffffff' name '{}'\n"
+      "set terminal svg noenhanced size 760,480 font 'sans-serif,12' background '#ffffff' name '{}'\n"
       "set encoding utf8\n"
       "set border 3 lc '#555555'\n"
       "set tics nomirror\n"
       "set grid lc '#cccccc' dt 1 lw 0.5\n"
-      "set key below\n"
+      "set key below samplen 6\n"
+      "set autoscale x noextend\n"
       "set offsets graph 0.02, graph 0.02, graph 0.04, graph 0.04\n"
       "set xlabel {}\n"
       "set ylabel {}\n",
@@ -134,7 +135,10 @@ Drawings draw_plots(const Report& report, const std::string& gnuplot) {
 }
 
 Table plot_table(const Plot& plot) {
-  const bool intervals = std::any_of(plot.series.begin(), plot.series.end(), has_intervals);
+  bool intervals = false;
+  for (const Series& series : plot.series) {
+    for (const Point& point : series.points) intervals = intervals || point.interval;
+  }
   std::vector<Column> columns = {{"series"}, number_column("x"), number_column("y")};
   if (intervals) {
     columns.push_back(number_column("low"));
@@ -144,9 +148,10 @@ Table plot_table(const Plot& plot) {
   for (const Series& series : plot.series) {
     for (const Point& point : series.points) {
       std::vector<Cell> row = {series.name, point.x, point.y};
-      if (intervals) {
-        row.push_back(point.interval ? Cell(point.interval->low) : Cell());
-        row.push_back(point.interval ? Cell(point.interval->high) : Cell());
+      row.resize(columns.size());  // empty cells
+      if (point.interval) {
+        row[3] = point.interval->low;
+        row[4] = point.interval->high;
       }
       table.add_row(std::move(row));
     }

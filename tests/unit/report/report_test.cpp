@@ -61,12 +61,13 @@ bool has_gnuplot() {
 
 TEST(GnuplotScript, IsExactlyThis) {
   EXPECT_EQ(gnuplot_script(small_plot(), "plot1"),
-            R"(set terminal svg noenhanced size 760,440 font 'sans-serif,13' background '#ffffff' name 'plot1'
+            R"(set terminal svg noenhanced size 760,480 font 'sans-serif,12' background '#ffffff' name 'plot1'
 set encoding utf8
 set border 3 lc '#555555'
 set tics nomirror
 set grid lc '#cccccc' dt 1 lw 0.5
-set key below
+set key below samplen 6
+set autoscale x noextend
 set offsets graph 0.02, graph 0.02, graph 0.04, graph 0.04
 set xlabel 'codes removed, %'
 set ylabel 'NLL <change>, %'
@@ -85,8 +86,16 @@ EOD
 plot \
   $intervals0 using 1:2:(0):3 with vectors heads size screen 0.005,90 dt 1 lw 1.2 lc '#4477aa' notitle, \
   $points0 using 1:2 with linespoints dt 1 pt 7 ps 0.8 lw 1.6 lc '#4477aa' title 'it''s', \
-  $points1 using 1:2 with linespoints dt (9,4) pt 5 ps 0.8 lw 1.6 lc '#cc3311' title 'random'
+  $points1 using 1:2 with linespoints dt (20,8) pt 5 ps 0.8 lw 1.6 lc '#cc3311' title 'random'
 )");
+}
+
+TEST(PlotTable, HasColumnsForIntervalsWhereThereAreAny) {
+  Plot plot{"c", "x", "y", {{"s", {{0, 1}}}}};
+  EXPECT_EQ(plot_table(plot).to_csv(), "series,x,y\ns,0,1\n");
+  plot.series[0].points[0].interval = Bounds{std::numeric_limits<double>::quiet_NaN(), 2};
+  EXPECT_EQ(plot_table(plot).to_csv(), "series,x,y,low,high\ns,0,1,nan,2\n");
+  EXPECT_EQ(gnuplot_script(plot, "p").find("$intervals"), std::string::npos);
 }
 
 Plot full_plot() {
