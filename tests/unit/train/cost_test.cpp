@@ -63,8 +63,8 @@ TEST(Cost, MasksAreAByteAWeight) {
     const std::uint64_t sorted = scope == ReviveScope::tensor ? 4 * 192 * 320 : 0;
     EXPECT_EQ(memory.scratch - base.scratch, sorted) << name(scope);
   }
-  const MaskHook held({{"blk.0.ffn_up", {2, 3, std::vector<std::uint8_t>(6, 1)}},
-                       {"blk.1.ffn_up", {2, 3, std::vector<std::uint8_t>(6, 1)}}});
+  const MaskHook held({{{"blk.0.ffn_up", 2, 3, std::vector<std::uint8_t>(6, 1)},
+                        {"blk.1.ffn_up", 2, 3, std::vector<std::uint8_t>(6, 1)}}});
   EXPECT_EQ(held.held_bytes(), 12U);
   EXPECT_EQ(run_memory(config, {}, {.mask_bytes = 12}).total(), base.total() + 12);
 }
