@@ -27,6 +27,10 @@ struct Case {
   float ternary_share = 1;  // λ of a quantisation warm-up
 };
 
+void PrintTo(const Case& c, std::ostream* out) {
+  *out << c.name;
+}
+
 std::size_t index(std::int64_t i) {
   return static_cast<std::size_t>(i);
 }
@@ -323,7 +327,7 @@ const Case kCases[] = {
 };
 
 INSTANTIATE_TEST_SUITE_P(Shapes, DecoderGradient, ::testing::ValuesIn(kCases),
-                         [](const auto& info) { return info.param.name; });
+                         [](const auto& one) { return one.param.name; });
 
 }  // namespace
 }  // namespace rpt::model

@@ -20,8 +20,15 @@ TEST(Cost, MemoryGrowsWithWhatNeedsIt) {
   EXPECT_EQ(base.scoring + base.texts, 0U);
   TrainConfig twice;
   twice.batch *= 2;
-  EXPECT_EQ(run_memory(config, twice, {}).activations, 2 * base.activations);
+  // The second half runs behind the first: only its ids and targets stand beside.
+  EXPECT_EQ(run_memory(config, twice, {}).activations, base.activations + 8 * 8 * 128);
   EXPECT_EQ(run_memory(config, twice, {}).weights, base.weights);
+  TrainConfig longer;  // one sequence of as many tokens as eight had takes what they took, a longer one more
+  longer.context = 1024;
+  EXPECT_EQ(run_memory(config, longer, {}).activations, base.activations + 8 * 7 * 1024);
+  longer.context = 2048;
+  EXPECT_GT(static_cast<double>(run_memory(config, longer, {}).activations),
+            1.9 * static_cast<double>(base.activations));
   TrainConfig again;
   again.step.checkpoint_activations = true;
   EXPECT_LT(run_memory(config, again, {}).activations, base.activations);
