@@ -29,7 +29,8 @@ const std::map<std::string, std::set<std::string>>& allowed() {
       {"prune", {"model", "text", "io", "ternary", "tensor", "kernels", "core"}},
       {"evaluate", {"generate", "model", "text", "io", "ternary", "tensor", "kernels", "core"}},
       {"cli",
-       {"evaluate", "train", "generate", "report", "model", "text", "io", "ternary", "tensor", "kernels", "core"}},
+       {"evaluate", "train", "prune", "generate", "report", "model", "text", "io", "ternary", "tensor", "kernels",
+        "core"}},
   };
   return rooms;
 }
