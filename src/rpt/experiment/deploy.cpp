@@ -59,7 +59,7 @@ void add_account(StageFigures& f, const prune::Account& account) {
   const auto share = [&](std::uint64_t count) {
     return static_cast<double>(count) / static_cast<double>(account.total.weights);
   };
-  f.numbers["codes_zero_share"] = share(account.total.codes_zero_after);
+  f.numbers["codes_zero_share"] = account.total.zero_share();
   f.numbers["codes_removed_share"] = share(account.total.codes_removed);
   f.numbers["codes_gained_share"] = share(account.total.codes_gained);
   f.numbers["codes_turned_share"] = share(account.total.codes_turned);
@@ -104,7 +104,11 @@ class Pipeline {
 
   std::optional<DeployResult> go() {
     model::require_gguf_rows(base_.config, tensor::DType::i2_s);
-    add("baseline", "baseline", run_.stage("baseline", [&] { return scored(base_, texts_.test, around_); }));
+    add("baseline", "baseline", run_.stage("baseline", [&] {
+      StageFigures f = scored(base_, texts_.test, around_);
+      f.numbers["codes_zero_share"] = prune::account(base_, base_).total.zero_share();
+      return f;
+    }));
     std::uint64_t number = 0;
     for (const double level : levels_to(config_.sparsity)) {
       if (!prune_to(level) || !tune(level, number++)) return std::nullopt;
