@@ -205,9 +205,9 @@ std::string deploy_metadata(const DeployConfig& config, const DeployResult& resu
   j["seed"] = config.tune.seed;
   j["scale_rule"] = "online";
   j["lr_relative_to_rms"] = config.tune.optimiser.relative;
-  prune::Recipe last = config.recipe;
-  last.selection.sparsity = config.sparsity;
-  j["recipe"] = nlohmann::ordered_json::parse(prune::to_json(last));
+  prune::Recipe recipe = config.recipe;
+  recipe.selection.sparsity = config.sparsity;
+  j["recipe"] = nlohmann::ordered_json::parse(prune::to_json(recipe));
   j["codes_removed"] = last_tuned(result).number("codes_removed_share");
   j["text"] = config.text;
   j["test"] = config.test;
