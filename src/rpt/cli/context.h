@@ -100,5 +100,6 @@ Command add_tokenizer_train(CLI::App& program);
 Command add_gauge(CLI::App& program);
 Command add_bench_train(CLI::App& program);
 Command add_deploy(CLI::App& program);
+Command add_reproduce(CLI::App& program);
 
 }  // namespace rpt::cli
