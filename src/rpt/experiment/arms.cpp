@@ -53,7 +53,7 @@ prune::Selection selection_of(const TreatmentArm& arm) {
   return {.sparsity = arm.dose, .dose = prune::Dose::codes, .scope = arm.scope};
 }
 
-/// The codes of a layer as the file of a model without latents would hold them.
+/// The codes of a layer under a mask, in the layout whose scale stands beside them.
 tensor::PackedTernaryView frozen(const prune::Linear& linear, const model::LinearMask& mask,
                                  std::vector<std::shared_ptr<const void>>& storage) {
   const tensor::PackedTernaryView& codes = linear.weight->codes();
@@ -63,7 +63,7 @@ tensor::PackedTernaryView frozen(const prune::Linear& linear, const model::Linea
     for (std::size_t k = 0; k < out.size(); ++k) out[k] = keep[k] != 0 ? out[k] : std::int8_t{0};
   };
   auto packed = std::make_shared<ternary::PackedTernary>(
-      ternary::pack(tensor::DType::i2_s, linear.rows(), linear.columns(), codes.scale, row_codes));
+      ternary::pack(tensor::DType::hf_packed, linear.rows(), linear.columns(), codes.scale, row_codes));
   const tensor::PackedTernaryView view = packed->view();
   storage.push_back(std::move(packed));
   return view;

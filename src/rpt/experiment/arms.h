@@ -74,7 +74,7 @@ model::Masks make_masks(const model::Model& base, const TreatmentArm& arm, std::
 std::unique_ptr<model::Model> treated(const model::Model& base, const TreatmentArm& arm, const model::Masks& masks);
 
 /// The codes of `base` under masks, as 0 where they are masked, with the scales that it has: what pruning does to codes
-/// alone. There are no latents any more. Throws: as prune::apply_masks.
+/// alone. There are no latents any more. Throws: as prune::apply_masks; ShapeError unless rows are a multiple of 4.
 std::unique_ptr<model::Model> apply_masks_frozen(const model::Model& base, const model::Masks& masks);
 
 }  // namespace rpt::experiment

@@ -14,7 +14,8 @@ constexpr std::string_view kSentences =
     "scored on eight sentences of about 120 tokens (one standard error is about 25 % of perplexity); its dose is "
     "nominal, of latents, of which few carry a code; another model";
 constexpr std::string_view kNoControl =
-    "no run at 0 % stands beside it, so that it is the fine-tune's effect as well; masks were not held; a learning rate "
+    "no run at 0 % stands beside it, so that it is the fine-tune's effect as well; masks were not held; a learning "
+    "rate "
     "that means another step in every gauge; the first 6,350 tokens of a validation text; one run; another model";
 constexpr std::string_view kScaleRule =
     "no run at 0 % stands beside it; 33.07 and 16.39 are one model under two scales, of which it was trained with the "

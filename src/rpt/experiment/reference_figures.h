@@ -12,8 +12,8 @@ namespace rpt::experiment {
 struct ReferenceFigure {
   int experiment = 0;
   std::string_view what;
-  double before = 0;  ///< perplexity without the treatment
-  double after = 0;   ///< and with it
+  double before = 0;         ///< perplexity without the treatment
+  double after = 0;          ///< and with it
   std::string_view why_not;  ///< comparable with ours
   /// Which arm of ours stands beside it, against the untouched base.
   TreatmentArm arm;

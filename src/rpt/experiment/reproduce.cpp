@@ -137,8 +137,7 @@ class Runner {
     const auto base = in_gauge(cell);
     core::Stopwatch watch;
     const prune::Calibration* calibration = needs_calibration(cell.arm) ? &calibration_of(cell, *base) : nullptr;
-    const model::Masks masks =
-        make_masks(*base, cell.arm, config_.seed + cell.fine_tune.value_or(0), calibration);
+    const model::Masks masks = make_masks(*base, cell.arm, config_.seed + cell.fine_tune.value_or(0), calibration);
     auto model = treated(*base, cell.arm, masks);
     const double masking = watch.seconds();
     std::optional<double> tuning;
@@ -228,7 +227,8 @@ WorkAmounts work_of(const ReproduceCell& cell, const ReproduceConfig& config) {
 TimeEstimate first_estimate(const ReproduceConfig& config, const model::Config& shape, const Texts& texts) {
   const train::TrainConfig& c = config.tune;
   // Seconds of a trained token. Products reach most of the measured rate; scoring needs one product of three.
-  const double token = train::operations_per_token(shape, c.context) / (0.6 * train::measure_product_rate(c.step.backward));
+  const double token =
+      train::operations_per_token(shape, c.context) / (0.6 * train::measure_product_rate(c.step.backward));
   std::uint64_t test_bytes = 0;
   for (const std::string& d : texts.test.documents) test_bytes += d.size();
   WorkAmounts guess;
@@ -242,9 +242,8 @@ TimeEstimate first_estimate(const ReproduceConfig& config, const model::Config& 
 void learn(TimeEstimate& estimate, const ReproduceCell& cell, const ReproduceConfig& config,
            const StageFigures& found) {
   const WorkAmounts amounts = work_of(cell, config);
-  const std::pair<Work, const char*> kinds[] = {{Work::tuning, "seconds_tuning"},
-                                                {Work::scoring, "seconds_scoring"},
-                                                {Work::masking, "seconds_masking"}};
+  const std::pair<Work, const char*> kinds[] = {
+      {Work::tuning, "seconds_tuning"}, {Work::scoring, "seconds_scoring"}, {Work::masking, "seconds_masking"}};
   for (const auto& [work, member] : kinds) {
     const auto seconds = found.numbers.find(member);
     if (amounts[work] > 0 && seconds != found.numbers.end()) estimate.measured(work, amounts[work], seconds->second);

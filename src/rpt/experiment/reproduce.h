@@ -67,8 +67,7 @@ WorkAmounts work_of(const ReproduceCell& cell, const ReproduceConfig& config);
 TimeEstimate first_estimate(const ReproduceConfig& config, const model::Config& shape, const Texts& texts);
 
 /// Learns from a finished stage.
-void learn(TimeEstimate& estimate, const ReproduceCell& cell, const ReproduceConfig& config,
-           const StageFigures& found);
+void learn(TimeEstimate& estimate, const ReproduceCell& cell, const ReproduceConfig& config, const StageFigures& found);
 
 /// The configuration as run.json holds it, with the hashes of bases and texts.
 std::string to_json(const ReproduceConfig& config, const Bases& bases, const Texts& texts);

@@ -36,8 +36,9 @@ std::string estimate_line(const ReproduceConfig& config, const ReproduceResult& 
     for (std::size_t w = 0; w < left.of.size(); ++w) left.of[w] += more.of[w];
   }
   const double estimated = spent + estimate.seconds(left);
-  return fmt::format("Stages took {:.0f} s together; after the first tenth of them {:.0f} s were estimated ({:+.0f} %).",
-                     total, estimated, total > 0 ? 100 * (estimated / total - 1) : 0.0);
+  return fmt::format(
+      "Stages took {:.0f} s together; after the first tenth of them {:.0f} s were estimated ({:+.0f} %).", total,
+      estimated, total > 0 ? 100 * (estimated / total - 1) : 0.0);
 }
 
 /// A word of a command line, quoted where a shell would read more than a word in it.
@@ -98,7 +99,8 @@ std::string reproduce_known_issues(const ReproduceConfig& config, const Findings
   std::string text;
   const auto add = [&](const std::string& issue) { text += (text.empty() ? "" : "\n\n") + issue; };
   if (config.bases.size() < kMinBases) {
-    add(fmt::format("There are {} of at least {} bases: no intervals across bases, no p-values, and every verdict is "
+    add(
+        fmt::format("There are {} of at least {} bases: no intervals across bases, no p-values, and every verdict is "
                     "undecided. What is said holds for these models only.",
                     config.bases.size(), kMinBases));
   }
@@ -114,9 +116,11 @@ std::string reproduce_known_issues(const ReproduceConfig& config, const Findings
   }
   add("The bases are small models, pre-trained on little text. Nothing here is a measurement of the reference's 2B "
       "model, and none of its figures is comparable: the table says why, figure by figure.");
-  add("One fine-tune text, one test text of its kind, one size of fine-tune: no retention on another text, and not to a "
+  add("One fine-tune text, one test text of its kind, one size of fine-tune: no retention on another text, and not to "
+      "a "
       "plateau.");
-  add("Not among the arms: random masks matched on scale change, codes frozen while norms and embedding train, the best "
+  add("Not among the arms: random masks matched on scale change, codes frozen while norms and embedding train, the "
+      "best "
       "temperature of logits and attention, q and k scales alone, other scale rules than online absmean.");
   add("The margin, the contrast and the arms were declared before a run of these models; the intervals printed are not "
       "adjusted for their number, the p-values and verdicts are.");

@@ -14,9 +14,7 @@ namespace {
 struct Shown {
   TreatmentArm arm;
   BaseGauge gauge = BaseGauge::own;
-  std::string name() const {
-    return gauge == BaseGauge::own ? kind(arm) : fmt::format("{}, gauge 2b", kind(arm));
-  }
+  std::string name() const { return gauge == BaseGauge::own ? kind(arm) : fmt::format("{}, gauge 2b", kind(arm)); }
 };
 
 std::vector<Shown> shown_arms() {
@@ -63,10 +61,13 @@ std::map<std::pair<int, std::string>, double> doses(const ReproduceResult& resul
 }  // namespace
 
 std::optional<report::Plot> dose_plot(const Findings& findings, const ReproduceConfig& config, bool fine_tuned) {
-  report::Plot plot{fmt::format("Effect of pruning {} against the dose, with 95 % intervals where there are any. 0 is {}.",
-                                fine_tuned ? "with fine-tune" : "without training",
-                                fine_tuned ? "the same fine-tune without pruning" : "the untouched base"),
-                    "codes removed, % of all ternary weights", "difference of NLL, %", {}};
+  report::Plot plot{
+      fmt::format("Effect of pruning {} against the dose, with 95 % intervals where there are any. 0 is {}.",
+                  fine_tuned ? "with fine-tune" : "without training",
+                  fine_tuned ? "the same fine-tune without pruning" : "the untouched base"),
+      "codes removed, % of all ternary weights",
+      "difference of NLL, %",
+      {}};
   for (const Shown& shown : shown_arms()) {
     if (shown.arm.treatment == Treatment::legacy) continue;  // its dose is one of latents
     report::Series series{shown.name(), {{0, 0}}};
@@ -91,9 +92,12 @@ std::optional<report::Plot> dose_plot(const Findings& findings, const ReproduceC
 }
 
 std::optional<report::Plot> gauge_plot(const ReproduceResult& result, const ReproduceConfig& config) {
-  report::Plot plot{"Gauge against gauge: difference of NLL to nothing pruned, a line from without training to "
-                    "fine-tuned. What does not depend on the gauge lies on the diagonal.",
-                    "gauge own, %", "gauge 2b, %", {}};
+  report::Plot plot{
+      "Gauge against gauge: difference of NLL to nothing pruned, a line from without training to "
+      "fine-tuned. What does not depend on the gauge lies on the diagonal.",
+      "gauge own, %",
+      "gauge 2b, %",
+      {}};
   if (result.cells.empty()) return std::nullopt;
   const std::vector<double>& tokens = result.cells.front().second.list("tokens");
   double lowest = 0;
@@ -121,8 +125,8 @@ std::optional<report::Plot> gauge_plot(const ReproduceResult& result, const Repr
 
 std::optional<report::Plot> loss_plot(const ReproduceResult& result, const ReproduceConfig& config) {
   constexpr std::size_t kMean = 10;
-  report::Plot plot{"Loss of the fine-tunes, mean over bases and seeds and of ten steps.", "step", "NLL, nats a token",
-                    {}};
+  report::Plot plot{
+      "Loss of the fine-tunes, mean over bases and seeds and of ten steps.", "step", "NLL, nats a token", {}};
   std::vector<Shown> shown = shown_arms();
   shown.insert(shown.begin(), Shown{untouched_arm(), BaseGauge::own});
   for (const Shown& s : shown) {
@@ -147,9 +151,12 @@ std::optional<report::Plot> loss_plot(const ReproduceResult& result, const Repro
 }
 
 std::optional<report::Plot> flips_plot(const ReproduceResult& result) {
-  report::Plot plot{"Codes that were ±1 and are 0 after pruning 10 %, mean over the linear layers of a block and over "
-                    "bases.",
-                    "block", "codes removed, %", {}};
+  report::Plot plot{
+      "Codes that were ±1 and are 0 after pruning 10 %, mean over the linear layers of a block and over "
+      "bases.",
+      "block",
+      "codes removed, %",
+      {}};
   for (const Shown& shown : shown_arms()) {
     std::map<int, std::pair<double, double>> blocks;
     for (const auto& [tensor, dose] : doses(result, shown)) {
@@ -157,7 +164,8 @@ std::optional<report::Plot> flips_plot(const ReproduceResult& result) {
       blocks[tensor.first].second += 1;
     }
     report::Series series{shown.name(), {}};
-    for (const auto& [block, sum] : blocks) series.points.push_back({static_cast<double>(block), sum.first / sum.second});
+    for (const auto& [block, sum] : blocks)
+      series.points.push_back({static_cast<double>(block), sum.first / sum.second});
     if (!series.points.empty() && plot.series.size() < report::kMaxSeries) plot.series.push_back(std::move(series));
   }
   return unless_empty(std::move(plot));

@@ -108,10 +108,11 @@ report::CaptionedTable base_table(const ReproduceConfig& config, const Reproduce
 report::CaptionedTable by_base_table(const Comparison& c) {
   report::Table table({{"base"}, {"difference of NLL, % [95 %]", report::Align::right}});
   for (const BaseEffect& e : c.by_base) table.add_row({e.base, with_interval(e.estimate, e.interval)});
-  return {fmt::format("{} against {}, base by base. Intervals resample the documents (BCa, 10,000 times) and say nothing "
-                      "of other bases.",
-                      c.name, c.against),
-          std::move(table)};
+  return {
+      fmt::format("{} against {}, base by base. Intervals resample the documents (BCa, 10,000 times) and say nothing "
+                  "of other bases.",
+                  c.name, c.against),
+      std::move(table)};
 }
 
 report::CaptionedTable check_table(const Findings& findings) {
@@ -248,19 +249,20 @@ report::Record figures_of(const ReproduceConfig& config, const ReproduceResult& 
 
 /// What the declared contrast says, in words.
 std::string declared_text(const Comparison& c) {
-  std::string text =
-      fmt::format("Declared beforehand: {} against {}, margin ±{:g} % of NLL. Difference {} %: {}.", c.name, c.against,
-                  kMarginPercent, with_interval(c.contrast.estimate, interval_of(c.contrast)),
-                  name(c.judgement.verdict));
+  std::string text = fmt::format(
+      "Declared beforehand: {} against {}, margin ±{:g} % of NLL. Difference {} %: {}.", c.name, c.against,
+      kMarginPercent, with_interval(c.contrast.estimate, interval_of(c.contrast)), name(c.judgement.verdict));
   if (!c.contrast.inference) {
-    return text + fmt::format(" There is no interval: it needs {} bases and {} documents, and there are {} and {}. "
-                              "Nothing follows for other models, and the verdict is undecided.",
-                              kMinBases, evaluate::kMinUnits, c.contrast.bases.size(), c.contrast.documents);
+    return text + fmt::format(
+                      " There is no interval: it needs {} bases and {} documents, and there are {} and {}. "
+                      "Nothing follows for other models, and the verdict is undecided.",
+                      kMinBases, evaluate::kMinUnits, c.contrast.bases.size(), c.contrast.documents);
   }
   const Inference& i = *c.contrast.inference;
   if (i.standard_error > 0) {
     text += fmt::format(
-        " With this standard error ({:.3f} %, {:.1f} degrees of freedom) a difference of {:.2f} % is found in {:.0f} % of "
+        " With this standard error ({:.3f} %, {:.1f} degrees of freedom) a difference of {:.2f} % is found in {:.0f} % "
+        "of "
         "experiments, and equivalence, where there is no difference, in {:.0f} %.",
         i.standard_error, i.degrees, detectable_difference(kPower, i.standard_error, i.degrees), 100 * kPower,
         100 * power_of_equivalence(kMarginPercent, i.standard_error, i.degrees));
@@ -271,10 +273,12 @@ std::string declared_text(const Comparison& c) {
 std::string share_text(const Share& share) {
   if (!share.share) return "The declared arm did not change the bases' NLL: there is nothing to explain.";
   std::string interval = "no interval";
-  if (share.interval) interval = fmt::format("95 % {:.1f} to {:.1f} %", 100 * share.interval->low, 100 * share.interval->high);
-  return fmt::format("Of the difference between the declared arm and the untouched bases ({:+.3f} % of NLL), the same "
-                     "fine-tune without pruning does {:.1f} % ({}).",
-                     share.whole.estimate, 100 * *share.share, interval);
+  if (share.interval)
+    interval = fmt::format("95 % {:.1f} to {:.1f} %", 100 * share.interval->low, 100 * share.interval->high);
+  return fmt::format(
+      "Of the difference between the declared arm and the untouched bases ({:+.3f} % of NLL), the same "
+      "fine-tune without pruning does {:.1f} % ({}).",
+      share.whole.estimate, 100 * *share.share, interval);
 }
 
 void add_plot(report::Section& section, std::optional<report::Plot> plot) {
@@ -285,8 +289,10 @@ report::Section summary_of(const ReproduceConfig& config, const ReproduceResult&
   const StageFigures& first = result.cells.front().second;
   report::Section section{"What was done, and the declared contrast", {}};
   section.blocks.emplace_back(fmt::format(
-      "{} base{} in two gauges (own, and the scales of BitNet b1.58 2B-4T), {} fine-tune{} of each arm on {}: {} steps of "
-      "{} sequences of {} tokens, learning rate {:g} of each tensor's rms. Scored on {}, protocol full: {} tokens in {} "
+      "{} base{} in two gauges (own, and the scales of BitNet b1.58 2B-4T), {} fine-tune{} of each arm on {}: {} steps "
+      "of "
+      "{} sequences of {} tokens, learning rate {:g} of each tensor's rms. Scored on {}, protocol full: {} tokens in "
+      "{} "
       "documents.",
       config.bases.size(), config.bases.size() == 1 ? "" : "s", config.seeds, config.seeds == 1 ? "" : "s", config.text,
       config.tune.steps, config.tune.batch * config.tune.accumulation, config.tune.context, config.tune.optimiser.lr,

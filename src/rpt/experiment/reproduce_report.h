@@ -30,7 +30,6 @@ std::string reproduce_command(const ReproduceConfig& config, const std::string& 
 /// Writes the report's forms, tracking.md, KNOWN_ISSUES.md, CITATION.cff and README.md (how to run it again) into
 /// `folder`; says why plots are missing, or nothing. Throws: as report::write_report.
 std::string write_reproduce_report(const std::filesystem::path& folder, const ReproduceConfig& config,
-                                   const ReproduceResult& result, const Findings& findings,
-                                   const std::string& machine);
+                                   const ReproduceResult& result, const Findings& findings, const std::string& machine);
 
 }  // namespace rpt::experiment
