@@ -98,6 +98,8 @@ Command add_train(CLI::App& program);
 Command add_finetune(CLI::App& program);
 Command add_tokenizer_train(CLI::App& program);
 Command add_gauge(CLI::App& program);
+Command add_prune(CLI::App& program);
+Command add_snap(CLI::App& program);
 Command add_bench_train(CLI::App& program);
 Command add_deploy(CLI::App& program);
 Command add_reproduce(CLI::App& program);

@@ -7,6 +7,7 @@
 #include "rpt/cli/experiment_texts.h"
 #include "rpt/cli/stop_signals.h"
 #include "rpt/core/memory.h"
+#include "rpt/core/sha256.h"
 #include "rpt/experiment/deploy_report.h"
 #include "rpt/train/cost.h"
 
@@ -99,8 +100,12 @@ int run_deploy(DeployOptions options, Context& context) {
   fit_memory(config.tune, base->config, options.memory_limit * 1e9, context);
   config.prompts = options.prompts.empty() ? experiment::default_prompts(texts.test) : options.prompts;
   config.generated_tokens = options.generated_tokens;
-  if (prune::needs_calibration(config.recipe.score))
-    config.recipe.calibration = prune::CalibrationText{options.text, "", 256, 8192};
+  if (prune::needs_calibration(config.recipe.score)) {
+    std::string all;
+    for (const train::Document& d : texts.train) all += d.text + '\0';
+    config.recipe.calibration = prune::CalibrationText{options.text, core::sha256_hex(all),
+                                                       std::min<std::int64_t>(256, base->config.context), 4096};
+  }
 
   const Estimate cost = estimate(config, base->config, texts);
   context.say(fmt::format("about {:.0f} s, {:.2f} GB of memory, {:.2f} GB of disk", cost.seconds,

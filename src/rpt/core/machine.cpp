@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "rpt/core/machine.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
 
@@ -30,6 +32,12 @@ double measure_read_bandwidth(std::uint64_t bytes, int repeats) {
     best = std::max(best, static_cast<double>(bytes) / watch.seconds());
   }
   return sink > 0 ? best : 0;
+}
+
+std::uint64_t physical_memory() {
+  const long pages = sysconf(_SC_PHYS_PAGES);
+  const long size = sysconf(_SC_PAGESIZE);
+  return pages > 0 && size > 0 ? static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(size) : 0;
 }
 
 }  // namespace rpt::core

@@ -8,4 +8,7 @@ namespace rpt::core {
 /// that no cache holds. Cost: about (repeats + 1) · bytes at that rate.
 double measure_read_bandwidth(std::uint64_t bytes = std::uint64_t{128} << 20, int repeats = 3);
 
+/// Bytes of memory that this machine has; 0 where it does not say.
+std::uint64_t physical_memory();
+
 }  // namespace rpt::core

@@ -10,8 +10,7 @@
 #include "rpt/core/error.h"
 #include "rpt/prune/apply.h"
 #include "rpt/prune/legacy.h"
-#include "rpt/prune/linears.h"
-#include "rpt/ternary/layouts.h"
+#include "rpt/prune/snap.h"
 
 namespace rpt::experiment {
 namespace {
@@ -51,22 +50,6 @@ std::vector<TreatmentArm> with_levels(std::vector<TreatmentArm> arms, bool full)
 
 prune::Selection selection_of(const TreatmentArm& arm) {
   return {.sparsity = arm.dose, .dose = prune::Dose::codes, .scope = arm.scope};
-}
-
-/// The codes of a layer under a mask, in the layout whose scale stands beside them.
-tensor::PackedTernaryView frozen(const prune::Linear& linear, const model::LinearMask& mask,
-                                 std::vector<std::shared_ptr<const void>>& storage) {
-  const tensor::PackedTernaryView& codes = linear.weight->codes();
-  const auto row_codes = [&](std::int64_t n, std::span<std::int8_t> out) {
-    ternary::unpack_row(codes, n, out);
-    const std::uint8_t* keep = mask.row(n);
-    for (std::size_t k = 0; k < out.size(); ++k) out[k] = keep[k] != 0 ? out[k] : std::int8_t{0};
-  };
-  auto packed = std::make_shared<ternary::PackedTernary>(
-      ternary::pack(tensor::DType::hf_packed, linear.rows(), linear.columns(), codes.scale, row_codes));
-  const tensor::PackedTernaryView view = packed->view();
-  storage.push_back(std::move(packed));
-  return view;
 }
 
 }  // namespace
@@ -172,19 +155,9 @@ model::Masks make_masks(const model::Model& base, const TreatmentArm& arm, std::
 }
 
 std::unique_ptr<model::Model> treated(const model::Model& base, const TreatmentArm& arm, const model::Masks& masks) {
-  return arm.treatment == Treatment::placebo ? apply_masks_frozen(base, masks) : prune::apply_masks(base, masks);
-}
-
-std::unique_ptr<model::Model> apply_masks_frozen(const model::Model& base, const model::Masks& masks) {
-  model::require_masks_of(masks, base.config);
-  auto out = prune::apply_masks(base, model::full_masks(base.config));
-  const std::vector<prune::Linear> linears = prune::linear_layers(base);
-  for (std::size_t i = 0; i < linears.size(); ++i) {
-    const prune::Linear& linear = linears[i];
-    (out->weights.blocks[linear.block].*linear.part).weight =
-        model::TernaryWeight::stored(linear.weight->origin(), frozen(linear, masks.linears[i], out->storage));
-  }
-  return out;
+  auto model = prune::apply_masks(base, masks);
+  if (arm.treatment != Treatment::placebo) return model;
+  return prune::snap(*model, prune::SnapRule::frozen, {.base = &base}).model;
 }
 
 }  // namespace rpt::experiment

@@ -46,7 +46,7 @@ std::string slug(const TreatmentArm& arm);
 /// Whether the arm's outcome may depend on the gauge: where latents of several tensors are compared with each other.
 bool depends_on_gauge(const TreatmentArm& arm);
 
-/// Whether making its masks needs a calibration, with products.
+/// Whether making its masks needs a calibration, with inputs.
 bool needs_calibration(const TreatmentArm& arm);
 
 /// The arm of the contrast that was declared beforehand, and its baseline.
@@ -70,11 +70,8 @@ std::vector<TreatmentArm> tuned_arms(bool full);
 model::Masks make_masks(const model::Model& base, const TreatmentArm& arm, std::uint64_t seed,
                         const prune::Calibration* calibration);
 
-/// The model under the masks of its arm; the placebo's keeps the scales of `base`. Throws: as prune::apply_masks.
+/// The model under the masks of its arm; the placebo's keeps the scales of `base`, as codes. Throws: as
+/// prune::apply_masks and prune::snap.
 std::unique_ptr<model::Model> treated(const model::Model& base, const TreatmentArm& arm, const model::Masks& masks);
-
-/// The codes of `base` under masks, as 0 where they are masked, with the scales that it has: what pruning does to codes
-/// alone. There are no latents any more. Throws: as prune::apply_masks; ShapeError unless rows are a multiple of 4.
-std::unique_ptr<model::Model> apply_masks_frozen(const model::Model& base, const model::Masks& masks);
 
 }  // namespace rpt::experiment

@@ -108,12 +108,12 @@ class Pipeline {
     }
     recipe.selection.sparsity = level;
     if (prune::needs_calibration(recipe.score)) {
-      std::string text;
-      for (const train::Document& d : texts_.train) text += d.text + "\n";
-      calibration = prune::calibrate(
-          current(),
-          prune::calibration_sequences(current(), text, recipe.calibration->length, recipe.calibration->tokens),
-          recipe.score == prune::Score::code ? prune::Moments::products : prune::Moments::squares);
+      std::vector<std::string> documents;
+      for (const train::Document& d : texts_.train) documents.push_back(d.text);
+      const prune::CalibrationText& from = *recipe.calibration;
+      calibration =
+          prune::calibrate(current(), prune::calibration_sequences(current(), documents, from.length, from.tokens),
+                           recipe.score == prune::Score::code ? prune::Moments::inputs : prune::Moments::squares);
     }
     const prune::Progress progress{&base_, masks_ ? &*masks_ : nullptr};
     return prune::make_masks(current(), recipe, calibration ? &*calibration : nullptr, masks_ ? &progress : nullptr);

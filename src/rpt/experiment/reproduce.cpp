@@ -58,7 +58,7 @@ class Runner {
         run_(run),
         around_(around),
         estimate_(first_estimate(config, bases.front()->config, texts)) {
-    for (const train::Document& d : texts.train) calibration_text_ += d.text + "\n";
+    for (const train::Document& d : texts.train) calibration_texts_.push_back(d.text);
   }
 
   std::optional<ReproduceResult> go() {
@@ -116,8 +116,8 @@ class Runner {
     if (!calibration_ || calibrated_ != key) {
       const std::int64_t length = std::min<std::int64_t>(kCalibrationLength, base.config.context);
       calibration_ = prune::calibrate(
-          base, prune::calibration_sequences(base, calibration_text_, length, config_.calibration_tokens),
-          prune::Moments::products);
+          base, prune::calibration_sequences(base, calibration_texts_, length, config_.calibration_tokens),
+          prune::Moments::inputs);
       calibrated_ = key;
     }
     return *calibration_;
@@ -172,7 +172,7 @@ class Runner {
   RunDirectory& run_;
   const Surroundings& around_;
   TimeEstimate estimate_;
-  std::string calibration_text_;
+  std::vector<std::string> calibration_texts_;
   std::optional<prune::Calibration> calibration_;
   std::pair<std::size_t, BaseGauge> calibrated_;
   std::map<std::size_t, train::TokenStream> streams_;

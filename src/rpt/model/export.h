@@ -16,6 +16,8 @@ struct ExportOptions {
   bool replace_folder = false;
   /// Told of every tensor written; nothing where null.
   core::ProgressSink* progress = nullptr;
+  /// Adds files of its own to a Hugging Face directory before it appears; not called for a GGUF file.
+  std::function<void(const std::filesystem::path& folder)> add_files = {};
   /// Sees the written model once it has passed the gate, before it appears; what it throws prevents that. Not called
   /// where `lossy`.
   std::function<void(const Model& written)> check = {};

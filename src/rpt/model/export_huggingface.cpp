@@ -171,6 +171,7 @@ std::string export_huggingface(const Model& model, const fs::path& target, HfFor
     hash = expect_identical(model, *again);
     if (options.check) options.check(*again);
   }
+  if (options.add_files) options.add_files(folder.path());
   folder.commit();
   return hash;
 }

@@ -175,11 +175,11 @@ void keep_best_in_groups(const Ranked& matrix, std::int64_t most, std::int64_t g
 std::vector<std::uint64_t> count_live(const Ranked& matrix) {
   std::vector<std::uint64_t> counts(static_cast<std::size_t>(matrix.rows));
   ternary::for_row_ranges(matrix.rows, matrix.columns, [&](std::int64_t begin, std::int64_t end) {
-    RowBuffer row;
+    std::vector<std::uint8_t> live(static_cast<std::size_t>(matrix.columns));
     for (std::int64_t n = begin; n < end; ++n) {
-      row.read(matrix, n);
+      matrix.read(n, {}, live);
       counts[static_cast<std::size_t>(n)] =
-          static_cast<std::uint64_t>(std::count(row.live.begin(), row.live.end(), std::uint8_t{1}));
+          static_cast<std::uint64_t>(std::count(live.begin(), live.end(), std::uint8_t{1}));
     }
   });
   return counts;

@@ -12,8 +12,8 @@ namespace rpt::prune {
 struct Ranked {
   std::int64_t rows = 0;
   std::int64_t columns = 0;
-  /// Gives row n: scores [K], not negative and no NaN, and live [K], 0 for what is no candidate. Called from several
-  /// threads, and always gives the same.
+  /// Gives row n: scores [K], not negative and no NaN, unless there is no room for them, and live [K], 0 for what is no
+  /// candidate. Called from several threads, and always gives the same.
   std::function<void(std::int64_t n, std::span<double> scores, std::span<std::uint8_t> live)> read;
   std::uint8_t* keep = nullptr;  ///< [N, K]
 };
@@ -31,7 +31,7 @@ void drop_smallest_in_rows(const Ranked& matrix, std::span<const std::uint64_t> 
 /// shorter.
 void keep_best_in_groups(const Ranked& matrix, std::int64_t most, std::int64_t group);
 
-/// Number of candidates of each row [N].
+/// Number of candidates of each row [N]. Asks for no scores.
 std::vector<std::uint64_t> count_live(const Ranked& matrix);
 
 /// Splits `total` in proportion to `sizes`, exactly: the whole parts, then one more for the largest remainders, of

@@ -21,7 +21,7 @@ Protocol parse_protocol(std::string_view text);
 /// Which text a score looked at, and how much of it.
 struct CalibrationText {
   std::string text;         ///< as it was named
-  std::string sha256;       ///< of its bytes, 64 lower-case hexadecimal digits
+  std::string sha256;       ///< of its documents, a line feed after each; 64 lower-case hexadecimal digits
   std::int64_t length = 0;  ///< ids of a sequence at most
   std::int64_t tokens = 0;  ///< ids of the text at most
   bool operator==(const CalibrationText&) const = default;

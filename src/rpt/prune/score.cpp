@@ -18,17 +18,16 @@ namespace {
 constexpr Names<Score, 4> kScores{
     {{Score::magnitude, "magnitude"}, {Score::wanda, "wanda"}, {Score::random, "random"}, {Score::code, "code"}}};
 
-/// Checks that a calibration fits the layers, with products where they are needed.
-void require_calibration(std::span<const Linear> linears, const Calibration& calibration, bool products) {
+/// Checks that a calibration fits the layers, with inputs where they are needed.
+void require_calibration(std::span<const Linear> linears, const Calibration& calibration, bool inputs) {
   for (const Linear& linear : linears) {
     const bool has_input =
         linear.block < calibration.blocks.size() && linear.input < calibration.blocks[linear.block].size();
     if (!has_input || std::cmp_not_equal(calibration.input_of(linear).squares.size(), linear.columns())) {
       throw ConfigError(fmt::format("the calibration is of a model of another shape than {}", linear.name));
     }
-    const auto columns = static_cast<std::size_t>(linear.columns());
-    if (products && calibration.input_of(linear).products.size() != columns * columns) {
-      throw ConfigError("the score code needs a calibration with products");
+    if (inputs && calibration.input_of(linear).inputs.empty()) {
+      throw ConfigError("the score code needs a calibration with inputs");
     }
   }
 }
@@ -73,35 +72,55 @@ class RandomSaliency final : public Saliency {
 
 class CodeSaliency final : public Saliency {
  public:
-  CodeSaliency(const model::Model& model, const Calibration& calibration) {
-    const std::vector<Linear> linears = linear_layers(model);
-    require_calibration(linears, calibration, true);
-    for (const Linear& linear : linears) {
-      const std::vector<std::int8_t> codes = ternary::unpack(linear.weight->codes());
-      costs_.push_back(code_costs(codes, linear.rows(), linear.columns(), calibration.input_of(linear).products));
+  CodeSaliency(const model::Model& model, const Calibration& calibration)
+      : linears_(linear_layers(model)), calibration_(calibration), costs_(linears_.size()) {
+    require_calibration(linears_, calibration, true);
+  }
+
+  void prepare(std::span<const std::size_t> linears) const override {
+    for (std::size_t i = 0; i < costs_.size(); ++i) {
+      if (std::find(linears.begin(), linears.end(), i) == linears.end()) costs_[i] = {};
+    }
+    for (const std::size_t i : linears) {
+      if (!costs_[i].empty()) continue;
+      const Linear& linear = linears_[i];
+      const InputMoments& input = calibration_.input_of(linear);
+      if (input_ != &input) {  // layers that share an input often follow each other
+        products_ = {};
+        products_ = input_products(input);
+        input_ = &input;
+      }
+      costs_[i] = code_costs(ternary::unpack(linear.weight->codes()), linear.rows(), linear.columns(), products_);
     }
   }
 
   void row(std::size_t linear, std::int64_t n, std::span<double> scores) const override {
+    RPT_CHECK(!costs_[linear].empty(), "{} is not prepared", linears_[linear].name);
     const double* costs = costs_[linear].data() + static_cast<std::size_t>(n) * scores.size();
     std::copy_n(costs, scores.size(), scores.begin());
   }
 
  private:
-  std::vector<std::vector<double>> costs_;  ///< [linear][N, K]
+  std::vector<Linear> linears_;
+  const Calibration& calibration_;
+  mutable std::vector<std::vector<double>> costs_;  ///< [linear][N, K] of those that are prepared
+  mutable const InputMoments* input_ = nullptr;     ///< whose products are held
+  mutable std::vector<double> products_;
 };
 
-/// b_nk = c_nk · (C·H)_nk of one row.
-void overlaps_of_row(std::span<const std::int8_t> codes, std::span<const double> products, std::span<double> out) {
-  const std::size_t columns = codes.size();
-  std::fill(out.begin(), out.end(), 0.0);
+/// b_nk = c_nk · (C·H)_nk of rows [begin, end), which share what is read of H.
+void overlaps_of_rows(std::span<const std::int8_t> codes, std::size_t columns, std::span<const double> products,
+                      std::size_t begin, std::size_t end, std::span<double> out) {
   for (std::size_t k = 0; k < columns; ++k) {
-    if (codes[k] == 0) continue;
-    const double* row = products.data() + k * columns;
-    const double sign = codes[k];
-    for (std::size_t other = 0; other < columns; ++other) out[other] += sign * row[other];
+    const double* product = products.data() + k * columns;
+    for (std::size_t n = begin; n < end; ++n) {
+      const double sign = codes[n * columns + k];
+      if (sign == 0) continue;
+      double* row = out.data() + n * columns;
+      for (std::size_t other = 0; other < columns; ++other) row[other] += sign * product[other];
+    }
   }
-  for (std::size_t k = 0; k < columns; ++k) out[k] *= codes[k];
+  for (std::size_t i = begin * columns; i < end * columns; ++i) out[i] *= codes[i];
 }
 
 /// The cost of a code ±1 from E, h and b.
@@ -164,11 +183,12 @@ std::vector<double> code_costs(std::span<const std::int8_t> codes, std::int64_t 
             "{} codes and {} products for [{}, {}]", codes.size(), products.size(), rows, columns);
   std::vector<double> costs(codes.size());  // first b, then the costs in its place
   std::vector<double> energies(static_cast<std::size_t>(rows));
-  core::parallel_for(rows, 1, [&](std::int64_t begin, std::int64_t end) {
-    for (auto n = static_cast<std::size_t>(begin); n < static_cast<std::size_t>(end); ++n) {
-      const std::span<double> overlaps = std::span(costs).subspan(n * width, width);
-      overlaps_of_row(codes.subspan(n * width, width), products, overlaps);
-      energies[n] = std::accumulate(overlaps.begin(), overlaps.end(), 0.0);
+  constexpr std::int64_t kRowsTogether = 8;
+  core::parallel_for(rows, kRowsTogether, [&](std::int64_t begin, std::int64_t end) {
+    overlaps_of_rows(codes, width, products, static_cast<std::size_t>(begin), static_cast<std::size_t>(end), costs);
+    for (auto n = static_cast<std::size_t>(begin); std::cmp_less(n, end); ++n) {
+      const double* row = costs.data() + n * width;
+      energies[n] = std::accumulate(row, row + width, 0.0);
     }
   });
   const double energy = std::accumulate(energies.begin(), energies.end(), 0.0);

@@ -28,8 +28,10 @@ bool needs_calibration(Score score);
 class Saliency {
  public:
   virtual ~Saliency() = default;
+  /// Makes ready the linear layers of which rows are asked next; what is held for others is let go.
+  virtual void prepare(std::span<const std::size_t>) const {}
   /// Writes the scores of row n of linear layer `linear` (index into linear_layers), scores [K], none negative or NaN.
-  /// Safe from several threads; the same bits at every call.
+  /// Safe from several threads, while none prepares; the same bits at every call.
   virtual void row(std::size_t linear, std::int64_t n, std::span<double> scores) const = 0;
 };
 
@@ -47,8 +49,9 @@ std::unique_ptr<Saliency> wanda_saliency(const model::Model& model, const Calibr
 /// The cost of moving one code to 0, all others fixed and the scale of the tensor fitted anew, in shares of the layer's
 /// squared output (code_costs); 0 where the code is 0 already. It depends on the codes of the weights and on the
 /// direction of the quantised inputs only: s and the size of x̂ cancel. So it is the same, to the last bit, in every
-/// gauge, the one between queries and keys included. Sizes: as wanda, a calibration with products (ConfigError).
-/// Cost: 8 bytes a weight; N·K²·density additions for every layer.
+/// gauge, the one between queries and keys included. Sizes: as wanda, a calibration with inputs (ConfigError), which
+/// must outlive the saliency. Cost: preparing a layer takes input_products, N·K²·density additions, and 8 bytes a
+/// weight as long as it is prepared, besides 8·K² for the layer's input.
 std::unique_ptr<Saliency> code_saliency(const model::Model& model, const Calibration& calibration);
 
 /// The saliency of that name. Throws: ConfigError where it needs a calibration and there is none.

@@ -49,6 +49,9 @@ class Candidates {
   const std::vector<Linear>& linears() const { return now_; }
   model::Masks take() { return std::move(masks_); }
 
+  /// Makes ready the scores of what is ranked next.
+  void prepare(std::span<const std::size_t> linears) const { saliency_.prepare(linears); }
+
   /// A layer as ranking sees it: candidates are alive in the base and now.
   Ranked ranked(std::size_t i) {
     const Linear& linear = now_[i];
@@ -57,7 +60,7 @@ class Candidates {
     matrix.columns = linear.columns();
     matrix.keep = masks_.linears[i].keep.data();
     matrix.read = [this, i](std::int64_t n, std::span<double> scores, std::span<std::uint8_t> live) {
-      saliency_.row(i, n, scores);
+      if (!scores.empty()) saliency_.row(i, n, scores);
       live_weights(base_[i], dose_, n, live);
       if (base_[i].weight == now_[i].weight) return;
       std::vector<std::uint8_t> still(live.size());
@@ -92,18 +95,6 @@ std::uint64_t sum(std::span<const std::uint64_t> counts) {
   return std::accumulate(counts.begin(), counts.end(), std::uint64_t{0});
 }
 
-/// Indices of the layers that may lose weights, by name.
-std::vector<std::size_t> targets_of(const std::vector<Linear>& linears, const Selection& selection) {
-  const std::regex targets = expression(selection.targets, "targets");
-  const std::regex protect = expression(selection.protect, "protect");
-  std::vector<std::size_t> chosen;
-  for (const std::size_t i : by_name(linears)) {
-    const std::string& name = linears[i].name;
-    if (std::regex_match(name, targets) && !std::regex_match(name, protect)) chosen.push_back(i);
-  }
-  return chosen;
-}
-
 /// How many weights must go beyond those that are dead already.
 std::uint64_t still_to_go(Candidates& candidates, const Selection& selection) {
   const auto n = static_cast<double>(ternary_weights(candidates.linears()));
@@ -116,23 +107,47 @@ std::uint64_t still_to_go(Candidates& candidates, const Selection& selection) {
   return wanted - dead;
 }
 
-void drop_in_rows(std::vector<Ranked>& matrices, std::uint64_t count) {
+/// Every row of the layers loses its share.
+void drop_in_rows(Candidates& candidates, std::span<const std::size_t> targets, std::uint64_t count) {
   std::vector<std::uint64_t> live;
-  for (const Ranked& matrix : matrices) {
-    const std::vector<std::uint64_t> here = count_live(matrix);
+  for (const std::size_t i : targets) {
+    const std::vector<std::uint64_t> here = count_live(candidates.ranked(i));
     live.insert(live.end(), here.begin(), here.end());
   }
   const std::vector<std::uint64_t> shares = apportion(count, live);
   std::size_t first = 0;
-  for (const Ranked& matrix : matrices) {
+  for (const std::size_t i : targets) {
+    candidates.prepare({&i, 1});
+    const Ranked matrix = candidates.ranked(i);
     const auto rows = static_cast<std::size_t>(matrix.rows);
     drop_smallest_in_rows(matrix, std::span(shares).subspan(first, rows));
     first += rows;
   }
 }
 
-void drop_in_tensors(std::span<const Ranked> matrices, std::span<const std::uint64_t> shares) {
-  for (std::size_t i = 0; i < matrices.size(); ++i) drop_smallest(matrices.subspan(i, 1), shares[i]);
+void drop_in_tensors(Candidates& candidates, std::span<const std::size_t> targets,
+                     std::span<const std::uint64_t> shares) {
+  for (std::size_t i = 0; i < targets.size(); ++i) {
+    if (shares[i] == 0) continue;
+    candidates.prepare({&targets[i], 1});
+    const Ranked matrix = candidates.ranked(targets[i]);
+    drop_smallest({&matrix, 1}, shares[i]);
+  }
+}
+
+void drop_anywhere(Candidates& candidates, std::span<const std::size_t> targets, std::uint64_t count) {
+  if (count == 0) return;
+  candidates.prepare(targets);
+  std::vector<Ranked> matrices;
+  for (const std::size_t i : targets) matrices.push_back(candidates.ranked(i));
+  drop_smallest(matrices, count);
+}
+
+void keep_pattern(Candidates& candidates, std::span<const std::size_t> targets, const Pattern& pattern) {
+  for (const std::size_t i : targets) {
+    candidates.prepare({&i, 1});
+    keep_best_in_groups(candidates.ranked(i), pattern.keep, pattern.of);
+  }
 }
 
 }  // namespace
@@ -175,31 +190,41 @@ void validate(const Selection& selection) {
   expression(selection.protect, "protect");
 }
 
+std::vector<std::size_t> target_layers(std::span<const Linear> linears, const Selection& selection) {
+  const std::regex targets = expression(selection.targets, "targets");
+  const std::regex protect = expression(selection.protect, "protect");
+  std::vector<std::size_t> chosen;
+  for (const std::size_t i : by_name(linears)) {
+    const std::string& name = linears[i].name;
+    if (std::regex_match(name, targets) && !std::regex_match(name, protect)) chosen.push_back(i);
+  }
+  return chosen;
+}
+
 model::Masks select(const model::Model& model, const Saliency& saliency, const Selection& selection,
                     const Progress* progress) {
   validate(selection);
   Candidates candidates(model, saliency, selection.dose, progress);
-  std::vector<Ranked> matrices;
-  for (const std::size_t i : targets_of(candidates.linears(), selection)) matrices.push_back(candidates.ranked(i));
+  const std::vector<std::size_t> targets = target_layers(candidates.linears(), selection);
   if (!selection.pattern.unstructured()) {
-    for (const Ranked& m : matrices) keep_best_in_groups(m, selection.pattern.keep, selection.pattern.of);
+    keep_pattern(candidates, targets, selection.pattern);
     return candidates.take();
   }
   const std::uint64_t count = still_to_go(candidates, selection);
   std::vector<std::uint64_t> live;
-  for (const Ranked& matrix : matrices) live.push_back(sum(count_live(matrix)));
+  for (const std::size_t i : targets) live.push_back(sum(count_live(candidates.ranked(i))));
   if (count > sum(live)) {
     throw ConfigError(fmt::format("{} more weights must go, and only {} are alive in the targets", count, sum(live)));
   }
   switch (selection.scope) {
     case Scope::global:
-      drop_smallest(matrices, count);
+      drop_anywhere(candidates, targets, count);
       break;
     case Scope::tensor:
-      drop_in_tensors(matrices, apportion(count, live));
+      drop_in_tensors(candidates, targets, apportion(count, live));
       break;
     case Scope::row:
-      drop_in_rows(matrices, count);
+      drop_in_rows(candidates, targets, count);
       break;
   }
   return candidates.take();
@@ -217,6 +242,7 @@ model::Masks select_matched(const model::Model& model, const Saliency& saliency,
       const std::uint8_t* keep = like.linears[i].row(n);
       for (std::size_t k = 0; k < live.size(); ++k) count += live[k] != 0 && keep[k] == 0 ? 1U : 0U;
     }
+    candidates.prepare({&i, 1});
     const Ranked matrix = candidates.ranked(i);
     drop_smallest({&matrix, 1}, count);
   }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "rpt/model/masks.h"
 #include "rpt/prune/linears.h"
@@ -44,6 +46,10 @@ struct Selection {
 
 /// Throws: ConfigError for a share or pattern outside its range, both together, or no regular expression.
 void validate(const Selection& selection);
+
+/// Indices of the layers that may lose weights, by name: in which order equal scores go. Throws: ConfigError for no
+/// regular expression.
+std::vector<std::size_t> target_layers(std::span<const Linear> linears, const Selection& selection);
 
 /// Where a later level begins: levels are cumulative, their dose counts from `base`.
 struct Progress {

@@ -106,6 +106,15 @@ TEST_F(Deploy, WithoutPruningItIsTheFineTune) {
   EXPECT_EQ(r["states"][1]["state"], "0 % fine-tuned");
 }
 
+TEST_F(Deploy, PrunesByAnyScore) {
+  const std::string model = small_model();
+  for (const char* score : {"code", "wanda", "random"}) {
+    auto all = words(model, score);
+    all.insert(all.end(), {"--score", score, "--scope", "global", "--sparsity", "0.05"});
+    EXPECT_NEAR(json(all)["states"][1]["codes_removed_share"].get<double>(), 0.05, 0.01) << score;
+  }
+}
+
 TEST_F(Deploy, RefusesWhatItCannotUse) {
   const std::string model = small_model();
   std::filesystem::create_directory(path("full"));

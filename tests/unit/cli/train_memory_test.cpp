@@ -15,6 +15,10 @@ struct Run {
   std::string changes;  // members of the configuration, in JSON
 };
 
+void PrintTo(const Run& run, std::ostream* out) {
+  *out << run.name;
+}
+
 class TrainMemory : public CommandTest {
  protected:
   void SetUp() override {
@@ -80,7 +84,7 @@ const Run kRuns[] = {
 };
 
 INSTANTIATE_TEST_SUITE_P(Runs, SlowTrainMemory, ::testing::ValuesIn(kRuns),
-                         [](const auto& info) { return info.param.name; });
+                         [](const auto& one) { return one.param.name; });
 
 class SlowFinetuneMemory : public TrainMemory {};
 

@@ -26,8 +26,8 @@ class TwoGauges : public ::testing::Test {
     const Sequences tokens{model::gate_ids(own_->config, 40)};
     other_ =
         model::apply_gauge(*own_, model::gauge_towards(*own_, model::k2b4tScales), model::calibrate(*own_, tokens));
-    seen_own_ = prune::calibrate(*own_, tokens, prune::Moments::products);
-    seen_other_ = prune::calibrate(*other_, tokens, prune::Moments::products);
+    seen_own_ = prune::calibrate(*own_, tokens, prune::Moments::inputs);
+    seen_other_ = prune::calibrate(*other_, tokens, prune::Moments::inputs);
   }
 
   std::unique_ptr<model::Model> own_;
@@ -67,14 +67,6 @@ TEST_F(TwoGauges, PlaceboChangesNoBit) {
     EXPECT_EQ(total.codes_removed + total.codes_gained + total.codes_turned, 0U);
     EXPECT_NE(model::nll_sha256(model::gate_nlls(*follows)), hash);
   }
-}
-
-TEST_F(TwoGauges, FrozenScalesKeepScalesAndLoseTheMaskedCodes) {
-  const model::Masks masks = make_masks(*own_, declared_arm(), 0, nullptr);
-  const prune::Account a = prune::account(*own_, *apply_masks_frozen(*own_, masks));
-  EXPECT_EQ(a.total.codes_removed, masks.pruned());
-  EXPECT_EQ(a.total.codes_gained, 0U);
-  for (const prune::TensorAccount& t : a.tensors) EXPECT_EQ(t.scale_after, t.scale_before) << t.name;
 }
 
 TEST_F(TwoGauges, DosesAreWhatTheySay) {

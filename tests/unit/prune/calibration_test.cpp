@@ -49,7 +49,7 @@ TEST(Calibration, SumsUpWhatTheLayersAreGiven) {
   const Sequences sequences{model::gate_ids(model->config, 300), model::gate_ids(model->config, 7)};
   Recorder recorder;
   model::sequence_nlls(*model, sequences, &recorder);
-  const Calibration c = calibrate(*model, sequences, Moments::products);
+  const Calibration c = calibrate(*model, sequences, Moments::inputs);
   EXPECT_EQ(c.tokens, 307U);
   for (std::size_t b = 0; b < 2; ++b) {
     for (std::size_t g = 0; g < kNorms.size(); ++g) {
@@ -62,14 +62,15 @@ TEST(Calibration, SumsUpWhatTheLayersAreGiven) {
         for (std::size_t i = 0; i < expected.size(); ++i) expected[i] += x[i / columns] * x[i % columns];
       }
       const InputMoments& moments = c.blocks[b][g];
-      ASSERT_EQ(moments.products.size(), expected.size());
+      const std::vector<double> products = input_products(moments);
+      ASSERT_EQ(products.size(), expected.size());
       ASSERT_EQ(moments.squares.size(), columns);
       for (std::size_t i = 0; i < expected.size(); ++i) {
         const double bound = 1e-12 * std::sqrt(moments.squares[i / columns] * moments.squares[i % columns]);
-        ASSERT_NEAR(moments.products[i], expected[i], bound);
-        ASSERT_EQ(moments.products[i], moments.products[i % columns * columns + i / columns]);
+        ASSERT_NEAR(products[i], expected[i], bound);
+        ASSERT_EQ(products[i], products[i % columns * columns + i / columns]);
       }
-      for (std::size_t k = 0; k < columns; ++k) ASSERT_EQ(moments.squares[k], moments.products[k * (columns + 1)]);
+      for (std::size_t k = 0; k < columns; ++k) ASSERT_EQ(moments.squares[k], products[k * (columns + 1)]);
     }
   }
 }
@@ -79,8 +80,8 @@ TEST(Calibration, ThreadsChangeNoBit) {
   const Sequences tokens = some_tokens(*model);
   const auto run = [&](int threads) {
     const WithThreads with(threads);
-    const Calibration c = calibrate(*model, tokens, Moments::products);
-    return std::pair(c.blocks[1][3].products, all_scores(*model, *code_saliency(*model, c)));
+    const Calibration c = calibrate(*model, tokens, Moments::inputs);
+    return std::pair(input_products(c.blocks[1][3]), all_scores(*model, *code_saliency(*model, c)));
   };
   const auto one = run(1);
   EXPECT_EQ(run(2), one);
@@ -90,10 +91,10 @@ TEST(Calibration, ThreadsChangeNoBit) {
 TEST(Calibration, SquaresAloneAreTheSame) {
   const auto model = TinyModel::make(kSmall);
   const Calibration few = calibrate(*model, some_tokens(*model), Moments::squares);
-  const Calibration all = calibrate(*model, some_tokens(*model), Moments::products);
+  const Calibration all = calibrate(*model, some_tokens(*model), Moments::inputs);
   for (std::size_t g = 0; g < 4; ++g) {
     EXPECT_EQ(few.blocks[0][g].squares, all.blocks[0][g].squares);
-    EXPECT_TRUE(few.blocks[0][g].products.empty());
+    EXPECT_TRUE(few.blocks[0][g].inputs.empty());
   }
 }
 
@@ -102,21 +103,24 @@ TEST(Calibration, RefusesSequencesThatDoNotFit) {
   EXPECT_THROW(calibrate(*model, Sequences{}, Moments::squares), ConfigError);
   EXPECT_THROW(calibrate(*model, Sequences{{}}, Moments::squares), ConfigError);
   EXPECT_THROW(calibrate(*model, Sequences{std::vector<std::int32_t>(257, 1)}, Moments::squares), ConfigError);
-  expect_refusal([&] { calibration_sequences(*model, "text", 16, 16); }, "tiny");
+  expect_refusal([&] { calibration_sequences(*model, std::vector<std::string>{"text"}, 16, 16); }, "tiny");
 }
 
-TEST(Calibration, CutsATextIntoSequences) {
+TEST(Calibration, CutsTextsIntoSequences) {
   const auto model = model::open_model(test::source_dir() / "models/seedling");
   const std::string text = "The people of the United States have chosen, and the Congress will act upon it this year.";
-  const std::vector<std::int32_t> ids = model->vocabulary().encode(text);
+  const std::vector<std::string> documents{text, "No more."};
+  std::vector<std::int32_t> ids = model->vocabulary().encode(text);
   ASSERT_GT(ids.size(), 12U);
+  const std::vector<std::int32_t> more = model->vocabulary().encode(documents[1]);
+  ids.insert(ids.end(), more.begin(), more.end());
   for (const bool bos : {false, true}) {
     model->adds_bos = bos;
     model->bos_id = 0;
     const std::size_t own = bos ? 4 : 5;
     for (const std::size_t tokens : {std::size_t{12}, std::size_t{1000}}) {
       std::vector<std::int32_t> joined;
-      const Sequences sequences = calibration_sequences(*model, text, 5, static_cast<std::int64_t>(tokens));
+      const Sequences sequences = calibration_sequences(*model, documents, 5, static_cast<std::int64_t>(tokens));
       for (std::size_t i = 0; i < sequences.size(); ++i) {
         if (i + 1 < sequences.size()) {
           EXPECT_EQ(sequences[i].size(), 5U);
@@ -131,8 +135,8 @@ TEST(Calibration, CutsATextIntoSequences) {
       EXPECT_EQ(sequences.size(), (used + own - 1) / own);
       EXPECT_EQ(joined, std::vector<std::int32_t>(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(used)));
     }
-    EXPECT_THROW(calibration_sequences(*model, text, bos ? 1 : 0, 10), ConfigError);
-    EXPECT_THROW(calibration_sequences(*model, text, 5, 0), ConfigError);
+    EXPECT_THROW(calibration_sequences(*model, documents, bos ? 1 : 0, 10), ConfigError);
+    EXPECT_THROW(calibration_sequences(*model, documents, 5, 0), ConfigError);
   }
 }
 

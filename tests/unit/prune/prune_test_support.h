@@ -65,6 +65,7 @@ inline std::vector<std::vector<double>> all_scores(const model::Model& model, co
   const std::vector<PlainLayer> layers = plain_layers(model);
   for (std::size_t i = 0; i < layers.size(); ++i) {
     std::vector<double>& scores = out.emplace_back(layers[i].rows * layers[i].columns);
+    saliency.prepare({&i, 1});
     for (std::size_t n = 0; n < layers[i].rows; ++n) {
       saliency.row(i, static_cast<std::int64_t>(n),
                    std::span(scores).subspan(n * layers[i].columns, layers[i].columns));

@@ -33,7 +33,7 @@ struct Sample {
     r.columns = columns;
     r.keep = keep.data();
     r.read = [this](std::int64_t n, std::span<double> s, std::span<std::uint8_t> l) {
-      std::copy_n(scores.begin() + n * columns, columns, s.begin());
+      if (!s.empty()) std::copy_n(scores.begin() + n * columns, columns, s.begin());
       std::copy_n(live.begin() + n * columns, columns, l.begin());
     };
     return r;

@@ -111,7 +111,7 @@ TEST(Recipe, ContradictionsAreRefused) {
 
 TEST(Recipe, ReplayedGivesTheSameMasks) {
   const auto model = TinyModel::make(kSmall);
-  const Calibration calibration = calibrate(*model, some_tokens(*model), Moments::products);
+  const Calibration calibration = calibrate(*model, some_tokens(*model), Moments::inputs);
   for (Recipe recipe : samples()) {
     recipe.selection.protect = "";
     const Calibration* seen = recipe.calibration ? &calibration : nullptr;

@@ -132,26 +132,43 @@ TEST(Score, CodeCostAtTheEdges) {
 /// The scores of a model against the direct way, from the inputs that an observer saw.
 TEST(Score, CodeOfAModelIsThatOfItsLayers) {
   const auto model = TinyModel::make(kSmall);
-  const Calibration calibration = calibrate(*model, some_tokens(*model), Moments::products);
+  const Calibration calibration = calibrate(*model, some_tokens(*model), Moments::inputs);
   const auto scores = all_scores(*model, *code_saliency(*model, calibration));
   const auto layers = plain_layers(*model);
   const std::vector<Linear> linears = linear_layers(*model);
   for (std::size_t i = 0; i < layers.size(); ++i) {
     EXPECT_EQ(scores[i], code_costs(layers[i].codes, linears[i].rows(), linears[i].columns(),
-                                    calibration.input_of(linears[i]).products));
+                                    input_products(calibration.input_of(linears[i]))));
     EXPECT_GT(*std::max_element(scores[i].begin(), scores[i].end()), 0);
   }
+}
+
+TEST(Score, CodeIsOfTheLayersThatArePrepared) {
+  const auto model = TinyModel::make(kSmall);
+  const Calibration calibration = calibrate(*model, some_tokens(*model), Moments::inputs);
+  const auto code = code_saliency(*model, calibration);
+  const auto alone = all_scores(*model, *code);
+  const std::vector<std::size_t> some{12, 3, 4};
+  code->prepare(some);
+  for (const std::size_t i : some) {
+    const Linear linear = linear_layers(*model)[i];
+    std::vector<double> row(static_cast<std::size_t>(linear.columns()));
+    code->row(i, 1, row);
+    EXPECT_TRUE(std::equal(row.begin(), row.end(), alone[i].begin() + linear.columns()));
+  }
+  std::vector<double> row(64);
+  EXPECT_THROW(code->row(0, 0, row), LogicError);
 }
 
 TEST(Score, CodeIsTheSameInEveryGauge) {
   const auto model = TinyModel::make(kSmall);
   const Sequences tokens = some_tokens(*model, 6);
-  const Calibration calibration = calibrate(*model, tokens, Moments::products);
+  const Calibration calibration = calibrate(*model, tokens, Moments::inputs);
   const auto code = code_saliency(*model, calibration);
   const auto scores = all_scores(*model, *code);
   for (const int query_key : {0, 1, -1}) {
     const auto other = regauged(*model, tokens, query_key);
-    const Calibration seen = calibrate(*other, tokens, Moments::products);
+    const Calibration seen = calibrate(*other, tokens, Moments::inputs);
     const auto there = code_saliency(*other, seen);
     EXPECT_EQ(all_scores(*other, *there), scores) << "to the last bit";
     EXPECT_EQ(select(*other, *there, {.sparsity = 0.1}), select(*model, *code, {.sparsity = 0.1}));
@@ -182,8 +199,8 @@ TEST(Score, CodeLooksAtCodesOnly) {
   moved[inside[1]] = core::float_to_bf16(core::bf16_to_float(moved[inside[1]]) - 0x1p-7F);
   const Sequences tokens = some_tokens(*model);
   ASSERT_EQ(model::gate_nlls(*model), model::gate_nlls(*other));
-  EXPECT_EQ(all_scores(*model, *code_saliency(*model, calibrate(*model, tokens, Moments::products))),
-            all_scores(*other, *code_saliency(*other, calibrate(*other, tokens, Moments::products))));
+  EXPECT_EQ(all_scores(*model, *code_saliency(*model, calibrate(*model, tokens, Moments::inputs))),
+            all_scores(*other, *code_saliency(*other, calibrate(*other, tokens, Moments::inputs))));
 }
 
 TEST(Score, CalibrationsThatDoNotFitAreRefused) {
@@ -193,7 +210,7 @@ TEST(Score, CalibrationsThatDoNotFitAreRefused) {
   const auto deeper = TinyModel::make({.hidden = 64, .feed_forward = 96, .layers = 3, .vocabulary = 100});
   expect_refusal([&] { wanda_saliency(*larger, squares); }, "another shape");
   expect_refusal([&] { wanda_saliency(*deeper, squares); }, "another shape");
-  expect_refusal([&] { code_saliency(*model, squares); }, "products");
+  expect_refusal([&] { code_saliency(*model, squares); }, "inputs");
   expect_refusal([&] { make_saliency(Score::wanda, *model, 0, nullptr); }, "calibration");
   expect_refusal([&] { make_saliency(Score::code, *model, 0, nullptr); }, "calibration");
   for (const Score score : {Score::magnitude, Score::wanda, Score::random, Score::code}) {

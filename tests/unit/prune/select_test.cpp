@@ -184,7 +184,7 @@ TEST(Select, RefusesADoseThatIsNotThere) {
 
 TEST(Select, PatternLeavesAtMostNOfM) {
   const auto model = TinyModel::make(kSmall);
-  const Calibration calibration = calibrate(*model, some_tokens(*model), Moments::products);
+  const Calibration calibration = calibrate(*model, some_tokens(*model), Moments::inputs);
   for (const Score score : {Score::magnitude, Score::random, Score::wanda, Score::code}) {
     const auto saliency = make_saliency(score, *model, 1, &calibration);
     for (const Pattern& pattern : {Pattern{2, 4}, Pattern{1, 4}, Pattern{5, 7}}) {

@@ -104,7 +104,7 @@ TEST(Product, Int8RowsAreExact) {
     for (auto& v : out) v = static_cast<std::int8_t>(static_cast<int>(random.below(255)) - 127);
     return out;
   };
-  for (const auto &[m, n, k] : {std::tuple<int, int, int>{1, 1, 1}, {33, 70, 45}, {700, 20, 64}, {16, 130, 600}}) {
+  for (const auto& [m, n, k] : {std::tuple<int, int, int>{1, 1, 1}, {33, 70, 45}, {700, 20, 64}, {16, 130, 600}}) {
     const auto a = codes((m + 3) * (k + 3));
     const auto b = codes((n + 3) * (k + 3));
     std::vector<float> factors(static_cast<std::size_t>(m));

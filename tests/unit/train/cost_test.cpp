@@ -20,8 +20,15 @@ TEST(Cost, MemoryGrowsWithWhatNeedsIt) {
   EXPECT_EQ(base.scoring + base.texts, 0U);
   TrainConfig twice;
   twice.batch *= 2;
-  EXPECT_EQ(run_memory(config, twice, {}).activations, 2 * base.activations);
+  // The second half runs behind the first: only its ids and targets stand beside.
+  EXPECT_EQ(run_memory(config, twice, {}).activations, base.activations + 8 * 8 * 128);
   EXPECT_EQ(run_memory(config, twice, {}).weights, base.weights);
+  TrainConfig longer;  // one sequence of as many tokens as eight had takes what they took, a longer one more
+  longer.context = 1024;
+  EXPECT_EQ(run_memory(config, longer, {}).activations, base.activations + 8 * 7 * 1024);
+  longer.context = 2048;
+  EXPECT_GT(static_cast<double>(run_memory(config, longer, {}).activations),
+            1.9 * static_cast<double>(base.activations));
   TrainConfig again;
   again.step.checkpoint_activations = true;
   EXPECT_LT(run_memory(config, again, {}).activations, base.activations);
@@ -63,8 +70,8 @@ TEST(Cost, MasksAreAByteAWeight) {
     const std::uint64_t sorted = scope == ReviveScope::tensor ? 4 * 192 * 320 : 0;
     EXPECT_EQ(memory.scratch - base.scratch, sorted) << name(scope);
   }
-  const MaskHook held({{"blk.0.ffn_up", {2, 3, std::vector<std::uint8_t>(6, 1)}},
-                       {"blk.1.ffn_up", {2, 3, std::vector<std::uint8_t>(6, 1)}}});
+  const MaskHook held({{{"blk.0.ffn_up", 2, 3, std::vector<std::uint8_t>(6, 1)},
+                        {"blk.1.ffn_up", 2, 3, std::vector<std::uint8_t>(6, 1)}}});
   EXPECT_EQ(held.held_bytes(), 12U);
   EXPECT_EQ(run_memory(config, {}, {.mask_bytes = 12}).total(), base.total() + 12);
 }
