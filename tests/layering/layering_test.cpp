@@ -28,9 +28,12 @@ const std::map<std::string, std::set<std::string>>& allowed() {
       {"train", {"model", "text", "io", "ternary", "tensor", "kernels", "core"}},
       {"prune", {"model", "text", "io", "ternary", "tensor", "kernels", "core"}},
       {"evaluate", {"generate", "model", "text", "io", "ternary", "tensor", "kernels", "core"}},
-      {"cli",
-       {"evaluate", "train", "prune", "generate", "report", "model", "text", "io", "ternary", "tensor", "kernels",
+      {"experiment",
+       {"evaluate", "prune", "train", "generate", "report", "model", "text", "io", "ternary", "tensor", "kernels",
         "core"}},
+      {"cli",
+       {"experiment", "evaluate", "prune", "train", "generate", "report", "model", "text", "io", "ternary", "tensor",
+        "kernels", "core"}},
   };
   return rooms;
 }

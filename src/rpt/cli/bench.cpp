@@ -9,6 +9,7 @@
 
 #include "rpt/cli/context.h"
 #include "rpt/core/error.h"
+#include "rpt/core/memory.h"
 #include "rpt/core/random.h"
 #include "rpt/core/timer.h"
 #include "rpt/report/table.h"
@@ -70,14 +71,12 @@ model::Config parse_shape(const std::string& text, std::int64_t context) {
 }
 
 train::TrainConfig make_run(const BenchTrainOptions& options, std::uint64_t seed) {
-  const auto type = [](const std::string& name) {
-    return name == "bf16" ? model::BackwardType::bf16 : model::BackwardType::f32;
-  };
   train::TrainConfig run;
   run.batch = options.batch;
   run.context = options.context;
   run.seed = seed;
-  run.step = {type(options.backward), type(options.head), options.checkpoint_activations};
+  run.step = {model::parse_backward_type(options.backward), model::parse_backward_type(options.head),
+              options.checkpoint_activations};
   return run;
 }
 
@@ -159,7 +158,7 @@ class StepBench {
     const core::Stopwatch watch;
     {
       const core::ScopedTimer timer(&optimiser_seconds_);
-      parameters_->zero_gradients();
+      gradient_.begin_step(run_.seed, steps_);
     }
     const double weight = 1.0 / static_cast<double>(tokens());
     const double loss = weight * gradient_.add(batch, run_.batch, static_cast<float>(weight));
@@ -247,9 +246,8 @@ report::Record to_record(const TrainFigures& f) {
   report::Record r;
   r.set("batch", f.run.batch);
   r.set("context", f.run.context);
-  const auto type = [](model::BackwardType t) { return t == model::BackwardType::bf16 ? "bf16" : "f32"; };
-  r.set("backward", type(f.run.step.backward));
-  r.set("train_head", type(f.run.step.head));
+  r.set("backward", std::string(model::name(f.run.step.backward)));
+  r.set("train_head", std::string(model::name(f.run.step.head)));
   r.set("checkpoint_activations", f.run.step.checkpoint_activations);
   r.set("parameters", f.parameters);
   r.set("steps", f.steps);
@@ -321,6 +319,7 @@ std::string to_text(const TrainFigures& f) {
 }
 
 int run_bench_train(const BenchTrainOptions& options, Context& context) {
+  core::keep_freed_memory();
   const model::Config config = parse_shape(options.shape, options.context);
   const train::TrainConfig run = make_run(options, context.common.seed);
   check_memory(train::run_memory(config, run, {}).total());
@@ -357,7 +356,7 @@ Command add_bench_train(CLI::App& program) {
       ->check(CLI::Range(0.0, 86400.0))
       ->capture_default_str();
   app->add_option("--backward", options->backward, "Products of the backward pass")
-      ->check(CLI::IsMember({"bf16", "f32"}))
+      ->check(CLI::IsMember({"int8", "bf16", "f32"}))
       ->capture_default_str();
   app->add_option("--train-head", options->head, "Products of the head")
       ->check(CLI::IsMember({"bf16", "f32"}))

@@ -39,7 +39,7 @@ int run_finetune(const FinetuneOptions& options, Context& context) {
   job.config.schedule.kind = train::parse_schedule(options.schedule);
   job.config.schedule.steps = job.config.steps;
   job.config.sampling = train::parse_sampling(options.sampling);
-  job.config.step.backward = options.backward == "f32" ? model::BackwardType::f32 : model::BackwardType::bf16;
+  job.config.step.backward = model::parse_backward_type(options.backward);
   job.config.optimiser.state = train::parse_state(options.state);
   job.config.masters = train::parse_masters(options.masters);
   job.config.quantisation.trains_quantised = options.qat == "ste";
@@ -91,7 +91,7 @@ Command add_finetune(CLI::App& program) {
       ->capture_default_str();
   app->add_option("--checkpoint-every", c.checkpoint_every, "Steps between checkpoints")->capture_default_str();
   app->add_option("--backward", options->backward, "Products of the backward pass")
-      ->check(CLI::IsMember({"bf16", "f32"}))
+      ->check(CLI::IsMember({"int8", "bf16", "f32"}))
       ->capture_default_str();
   app->add_option("--state", options->state, "Moments of AdamW in memory and in checkpoints")
       ->check(CLI::IsMember({"f32", "bf16", "int8"}))

@@ -3,12 +3,13 @@
 
 #include <fmt/format.h>
 
-#include <csignal>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "rpt/cli/scoring.h"
+#include "rpt/cli/stop_signals.h"
 #include "rpt/core/atomic_file.h"
+#include "rpt/core/memory.h"
 #include "rpt/core/timer.h"
 #include "rpt/evaluate/perplexity.h"
 #include "rpt/model/export.h"
@@ -19,35 +20,6 @@ namespace rpt::cli {
 namespace {
 
 namespace fs = std::filesystem;
-
-volatile std::sig_atomic_t stop_asked = 0;
-
-void ask_to_stop(int) {
-  stop_asked = 1;
-}
-
-/// While it lives, interrupting the program ends the run with a checkpoint instead; a second time ends it at once.
-class StopSignals {
- public:
-  StopSignals() {
-    stop_asked = 0;
-    struct sigaction action {};
-    action.sa_handler = ask_to_stop;
-    action.sa_flags = static_cast<int>(SA_RESETHAND);
-    sigaction(SIGINT, &action, &interrupt_);
-    sigaction(SIGTERM, &action, &terminate_);
-  }
-  ~StopSignals() {
-    sigaction(SIGINT, &interrupt_, nullptr);
-    sigaction(SIGTERM, &terminate_, nullptr);
-  }
-  StopSignals(const StopSignals&) = delete;
-  StopSignals& operator=(const StopSignals&) = delete;
-
- private:
-  struct sigaction interrupt_ {};
-  struct sigaction terminate_ {};
-};
 
 /// The beginning of every document, so that all together have about `bytes` bytes.
 text::Corpus shorten(const text::Corpus& corpus, std::uint64_t bytes) {
@@ -85,16 +57,19 @@ class Watch {
     }
     return list;
   }
-  /// Of all texts, whole.
-  std::uint64_t bytes() const {
-    std::uint64_t sum = 0;
-    for (const WatchedText& text : texts_) {
-      for (const std::string& document : text.whole.documents) sum += document.size();
-    }
-    return sum;
-  }
+  /// Of all texts, whole, and of their parts.
+  std::uint64_t bytes() const { return sum(&WatchedText::whole); }
+  std::uint64_t part_bytes() const { return sum(&WatchedText::part); }
 
  private:
+  std::uint64_t sum(text::Corpus WatchedText::*corpus) const {
+    std::uint64_t bytes = 0;
+    for (const WatchedText& text : texts_) {
+      for (const std::string& document : (text.*corpus).documents) bytes += document.size();
+    }
+    return bytes;
+  }
+
   std::uint64_t part_bytes_;
   std::uint64_t seed_;
   std::vector<WatchedText> texts_;
@@ -127,15 +102,17 @@ std::string save_model(const model::Model& model, const fs::path& folder) {
 }
 
 /// Time, memory and disk before anything is done.
-int dry_run(const TrainingJob& job, const train::TokenStream& stream, const Watch& watch, Context& context) {
+int dry_run(const TrainingJob& job, const train::Parameters& parameters, const train::TokenStream& stream,
+            const Watch& watch, Context& context) {
   const train::TrainConfig& c = job.config;
   const double tokens = static_cast<double>(c.steps * c.batch * c.accumulation * c.context);
   const double peak = train::measure_product_rate(c.step.backward);
   // Products reach most of the measured rate; everything around them costs about as much again as a third of them.
   const double seconds = tokens * train::operations_per_token(job.shape, c.context) / (0.6 * peak);
-  const std::uint64_t watched = watch.bytes();
+  const std::int64_t scoring = watch.bytes() > 0 ? evaluate::kBatchTokens : 0;
+  const std::uint64_t masks = parameters.hook() != nullptr ? parameters.hook()->held_bytes() : 0;
   const train::RunMemory memory =
-      train::run_memory(job.shape, c, {stream.tokens.size(), watched, watched > 0 ? evaluate::kBatchTokens : 0});
+      train::run_memory(job.shape, c, {stream.tokens.size(), watch.bytes(), watch.part_bytes(), scoring, masks});
   const std::uint64_t disk =
       train::checkpoint_bytes(job.shape, c) * static_cast<std::uint64_t>(c.keep_checkpoints + 1) +
       static_cast<std::uint64_t>(train::parameter_count(job.shape)) * 2;
@@ -207,6 +184,7 @@ train::HoldOutSplit load_training_texts(const train::TrainConfig& config, const 
 }
 
 int run_training_job(TrainingJob job, Context& context) {
+  core::keep_freed_memory();
   const std::unique_ptr<train::Parameters> parameters = job.make_parameters();
   const model::Model& model = parameters->model();
   job.shape = model.config;
@@ -220,7 +198,7 @@ int run_training_job(TrainingJob job, Context& context) {
     const fs::path found = find_path(text, job.base);
     watch.add(text, text::load_corpus(find_text(fs::exists(found) ? found.string() : text)));
   }
-  if (job.dry_run) return dry_run(job, texts.stream, watch, context);
+  if (job.dry_run) return dry_run(job, *parameters, texts.stream, watch, context);
 
   const double peak = train::measure_product_rate(config.step.backward);
   const double operations = train::operations_per_token(job.shape, config.context);
@@ -247,7 +225,7 @@ int run_training_job(TrainingJob job, Context& context) {
   hooks.evaluated = [&](std::int64_t step, const std::vector<train::Evaluation>& list) {
     if (!list.empty()) context.say(fmt::format("step {}: {}", step, describe(list)));
   };
-  hooks.interrupted = [] { return stop_asked != 0; };
+  hooks.interrupted = StopSignals::asked;
   hooks.warn = [&](const std::string& line) { context.say("warning: " + line); };
 
   train::RunResult result;
@@ -256,6 +234,7 @@ int run_training_job(TrainingJob job, Context& context) {
     result = train::run_training(config, *parameters, texts.stream, job.out, job.resume, describe_machine(), hooks);
   }
   progress.finish();
+  core::return_freed_memory();  // the step's buffers: what comes now maps files and scores whole texts
   if (result.end == train::RunEnd::interrupted) {
     context.say(fmt::format("interrupted after step {}: --resume goes on", result.steps));
     return 1;

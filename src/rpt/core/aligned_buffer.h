@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "rpt/core/error.h"
+#include "rpt/core/memory.h"
 
 namespace rpt::core {
 
@@ -38,6 +39,7 @@ class AlignedBuffer {
     if (count == 0) return;
     data_.reset(static_cast<T*>(::operator new (count * sizeof(T), std::align_val_t{kAlignment})));
     size_ = count;
+    advise_huge_pages(data_.get(), count * sizeof(T));
     std::memset(static_cast<void*>(data_.get()), 0, count * sizeof(T));
   }
 

@@ -110,6 +110,18 @@ struct BlockSum {
   float sum = 0;
 };
 
+/// One row of a gradient, rounded to int8 for the two products of an int8 backward pass.
+struct GradientCodes {
+  const float* x = nullptr;  ///< [n]
+  std::int64_t n = 0;
+  float row_inverse = 0;                  ///< 1 / step of the row, 0 where the row is all zero
+  float factor = 0;                       ///< of the row, in by_column
+  const float* column_inverse = nullptr;  ///< [n] 1 / step of each column
+  std::uint32_t key = 0;                  ///< of the row's random numbers
+  std::int8_t* by_row = nullptr;          ///< [n]
+  std::int8_t* by_column = nullptr;       ///< [n]
+};
+
 struct KernelTable {
   /// The instruction set whose folder filled the table last ("reference", "avx2", "avx512").
   const char* name = nullptr;
@@ -217,6 +229,13 @@ struct KernelTable {
   void (*ternary2_to_int8)(const std::uint8_t* row, std::int64_t n, std::int8_t* y) noexcept = nullptr;
   /// The same as bfloat16; exact.
   void (*ternary2_to_bf16)(const std::uint8_t* row, std::int64_t n, std::uint16_t* y) noexcept = nullptr;
+  /// column_i = max(column_i, |x_i · factor|); returns max |x_i|. NaN counts as the largest of all.
+  float (*gradient_maxima)(const float* x, std::int64_t n, float factor, float* column) noexcept = nullptr;
+  /// by_row_i = ⌊x_i · row_inverse + u_i⌋, by_column_i = ⌊x_i · factor · column_inverse_i + u_i⌋, both within ±127; u_i
+  /// in [0, 1) of a hash of key and i, so that both are right on average.
+  void (*gradient_codes)(const GradientCodes& a) noexcept = nullptr;
+  /// y_i += float(acc_i) · factor.
+  void (*add_scaled_int32)(const std::int32_t* acc, std::int64_t n, float factor, float* y) noexcept = nullptr;
   /// Σ x_i² in 16 double lanes.
   double (*sum_squares)(const float* x, std::int64_t n) noexcept = nullptr;
   void (*adamw)(const AdamwStep& a) noexcept = nullptr;

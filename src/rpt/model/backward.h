@@ -31,7 +31,13 @@ struct Gradients {
 enum class BackwardType : std::uint8_t {
   f32,   ///< in float
   bf16,  ///< gradients rounded to bf16, sums in float
+  int8,  ///< gradients rounded to int8 at random, right on average, sums exact; only where tensor::multiplies_int8()
 };
+
+/// "f32", "bf16", "int8".
+std::string_view name(BackwardType type);
+/// The type of that name. Throws ConfigError for any other text.
+BackwardType parse_backward_type(std::string_view text);
 
 /// A sequence that a recorded forward ran from its first position: rows [first_row, first_row + length).
 struct Sequence {
@@ -44,13 +50,21 @@ struct Sequence {
 /// warm-up.
 class BackwardWork {
  public:
-  explicit BackwardWork(BackwardType type) : type_(type) {}
-  BackwardType type() const { return type_; }
+  /// Throws EnvironmentError where the processor does not have the products of `type`.
+  explicit BackwardWork(BackwardType type);
+  /// In force: int8 becomes bf16 while quantisation warms up.
+  BackwardType type() const { return type_ == BackwardType::int8 && warms_up() ? BackwardType::bf16 : type_; }
+
+  /// Gradients of linears are written in place of what is there instead of being added to it.
+  bool overwrites = false;
 
   /// λ of a quantisation warm-up, 0 … 1: y = (1 − λ) · dense + λ · ternary. At 1 nothing dense is computed. Recorded
   /// forward and backward of a step must see the same value.
   float ternary_share = 1;
   bool warms_up() const { return ternary_share != 1; }
+
+  /// To be called where a training step begins: the random numbers of int8 depend on both, and on what came since.
+  void begin_step(std::uint64_t seed, std::int64_t step);
 
   /// The values of quantised x [T, K], as BitLinear::backward wants them; one call serves all layers that share x.
   void load_input(const tensor::QuantisedRows& x);
@@ -60,8 +74,17 @@ class BackwardWork {
   tensor::Operand codes(const tensor::PackedTernaryView& weights);
   /// The latents of a weight [N, K], which must be stored in bf16. Takes the room of codes().
   tensor::Operand latents(const TernaryWeight& weight);
-  /// dy [T, N], row t multiplied by factors[t], or as it is where there are none.
+  /// dy [T, N], row t multiplied by factors[t], or as it is where there are none. Not for int8.
   tensor::Operand rows(tensor::MatrixView dy, const std::vector<float>* factors);
+
+  /// A gradient as int8 codes [T, N]: row_step_t · row_codes_tn and, row t multiplied by a factor,
+  /// column_step_n · column_codes_tn.
+  struct Int8Gradient {
+    tensor::Operand row_codes, column_codes;
+    std::span<const float> row_steps, column_steps;
+  };
+  /// dy [T, N] rounded, factors[t] as in rows(). Not finite values show in the steps. Holds until the next call.
+  Int8Gradient int8_rows(tensor::MatrixView dy, std::span<const float> factors);
 
   // Gradients of activations, named after them.
   tensor::Tensor normed;     ///< [T, H], [T, A·D] or [T, F]
@@ -78,10 +101,19 @@ class BackwardWork {
  private:
   /// Room for [rows, columns] numbers of the type of this pass.
   tensor::Operand reserve(core::AlignedBuffer<float>& buffer, std::int64_t rows, std::int64_t columns) const;
+  /// The key of a row's random numbers in the present call of int8_rows().
+  std::uint32_t row_key(std::int64_t row) const;
+  /// Steps of rows and of columns into row_steps_ and column_steps_, inverses of the latter into column_inverses_.
+  void find_steps(tensor::MatrixView dy, std::span<const float> factors);
 
   BackwardType type_;
   tensor::Operand input_;
-  core::AlignedBuffer<float> input_values_, code_values_, gradient_values_;
+  core::AlignedBuffer<float> input_values_, code_values_, gradient_values_, column_values_;
+  std::vector<float> row_steps_, column_steps_, column_inverses_;
+  tensor::Tensor column_maxima_;  ///< [parts, N]
+  std::uint64_t seed_ = 0;
+  std::int64_t step_ = 0;
+  std::uint32_t calls_ = 0;  ///< of int8_rows in this step
 };
 
 }  // namespace rpt::model

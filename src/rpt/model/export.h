@@ -23,6 +23,10 @@ struct ExportOptions {
   std::function<void(const Model& written)> check = {};
 };
 
+/// What export_gguf asks of a model's shape, before anything is spent on it. Throws: ConfigError where the rows of a
+/// linear layer do not divide into blocks of `type`.
+void require_gguf_rows(const Config& config, tensor::DType type);
+
 /// How the ternary weights stand in a Hugging Face directory.
 enum class HfForm : std::uint8_t {
   latents,  ///< quantization_mode online; only for models that still have latents

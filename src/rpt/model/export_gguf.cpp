@@ -14,6 +14,14 @@
 namespace rpt::model {
 namespace {
 
+void require_whole_blocks(const std::string& what, std::int64_t columns, tensor::DType type) {
+  const std::int64_t block = io::gguf_block(type);
+  if (columns % block != 0) {
+    throw ConfigError(fmt::format("{}: rows of {} weights do not fit {}, which takes multiples of {}", what, columns,
+                                  tensor::name(type), block));
+  }
+}
+
 using tensor::DType;
 
 /// llama.cpp's numbers for general.file_type; readers only print them.
@@ -152,11 +160,7 @@ class GgufExport {
   }
   void declare(const std::string& name, const LinearWeight& weight) {
     const auto& codes = weight.weight.codes();
-    const std::int64_t block = io::gguf_block(type_);
-    if (codes.columns % block != 0) {
-      throw ConfigError(fmt::format("{}: rows of {} weights do not fit {}, which takes multiples of {}", name,
-                                    codes.columns, tensor::name(type_), block));
-    }
+    require_whole_blocks(name, codes.columns, type_);
     require_exact_scale(name, codes.scale, type_, options_);
     writer_.declare(name + ".weight", type_, {codes.columns, codes.rows});
     if (weight.output_scale) writer_.declare(name + ".scale", DType::f32, {1});
@@ -199,6 +203,14 @@ class GgufExport {
 };
 
 }  // namespace
+
+void require_gguf_rows(const Config& config, tensor::DType type) {
+  for (const auto& [name, columns] :
+       {std::pair("hidden size", config.hidden), std::pair("attention output", config.query_size()),
+        std::pair("feed-forward size", config.feed_forward)}) {
+    require_whole_blocks(name, columns, type);
+  }
+}
 
 std::string export_gguf(const Model& model, const std::filesystem::path& target, tensor::DType type,
                         const ExportOptions& options) {

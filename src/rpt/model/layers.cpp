@@ -90,14 +90,24 @@ void BitLinear::quantise(tensor::MatrixView x, tensor::QuantisedRows& out, Backw
 
 void BitLinear::backward(const tensor::QuantisedRows& x, tensor::MatrixView dy, BackwardWork& work,
                          tensor::MutableMatrix dx, bool accumulate, tensor::MutableMatrix dweight) const {
-  input_gradient(dy, work, dx, accumulate);
-
   const float last = weights_.output_scale.value_or(1.0F);
   std::vector<float> steps(x.amax.size());  // of the quantiser, row by row
   std::transform(x.amax.begin(), x.amax.end(), steps.begin(), [&](float a) { return a / 127.0F * last; });
+  if (work.type() == BackwardType::int8) {
+    const BackwardWork::Int8Gradient rounded = work.int8_rows(dy, steps);
+    const tensor::PackedTernaryView& codes = weights_.weight.codes();
+    std::vector<float> factors(rounded.row_steps.begin(), rounded.row_steps.end());
+    for (float& factor : factors) factor *= codes.scale * last;
+    tensor::multiply_int8_rows(rounded.row_codes, work.codes(codes), factors, accumulate, dx);
+    tensor::Operand transposed = rounded.column_codes;
+    transposed.transposed = true;
+    tensor::multiply_int8_rows(transposed, work.input(), rounded.column_steps, !work.overwrites, dweight);
+    return;
+  }
+  input_gradient(dy, work, dx, accumulate);
   tensor::Operand dy_transposed = work.rows(dy, &steps);
   dy_transposed.transposed = true;
-  tensor::multiply(dy_transposed, work.input(), 1.0F, true, dweight);
+  tensor::multiply(dy_transposed, work.input(), 1.0F, !work.overwrites, dweight);
 }
 
 void BitLinear::input_gradient(tensor::MatrixView dy, BackwardWork& work, tensor::MutableMatrix dx,

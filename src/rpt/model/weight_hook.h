@@ -41,6 +41,9 @@ class WeightHook {
   /// What cannot be told from masters and steps, for checkpoints to store and to restore in place; of the same size
   /// ever since moved(weight, 0).
   virtual std::span<std::uint8_t> state(const TrainedWeight& weight) = 0;
+
+  /// Bytes that it keeps.
+  virtual std::uint64_t held_bytes() const = 0;
 };
 
 }  // namespace rpt::model

@@ -48,6 +48,45 @@ std::string markdown_escaped(std::string_view text) {
   return escaped;
 }
 
+std::string markdown_paragraph(std::string_view text) {
+  const std::string line = one_line(text);
+  const std::string escaped =
+      markdown_escaped(std::string_view(line).substr(std::min(line.find_first_not_of(' '), line.size())));
+  if (escaped.empty()) return escaped;
+  if (std::string_view("#+-=").find(escaped[0]) != std::string_view::npos) return '\\' + escaped;
+  const std::size_t digits = escaped.find_first_not_of("0123456789");
+  if (digits != 0 && digits != std::string::npos && (escaped[digits] == '.' || escaped[digits] == ')')) {
+    return escaped.substr(0, digits) + '\\' + escaped.substr(digits);
+  }
+  return escaped;
+}
+
+std::string html_escaped(std::string_view text) {
+  std::string escaped;
+  for (const char c : text) {
+    switch (c) {
+      case '&':
+        escaped += "&amp;";
+        break;
+      case '<':
+        escaped += "&lt;";
+        break;
+      case '>':
+        escaped += "&gt;";
+        break;
+      case '"':
+        escaped += "&quot;";
+        break;
+      case '\'':
+        escaped += "&#39;";
+        break;
+      default:
+        escaped += is_control(c) && c != '\n' ? ' ' : c;
+    }
+  }
+  return escaped;
+}
+
 std::string csv_quoted(std::string_view text) {
   const auto is_space = [](char c) { return c == ' ' || c == '\t'; };
   const bool ends_in_space = !text.empty() && (is_space(text.front()) || is_space(text.back()));

@@ -8,7 +8,6 @@
 
 #include "rpt/core/error.h"
 #include "rpt/report/escape.h"
-#include "rpt/report/record.h"
 
 namespace rpt::report {
 namespace {
@@ -147,7 +146,7 @@ std::string Table::to_csv() const {
   return text;
 }
 
-std::string Table::to_json() const {
+std::vector<Record> Table::to_records() const {
   std::vector<Record> records;
   for (const auto& row : rows_) {
     Record& record = records.emplace_back();
@@ -163,7 +162,27 @@ std::string Table::to_json() const {
           row[i]);
     }
   }
-  return records_to_json(records);
+  return records;
+}
+
+std::string Table::to_json() const {
+  return records_to_json(to_records());
+}
+
+std::string Table::to_html(std::string_view caption) const {
+  const Grid grid = make_grid(columns_, rows_, html_escaped);
+  std::string text = "<table>\n";
+  if (!caption.empty()) text += "<caption>" + html_escaped(caption) + "</caption>\n";
+  for (std::size_t n = 0; n < grid.size(); ++n) {
+    text += n == 0 ? "<thead>\n<tr>" : "<tr>";
+    for (std::size_t i = 0; i < columns_.size(); ++i) {
+      const char* number = columns_[i].align == Align::right ? " class=\"number\"" : "";
+      text += n == 0 ? fmt::format("<th scope=\"col\"{}>{}</th>", number, grid[n][i])
+                     : fmt::format("<td{}>{}</td>", number, grid[n][i]);
+    }
+    text += n == 0 ? "</tr>\n</thead>\n<tbody>\n" : "</tr>\n";
+  }
+  return text + "</tbody>\n</table>\n";
 }
 
 std::string Table::to_latex() const {

@@ -4,8 +4,11 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
+
+#include "rpt/report/record.h"
 
 namespace rpt::report {
 
@@ -44,6 +47,10 @@ class Table {
   /// An array of one object per row, by title; doubles as in CSV; empty cells, infinities and NaNs are null. Bytes that
   /// are not UTF-8 become U+FFFD.
   std::string to_json() const;
+  /// The rows of that array.
+  std::vector<Record> to_records() const;
+  /// A table element; numbers are of class `number`. An empty cell is shown as "–".
+  std::string to_html(std::string_view caption = {}) const;
   /// A tabular environment with the rules of package booktabs.
   std::string to_latex() const;
 

@@ -106,6 +106,8 @@ namespace {
 
 /// Unpacked codes of so many rows, and their sums, stay in the second-level cache.
 constexpr std::int64_t kUnpackedRows = 256;
+/// So do sums of that many tokens by them.
+constexpr std::int64_t kTokensAtOnce = 512;
 /// From so many tokens on unpacking pays.
 constexpr std::int64_t kUnpackedTokens = 128;
 
@@ -124,15 +126,19 @@ void matmul_unpacked(const PackedTernaryView& weights, const QuantisedRows& x, M
     for (std::int64_t begin = first; begin < last; begin += kUnpackedRows) {
       const std::int64_t n = std::min(kUnpackedRows, last - begin);
       codes.reserve_scratch(static_cast<std::size_t>(n * weights.columns));
-      sums.reserve_scratch(static_cast<std::size_t>(x.rows * n));
+      sums.reserve_scratch(static_cast<std::size_t>(std::min(x.rows, kTokensAtOnce) * n));
       for (std::int64_t r = 0; r < n; ++r) {
         table.ternary2_to_int8(weights.data + (begin + r) * row_bytes, weights.columns,
                                codes.data() + r * weights.columns);
       }
-      multiply_int8(x.q.data(), x.stride, codes.data(), weights.columns, x.rows, n, weights.columns, sums.data(), n);
-      for (std::int64_t t = 0; t < x.rows; ++t) {
-        const float factor = (weights.scale * x.amax[static_cast<std::size_t>(t)]) / 127.0F;
-        table.scale_int32(sums.data() + t * n, n, factor, y.row(t) + begin);
+      for (std::int64_t t = 0; t < x.rows; t += kTokensAtOnce) {
+        const std::int64_t tokens = std::min(kTokensAtOnce, x.rows - t);
+        multiply_int8(x.q.data() + t * x.stride, x.stride, codes.data(), weights.columns, tokens, n, weights.columns,
+                      sums.data(), n);
+        for (std::int64_t i = 0; i < tokens; ++i) {
+          const float factor = (weights.scale * x.amax[static_cast<std::size_t>(t + i)]) / 127.0F;
+          table.scale_int32(sums.data() + i * n, n, factor, y.row(t + i) + begin);
+        }
       }
     }
   });
@@ -144,7 +150,7 @@ std::uint64_t matmul_ternary_scratch(std::int64_t rows, std::int64_t columns, st
   if (!unpacking_pays(tokens)) return static_cast<std::uint64_t>(4 * rows * tokens);
   const std::int64_t at_once = std::min(rows, kUnpackedRows);
   const std::int64_t busy = std::min<std::int64_t>(core::threads(), (rows + at_once - 1) / at_once);
-  return static_cast<std::uint64_t>(busy * at_once * (columns + 4 * tokens));
+  return static_cast<std::uint64_t>(busy * at_once * (columns + 4 * std::min(tokens, kTokensAtOnce)));
 }
 
 void matmul_ternary(const PackedTernaryView& weights, const QuantisedRows& x, MutableMatrix y) {

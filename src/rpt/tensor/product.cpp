@@ -2,11 +2,14 @@
 #include "rpt/tensor/product.h"
 
 #include <algorithm>
+#include <limits>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <unordered_map>
 #include <utility>
 
+#include "rpt/core/aligned_buffer.h"
 #include "rpt/core/parallel.h"
+#include "rpt/kernels/isa.h"
 
 // oneDNN would use OpenMP's threads, which spin beside ours for milliseconds after each product. So every product is
 // cut into one part a thread of ours, and each of them calls oneDNN as if it were alone.
@@ -52,7 +55,7 @@ memory::desc describe(std::int64_t rows, std::int64_t columns, std::int64_t stri
 }
 
 struct Primitive {
-  memory::desc a, b, c;
+  memory::desc a, b, c, scratch;
   dnnl::matmul run;
 
   Primitive(const Shape& s, const dnnl::engine& engine)
@@ -67,11 +70,15 @@ struct Primitive {
       add.append_sum(1.0F);
       attributes.set_post_ops(add);
     }
-    run = dnnl::matmul(dnnl::matmul::primitive_desc(dnnl::matmul::desc(a, b, c), attributes, engine));
+    attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+    const dnnl::matmul::primitive_desc description(dnnl::matmul::desc(a, b, c), attributes, engine);
+    scratch = description.scratchpad_desc();
+    run = dnnl::matmul(description);
   }
 };
 
-/// oneDNN as one thread sees it: primitives are made once a thread, since they share scratch space within it.
+/// oneDNN as one thread sees it: its primitives, and the scratch space that they share (oneDNN's own would be mapped
+/// and cleared again for each product, which costs up to 6 % of a training step).
 class Library {
  public:
   static Library& of_this_thread() {
@@ -89,7 +96,11 @@ class Library {
     memory from_a(p.a, engine_, const_cast<void*>(a));
     memory from_b(p.b, engine_, const_cast<void*>(b));
     memory to_c(p.c, engine_, c);
-    std::unordered_map<int, memory> arguments{{DNNL_ARG_SRC, from_a}, {DNNL_ARG_WEIGHTS, from_b}, {DNNL_ARG_DST, to_c}};
+    scratch_.reserve_scratch(p.scratch.get_size());
+    std::unordered_map<int, memory> arguments{{DNNL_ARG_SRC, from_a},
+                                              {DNNL_ARG_WEIGHTS, from_b},
+                                              {DNNL_ARG_DST, to_c},
+                                              {DNNL_ARG_SCRATCHPAD, memory(p.scratch, engine_, scratch_.data())}};
     if (shape.scaled) {
       const memory::desc one({1}, memory::data_type::f32, memory::dims{1});
       arguments.emplace(DNNL_ARG_ATTR_OUTPUT_SCALES, memory(one, engine_, &alpha));
@@ -105,6 +116,7 @@ class Library {
   dnnl::engine engine_;
   dnnl::stream stream_;
   std::unordered_map<Shape, Primitive, ShapeHash> primitives_;
+  core::AlignedBuffer<std::byte> scratch_;
 };
 
 /// Rows and columns as the product uses them.
@@ -168,6 +180,55 @@ void multiply_int8(const std::int8_t* a, std::int64_t a_stride, const std::int8_
   RPT_CHECK(multiplies_int8() && m > 0 && n > 0 && k > 0, "[{}, {}, {}]", m, n, k);
   const Shape shape{m, n, k, a_stride, b_stride, c_stride, DType::i8, false, true, false, false};
   Library::of_this_thread().multiply(shape, a, b, 1.0F, c);
+}
+
+namespace {
+
+/// Rows of c that a thread computes at a time: its int32 sums stay in the caches.
+std::int64_t int8_rows_at_once(std::int64_t m) {
+  constexpr std::int64_t kMost = 256;
+  const std::int64_t even = (m + core::threads() - 1) / core::threads();
+  return std::min((even + 15) / 16 * 16, kMost);
+}
+
+}  // namespace
+
+void multiply_int8_rows(const Operand& a, const Operand& b, std::span<const float> factors, bool accumulate,
+                        MutableMatrix c) {
+  constexpr std::int64_t kMostTerms = std::numeric_limits<std::int32_t>::max() / (127 * 127);
+  const std::int64_t m = used_shape(a).first;
+  const std::int64_t k = used_shape(a).second;
+  const std::int64_t n = used_shape(b).second;
+  if (a.type != DType::i8 || b.type != DType::i8 || used_shape(b).first != k || c.rows != m || c.columns != n ||
+      std::cmp_not_equal(factors.size(), m) || k > kMostTerms) {
+    throw ShapeError(fmt::format("multiply_int8_rows: {} [{}, {}] by {} [{}, {}] into [{}, {}] with {} factors",
+                                 name(a.type), m, k, name(b.type), used_shape(b).first, n, c.rows, c.columns,
+                                 factors.size()));
+  }
+  if (m == 0 || n == 0) return;
+  RPT_CHECK(multiplies_int8() && k > 0, "[{}, {}, {}]", m, n, k);
+  const auto& table = kernels::active();
+  const std::int64_t part = int8_rows_at_once(m);
+  core::parallel_for((m + part - 1) / part, 1, [&, n, k](std::int64_t first, std::int64_t last) {
+    static thread_local core::AlignedBuffer<std::int32_t> sums;
+    for (std::int64_t p = first; p < last; ++p) {
+      const std::int64_t begin = p * part;
+      const std::int64_t end = std::min(begin + part, m);
+      sums.reserve_scratch(static_cast<std::size_t>((end - begin) * n));
+      const Shape shape{end - begin, n, k, a.stride, b.stride, n, DType::i8, a.transposed, b.transposed, false, false};
+      Library::of_this_thread().multiply(shape, element(a, begin, 0), b.data, 1.0F, sums.data());
+      for (std::int64_t i = begin; i < end; ++i) {
+        const auto finish = accumulate ? table.add_scaled_int32 : table.scale_int32;
+        finish(sums.data() + (i - begin) * n, n, factors[static_cast<std::size_t>(i)], c.row(i));
+      }
+    }
+  });
+}
+
+std::uint64_t multiply_int8_rows_scratch(std::int64_t m, std::int64_t n) {
+  const std::int64_t part = int8_rows_at_once(m);
+  const std::int64_t busy = std::min<std::int64_t>(core::threads(), (m + part - 1) / part);
+  return static_cast<std::uint64_t>(busy * part * n * 4);
 }
 
 bool multiplies_int8() {

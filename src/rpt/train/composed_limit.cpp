@@ -33,12 +33,14 @@ std::vector<Linear> linears_of_block(const model::Config& c) {
 }
 
 ProductType product_type(model::BackwardType type) {
-  return type == model::BackwardType::bf16 ? ProductType::bf16 : ProductType::f32;
+  return type == model::BackwardType::int8   ? ProductType::int8
+         : type == model::BackwardType::bf16 ? ProductType::bf16
+                                             : ProductType::f32;
 }
 
-/// The three products of the head over `rows` tokens.
+/// The three products of the head over a piece of `rows` tokens; of several pieces all but the first add to dW.
 void add_head(std::vector<StepProduct>& products, const model::Config& c, std::int64_t rows, std::int64_t count,
-              ProductType type) {
+              ProductType type, bool several) {
   if (rows == 0 || count == 0) return;
   StepProduct p;
   p.type = type;
@@ -54,8 +56,43 @@ void add_head(std::vector<StepProduct>& products, const model::Config& c, std::i
   add("forward", rows, c.vocabulary, c.hidden);
   p.b_transposed = false;
   add("dX", rows, c.hidden, c.vocabulary);
-  p.a_transposed = p.accumulate = true;
+  p.a_transposed = true;
+  p.accumulate = several;
   add("dW", c.vocabulary, c.hidden, rows);
+}
+
+/// The products of `count` pieces of `tokens` tokens each; of `several` pieces all but the first add to dW.
+void add_piece(std::vector<StepProduct>& products, const model::Config& c, std::int64_t tokens, std::int64_t count,
+               bool several, const StepOptions& options) {
+  if (tokens == 0) return;
+  for (const Linear& l : linears_of_block(c)) {
+    StepProduct p;
+    const auto add = [&](const char* pass, std::int64_t m, std::int64_t n, std::int64_t k) {
+      p.name = fmt::format("{} {}", l.name, pass);
+      p.m = m;
+      p.n = n;
+      p.k = k;
+      products.push_back(p);
+    };
+    p.type = ProductType::ternary;
+    p.b_transposed = true;
+    p.count = count * (options.checkpoint_activations ? 2 * c.layers : c.layers);
+    add("forward", tokens, l.outputs, l.inputs);
+    p.type = product_type(options.backward);
+    p.count = count * c.layers;
+    p.b_transposed = false;
+    p.scaled = true;
+    p.accumulate = l.adds_to_input;
+    add("dX", tokens, l.inputs, l.outputs);
+    p.scaled = false;
+    p.accumulate = several;
+    p.a_transposed = true;
+    add("dW", l.outputs, l.inputs, tokens);
+  }
+  const std::int64_t most = HeadLoss::rows_at_once(c.vocabulary);
+  several = several || tokens > most;
+  add_head(products, c, most, count * (tokens / most), product_type(options.head), several);
+  add_head(products, c, tokens % most, count, product_type(options.head), several);
 }
 
 /// What decides how fast a product is.
@@ -79,7 +116,7 @@ tensor::Operand random_operand(core::AlignedBuffer<std::uint64_t>& buffer, tenso
                                std::int64_t columns, bool transposed) {
   buffer.resize(static_cast<std::size_t>((rows * columns * tensor::element_size(type) + 7) / 8));
   core::Random random(1);
-  // One pattern serves both types: sign and mantissa are random, the exponent that of 1.
+  // One pattern serves all types: sign and mantissa are random, the exponent that of 1.
   for (std::uint64_t& word : buffer.span()) word = (random.next() & 0x807f807f807f807fU) | 0x3f803f803f803f80U;
   if (transposed) std::swap(rows, columns);
   return {buffer.data(), type, rows, columns, columns, transposed};
@@ -95,23 +132,36 @@ void time_dense(const StepProduct& p, std::vector<double>& seconds) {
   time_calls([&] { tensor::multiply(a, b, factor, p.accumulate, c.view()); }, seconds);
 }
 
-/// The int8 product alone, split over threads by rows or columns of the result, the larger one.
-void multiply_int8(const tensor::QuantisedRows& x, const std::vector<std::int8_t>& codes, std::int64_t outputs,
-                   std::int32_t* sums) {
-  const std::int64_t tokens = x.rows;
-  const bool by_tokens = tokens >= outputs;
-  const std::int64_t length = by_tokens ? tokens : outputs;
+/// The int8 product alone, of random numbers, split over threads by rows or columns of the result, the larger one.
+void time_int8(const StepProduct& p, std::vector<double>& seconds) {
+  if (!tensor::multiplies_int8()) return;
+  core::AlignedBuffer<std::uint64_t> a_values, b_values;
+  const auto* a = static_cast<const std::int8_t*>(random_operand(a_values, tensor::DType::i8, p.m, p.k, false).data);
+  const auto* b = static_cast<const std::int8_t*>(random_operand(b_values, tensor::DType::i8, p.n, p.k, false).data);
+  core::AlignedBuffer<std::int32_t> c(static_cast<std::size_t>(p.m * p.n));
+  const bool by_rows = p.m >= p.n;
+  const std::int64_t length = by_rows ? p.m : p.n;
   const std::int64_t part = ((length + core::threads() - 1) / core::threads() + 15) / 16 * 16;
-  core::parallel_for(length, part, [&](std::int64_t begin, std::int64_t end) {
-    const std::int8_t* rows = x.q.data() + (by_tokens ? begin * x.stride : 0);
-    const std::int8_t* weights = codes.data() + (by_tokens ? 0 : begin * x.columns);
-    tensor::multiply_int8(rows, x.stride, weights, x.columns, by_tokens ? end - begin : tokens,
-                          by_tokens ? outputs : end - begin, x.columns, sums + (by_tokens ? begin * outputs : begin),
-                          outputs);
-  });
+  const auto multiply = [&](std::int64_t begin, std::int64_t end) {
+    const std::int64_t row = by_rows ? begin : 0;
+    const std::int64_t column = by_rows ? 0 : begin;
+    tensor::multiply_int8(a + row * p.k, p.k, b + column * p.k, p.k, by_rows ? end - begin : p.m,
+                          by_rows ? p.n : end - begin, p.k, c.data() + row * p.n + column, p.n);
+  };
+  time_calls([&] { core::parallel_for(length, part, multiply); }, seconds);
 }
 
-void time_ternary(const StepProduct& p, std::vector<double>& own, std::vector<double>& int8) {
+void time_int8_rows(const StepProduct& p, std::vector<double>& seconds) {
+  if (!tensor::multiplies_int8()) return;
+  core::AlignedBuffer<std::uint64_t> a_values, b_values;
+  const tensor::Operand a = random_operand(a_values, tensor::DType::i8, p.m, p.k, p.a_transposed);
+  const tensor::Operand b = random_operand(b_values, tensor::DType::i8, p.k, p.n, p.b_transposed);
+  const std::vector<float> factors(static_cast<std::size_t>(p.m), 0.5F);
+  tensor::Tensor c(p.m, p.n);
+  time_calls([&] { tensor::multiply_int8_rows(a, b, factors, p.accumulate, c.view()); }, seconds);
+}
+
+void time_ternary(const StepProduct& p, std::vector<double>& seconds) {
   core::Random random(2);
   std::vector<std::int8_t> codes(static_cast<std::size_t>(p.n * p.k));
   for (std::int8_t& code : codes) code = static_cast<std::int8_t>(static_cast<int>(random.below(3)) - 1);
@@ -121,10 +171,7 @@ void time_ternary(const StepProduct& p, std::vector<double>& own, std::vector<do
   tensor::QuantisedRows x;
   tensor::quantise_rows({reinterpret_cast<const float*>(values.data()), p.m, p.k}, x);
   tensor::Tensor y(p.m, p.n);
-  time_calls([&] { tensor::matmul_ternary(weights.view(), x, y.view()); }, own);
-  if (!tensor::multiplies_int8()) return;
-  core::AlignedBuffer<std::int32_t> sums(static_cast<std::size_t>(p.m * p.n));
-  time_calls([&] { multiply_int8(x, codes, p.n, sums.data()); }, int8);
+  time_calls([&] { tensor::matmul_ternary(weights.view(), x, y.view()); }, seconds);
 }
 
 }  // namespace
@@ -135,6 +182,8 @@ std::string_view name(ProductType type) {
       return "ternary";
     case ProductType::bf16:
       return "bf16";
+    case ProductType::int8:
+      return "int8";
     default:
       return "f32";
   }
@@ -146,39 +195,15 @@ double StepProduct::operations() const {
 
 std::vector<StepProduct> step_products(const model::Config& c, std::int64_t batch, std::int64_t context,
                                        const StepOptions& options) {
-  const std::int64_t tokens = batch * context;
   std::vector<StepProduct> products;
-  for (const Linear& l : linears_of_block(c)) {
-    StepProduct p;
-    const auto add = [&](const char* pass, std::int64_t m, std::int64_t n, std::int64_t k) {
-      p.name = fmt::format("{} {}", l.name, pass);
-      p.m = m;
-      p.n = n;
-      p.k = k;
-      products.push_back(p);
-    };
-    p.type = ProductType::ternary;
-    p.b_transposed = true;
-    p.count = options.checkpoint_activations ? 2 * c.layers : c.layers;
-    add("forward", tokens, l.outputs, l.inputs);
-    p.type = product_type(options.backward);
-    p.count = c.layers;
-    p.b_transposed = false;
-    p.scaled = true;
-    p.accumulate = l.adds_to_input;
-    add("dX", tokens, l.inputs, l.outputs);
-    p.scaled = false;
-    p.a_transposed = p.accumulate = true;
-    add("dW", l.outputs, l.inputs, tokens);
-  }
-  const std::int64_t most = HeadLoss::rows_at_once(c.vocabulary);
-  add_head(products, c, most, tokens / most, product_type(options.head));
-  add_head(products, c, tokens % most, 1, product_type(options.head));
+  const std::int64_t together = rows_together(batch, context);
+  add_piece(products, c, together * context, batch / together, batch > together, options);
+  add_piece(products, c, batch % together * context, 1, true, options);
   return products;
 }
 
 double optimiser_bytes(const model::Config& config) {
-  return 38.0 * static_cast<double>(parameter_count(config));
+  return 34.0 * static_cast<double>(parameter_count(config));
 }
 
 double ComposedLimit::product_seconds() const {
@@ -199,10 +224,17 @@ LimitMeter::LimitMeter(std::vector<StepProduct> products, double optimiser_bytes
 
 void LimitMeter::measure() {
   for (Timing& t : timings_) {
-    if (t.product.type == ProductType::ternary) {
-      time_ternary(t.product, t.own, t.int8);
-    } else {
-      time_dense(t.product, t.own);
+    switch (t.product.type) {
+      case ProductType::ternary:
+        time_ternary(t.product, t.own);
+        time_int8(t.product, t.int8);
+        break;
+      case ProductType::int8:
+        time_int8_rows(t.product, t.own);
+        time_int8(t.product, t.int8);
+        break;
+      default:
+        time_dense(t.product, t.own);
     }
   }
   bandwidth_ = std::max(bandwidth_, core::measure_read_bandwidth());

@@ -16,10 +16,11 @@ namespace rpt::train {
 enum class ProductType : std::uint8_t {
   ternary,  ///< int8 by ternary codes, exact
   bf16,     ///< sums in float
+  int8,     ///< exact sums
   f32,
 };
 
-/// "ternary", "bf16", "f32".
+/// "ternary", "bf16", "int8", "f32".
 std::string_view name(ProductType type);
 
 /// A product c [M, N] = a [M, K] · b [K, N] of a step, as it is computed there.
@@ -39,22 +40,21 @@ struct StepProduct {
   double operations() const;
 };
 
-/// The products of one step over `batch` sequences of `context` tokens: three for each BitLinear, and the head's three
-/// in pieces of HeadLoss::rows_at_once. Where activations are checkpointed, the forward ones of blocks come twice.
-/// Attention is not among them.
+/// The products of one step over `batch` sequences of `context` tokens, rows_together() of them at a time: three for
+/// each BitLinear, and the head's three in pieces of HeadLoss::rows_at_once. Where activations are checkpointed, the
+/// forward ones of blocks come twice. Attention is not among them.
 std::vector<StepProduct> step_products(const model::Config& config, std::int64_t batch, std::int64_t context,
                                        const StepOptions& options);
 
-/// Bytes that zeroing, clipping and AdamW move with float32 masters and moments, 38 for each trained value: the
-/// gradient is zeroed, read for the norm and read for the step (12); master and two moments are read and written (24),
-/// the bf16 value is written (2).
+/// Bytes that clipping and AdamW move with float32 masters and moments, 34 for each trained value: the gradient is read
+/// for the norm and for the step (8); master and two moments are read and written (24), the bf16 value is written (2).
 double optimiser_bytes(const model::Config& config);
 
 /// A product with the rates that were measured for it, in operations a second.
 struct MeasuredProduct {
   StepProduct product;
   double rate = 0;      ///< the limit's
-  double own_rate = 0;  ///< of tensor::matmul_ternary for a ternary product, which may be lower; else the same
+  double own_rate = 0;  ///< of what the step calls, which for ternary and int8 is more than the product
 };
 
 struct ComposedLimit {

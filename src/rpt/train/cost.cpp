@@ -39,7 +39,7 @@ std::uint64_t bytes(std::int64_t count) {
 
 /// Bytes of a number in the products of a type.
 std::int64_t size_of(model::BackwardType type) {
-  return type == model::BackwardType::bf16 ? 2 : 4;
+  return type == model::BackwardType::int8 ? 1 : type == model::BackwardType::bf16 ? 2 : 4;
 }
 
 std::int64_t widest(const model::Config& c) {
@@ -67,15 +67,17 @@ std::int64_t forward_bytes(const model::Config& c) {
   return 4 * (widest(c) + 2 * c.kv_size() + c.hidden);
 }
 
-/// Of one token: normed, attended, query, key, value, activated, gate, up; input and gradient as the products read
-/// them. As model::BackwardWork.
+/// Of one token: normed, attended, query, key, value, activated, gate, up; what the products read: input and gradient,
+/// in int8 the gradient twice and its largest numbers, shared by 32 tokens. As model::BackwardWork.
 std::int64_t backward_bytes(const model::Config& c, model::BackwardType type) {
-  return 4 * (widest(c) + 2 * c.query_size() + 2 * c.kv_size() + 3 * c.feed_forward) + 2 * size_of(type) * widest(c);
+  const std::int64_t maxima = type == model::BackwardType::int8 ? widest(c) / 8 : 0;
+  return 4 * (widest(c) + 2 * c.query_size() + 2 * c.kv_size() + 3 * c.feed_forward) + 2 * size_of(type) * widest(c) +
+         maxima;
 }
 
-/// The codes of the largest layer as the products read them.
-std::int64_t code_scratch(const model::Config& c, model::BackwardType type) {
-  return size_of(type) * c.hidden * std::max(c.feed_forward, c.query_size());
+/// Weights of the largest linear.
+std::int64_t largest(const model::Config& c) {
+  return c.hidden * std::max(c.feed_forward, c.query_size());
 }
 
 /// Keys, values and sums of the sequence that a thread is at.
@@ -90,8 +92,10 @@ std::int64_t head_bytes(const model::Config& c, std::int64_t rows, model::Backwa
   return at_once * (6 * c.vocabulary + 2 * c.hidden);
 }
 
-std::uint64_t product_scratch(const model::Config& c, std::int64_t rows) {
-  return tensor::matmul_ternary_scratch(widest(c), widest(c), rows);
+std::uint64_t product_scratch(const model::Config& c, std::int64_t rows, model::BackwardType type) {
+  const std::uint64_t backward =
+      type == model::BackwardType::int8 ? tensor::multiply_int8_rows_scratch(std::max(rows, widest(c)), widest(c)) : 0;
+  return tensor::matmul_ternary_scratch(widest(c), widest(c), rows) + backward;
 }
 
 /// A decoder that scores: keys, values and hidden states of all tokens, and a block of them on its way.
@@ -100,7 +104,7 @@ std::uint64_t scoring_bytes(const model::Config& c, std::int64_t tokens) {
   return bytes(tokens * 4 * (c.layers * c.kv_size() + c.hidden) + block * (forward_bytes(c) + tape_bytes(c)));
 }
 
-/// Bytes that scoring holds for each byte of a text: the text, its windows, the likelihoods. Measured.
+/// Bytes that scoring takes for each byte of a text: its tokens, windows, likelihoods. Measured.
 constexpr std::uint64_t kWatchedFactor = 20;
 
 /// Code and libraries, and what tokenizer, oneDNN and allocator keep for themselves, in all and for each thread.
@@ -121,24 +125,35 @@ double operations_per_token(const model::Config& c, std::int64_t context) {
 }
 
 RunMemory run_memory(const model::Config& c, const TrainConfig& run, const Surroundings& around) {
-  const std::int64_t rows = run.batch * run.context;
+  const std::int64_t rows = rows_together(run.batch, run.context) * run.context;
   RunMemory m;
   // Masters and moments, bf16 value beside an f32 master, f32 gradient, 2-bit code.
   const std::int64_t beside = run.masters == MasterType::f32 ? 6 : 4;
-  m.weights = resumable_bytes(c, run) + bytes(beside * parameter_count(c) + code_bytes(c));
+  m.weights = resumable_bytes(c, run) + bytes(beside * parameter_count(c) + code_bytes(c)) + around.mask_bytes;
+  if (run.revive) m.weights += bytes(ternary_weights(c));
   const std::int64_t tapes = run.step.checkpoint_activations ? 1 : c.layers;
   const std::int64_t streams = run.step.checkpoint_activations ? c.layers + 1 : 0;
   const std::int64_t hidden_states = 3 + streams;  // after the last block, normed, their gradient
-  m.activations = bytes(rows * (tapes * tape_bytes(c) + c.layers * 4 * c.kv_size() + hidden_states * 4 * c.hidden +
-                                kPlaceBytes + 8 * run.accumulation));
+  m.activations =
+      bytes(rows * (tapes * tape_bytes(c) + c.layers * 4 * c.kv_size() + hidden_states * 4 * c.hidden + kPlaceBytes) +
+            8 * run.accumulation * run.batch * run.context);
   const std::int64_t dense = run.quantisation.share(0) < 1 ? 4 * widest(c) : 0;  // outputs of a quantisation warm-up
   m.scratch = bytes(rows * (forward_bytes(c) + dense + backward_bytes(c, run.step.backward)) +
-                    code_scratch(c, run.step.backward) + attention_scratch(c, run.context) +
+                    size_of(run.step.backward) * largest(c) + attention_scratch(c, run.context) +
                     head_bytes(c, rows, run.step.head)) +
-              product_scratch(c, rows);
-  if (around.scoring_tokens > 0) m.scoring = scoring_bytes(c, around.scoring_tokens);
-  m.texts = 5 * around.stream_tokens + kWatchedFactor * around.watched_bytes;
+              product_scratch(c, rows, run.step.backward);
+  if (run.revive && run.revive->scope == ReviveScope::tensor) {
+    m.scratch += bytes(4 * largest(c));  // magnitudes to select from
+  }
+  // The gate reads a model again as it was saved: bf16 latents and codes.
+  const std::uint64_t saved = bytes(2 * parameter_count(c) + code_bytes(c));
+  const std::uint64_t scoring = around.scoring_tokens > 0 ? scoring_bytes(c, around.scoring_tokens) : 0;
+  const std::uint64_t held = 5 * around.stream_tokens + around.watched_bytes;
+  m.scoring = scoring + (run.stop_on_overfitting ? saved : 0);
+  m.texts = held + kWatchedFactor * around.part_bytes;
   m.program = kProgramBytes + kThreadBytes * static_cast<std::uint64_t>(core::threads());
+  const std::uint64_t moments = 2 * Moment::bytes(run.optimiser.state, parameter_count(c));
+  m.at_end = m.weights - moments + saved + scoring + held + kWatchedFactor * around.watched_bytes + m.program;
   return m;
 }
 
@@ -150,12 +165,21 @@ double measure_product_rate(model::BackwardType type) {
   constexpr std::int64_t kSize = 1024;
   core::AlignedBuffer<float> a(kSize * kSize), b(kSize * kSize);
   tensor::Tensor c(kSize, kSize);
-  const tensor::DType stored = type == model::BackwardType::bf16 ? tensor::DType::bf16 : tensor::DType::f32;
+  const bool int8 = type == model::BackwardType::int8;
+  const tensor::DType stored = int8                                ? tensor::DType::i8
+                               : type == model::BackwardType::bf16 ? tensor::DType::bf16
+                                                                   : tensor::DType::f32;
+  const tensor::Operand left{a.data(), stored, kSize, kSize, kSize, false};
+  const tensor::Operand right{b.data(), stored, kSize, kSize, kSize, false};
+  const std::vector<float> factors(kSize, 1.0F);
   double best = 0;
   for (int i = 0; i < 8; ++i) {
     const core::Stopwatch watch;
-    tensor::multiply({a.data(), stored, kSize, kSize, kSize, false}, {b.data(), stored, kSize, kSize, kSize, false},
-                     1.0F, false, c.view());
+    if (int8) {
+      tensor::multiply_int8_rows(left, right, factors, false, c.view());
+    } else {
+      tensor::multiply(left, right, 1.0F, false, c.view());
+    }
     best = std::max(best, 2.0 * kSize * kSize * kSize / watch.seconds());
   }
   return best;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
+#include <algorithm>
 #include <cstdint>
 
 #include "rpt/model/config.h"
@@ -17,20 +18,25 @@ double operations_per_token(const model::Config& config, std::int64_t context);
 /// What stands in memory beside a step.
 struct Surroundings {
   std::uint64_t stream_tokens = 0;  ///< of the text that is trained on
-  std::uint64_t watched_bytes = 0;  ///< of the texts that are scored on the way
+  std::uint64_t watched_bytes = 0;  ///< of the texts that are scored, whole
+  std::uint64_t part_bytes = 0;     ///< of the parts of them that are scored on the way
   std::int64_t scoring_tokens = 0;  ///< that scoring runs through the model together; 0 where nothing is scored
+  std::uint64_t mask_bytes = 0;     ///< of masks that are held; those of `revive` follow from the configuration
 };
 
 /// What a run needs in bytes at its peak, by part. Formula: docs/training.md, "Memory".
 struct RunMemory {
-  std::uint64_t weights = 0;      ///< masters, rounded values, gradients, moments, codes
+  std::uint64_t weights = 0;      ///< masters, rounded values, gradients, moments, codes, masks
   std::uint64_t activations = 0;  ///< tapes, caches of keys and values, streams
   std::uint64_t scratch = 0;      ///< of forward, backward and loss
-  std::uint64_t scoring = 0;      ///< the decoder that scores watched texts, while the step's buffers stay
+  std::uint64_t scoring = 0;      ///< the decoder that scores watched texts, and the best model while it is saved
   std::uint64_t texts = 0;        ///< training tokens, watched texts
   std::uint64_t program = 0;      ///< code, libraries and what they keep
+  /// All that stands at the end, while the model is saved and whole texts are scored, and moments and the step's
+  /// buffers are gone; more than the parts above only where texts are large and the model is small.
+  std::uint64_t at_end = 0;
 
-  std::uint64_t total() const { return weights + activations + scratch + scoring + texts + program; }
+  std::uint64_t total() const { return std::max(weights + activations + scratch + scoring + texts + program, at_end); }
 };
 
 /// Reads threads and instruction set in force, since scratch space depends on them.

@@ -24,6 +24,10 @@ tensor::Operand to_bf16(tensor::MatrixView x, core::AlignedBuffer<std::uint16_t>
 
 }  // namespace
 
+HeadLoss::HeadLoss(model::BackwardType type) : type_(type) {
+  if (type == model::BackwardType::int8) throw ConfigError("the head's products are bf16 or f32, not int8");
+}
+
 std::int64_t HeadLoss::rows_at_once(std::int64_t vocabulary) {
   constexpr std::int64_t kMostLogits = std::int64_t{1} << 22;  // 16 MiB
   return std::clamp<std::int64_t>(kMostLogits / vocabulary, 64, 1024);
@@ -31,7 +35,7 @@ std::int64_t HeadLoss::rows_at_once(std::int64_t vocabulary) {
 
 double HeadLoss::add(const model::EmbeddingWeight& head, tensor::MatrixView hidden,
                      std::span<const std::int32_t> targets, float weight, tensor::MutableMatrix dhidden,
-                     tensor::MutableMatrix dhead) {
+                     tensor::MutableMatrix dhead, bool overwrites) {
   const tensor::StoredView& e = head.values();
   if (std::cmp_not_equal(targets.size(), hidden.rows) || dhidden.rows != hidden.rows || dhead.rows != e.rows ||
       hidden.columns != e.columns || dhidden.columns != e.columns || dhead.columns != e.columns) {
@@ -57,14 +61,14 @@ double HeadLoss::add(const model::EmbeddingWeight& head, tensor::MatrixView hidd
     const std::int64_t end = std::min(begin + most, hidden.rows);
     sum += add_rows(head, hidden.slice(begin, end),
                     targets.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)), weight,
-                    dhidden.slice(begin, end), dhead);
+                    dhidden.slice(begin, end), dhead, overwrites && begin == 0);
   }
   return sum;
 }
 
 double HeadLoss::add_rows(const model::EmbeddingWeight& head, tensor::MatrixView hidden,
                           std::span<const std::int32_t> targets, float weight, tensor::MutableMatrix dhidden,
-                          tensor::MutableMatrix dhead) {
+                          tensor::MutableMatrix dhead, bool overwrites) {
   const tensor::StoredView& e = head.values();
   const bool bf16 = type_ == model::BackwardType::bf16;
   const tensor::Operand values =
@@ -99,7 +103,7 @@ double HeadLoss::add_rows(const model::EmbeddingWeight& head, tensor::MatrixView
   tensor::multiply(dlogits, values, 1.0F, false, dhidden);
   tensor::Operand dlogits_transposed = dlogits;
   dlogits_transposed.transposed = true;
-  tensor::multiply(dlogits_transposed, states, 1.0F, true, dhead);
+  tensor::multiply(dlogits_transposed, states, 1.0F, !overwrites, dhead);
   double sum = 0;
   for (const double v : nll) sum += v;
   return sum;

@@ -15,19 +15,21 @@ class HeadLoss {
  public:
   /// bf16 computes the three products of the head from bf16 values with float sums, a relief of the training step only
   /// (docs/forward.md, "Backward"); f32 computes the forward contract's logits. bf16 needs a head stored in bf16.
-  explicit HeadLoss(model::BackwardType type) : type_(type) {}
+  /// Throws ConfigError for int8.
+  explicit HeadLoss(model::BackwardType type);
 
   /// Σ NLL (nats) of the targets ≥ 0; writes dhidden [T, H] = weight · dΣ/dhidden and adds weight · dΣ/dE to
-  /// dhead [V, H]. Throws: ShapeError where sizes do not fit or a target is outside the vocabulary.
+  /// dhead [V, H], or writes it where `overwrites` (T at least 1). Throws: ShapeError where sizes do not fit or a
+  /// target is outside the vocabulary.
   double add(const model::EmbeddingWeight& head, tensor::MatrixView hidden, std::span<const std::int32_t> targets,
-             float weight, tensor::MutableMatrix dhidden, tensor::MutableMatrix dhead);
+             float weight, tensor::MutableMatrix dhidden, tensor::MutableMatrix dhead, bool overwrites = false);
 
   /// Most rows of logits [rows, V] that are held at once.
   static std::int64_t rows_at_once(std::int64_t vocabulary);
 
  private:
   double add_rows(const model::EmbeddingWeight& head, tensor::MatrixView hidden, std::span<const std::int32_t> targets,
-                  float weight, tensor::MutableMatrix dhidden, tensor::MutableMatrix dhead);
+                  float weight, tensor::MutableMatrix dhidden, tensor::MutableMatrix dhead, bool overwrites);
 
   model::BackwardType type_;
   tensor::Tensor logits_;

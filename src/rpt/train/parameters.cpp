@@ -198,11 +198,24 @@ void Parameters::moved(std::int64_t steps) {
   publish();
 }
 
+namespace {
+
+void zero(Parameter& p) {
+  core::parallel_for(p.size(), kPiece, [&](std::int64_t begin, std::int64_t end) {
+    std::fill(p.gradient.data() + begin, p.gradient.data() + end, 0.0F);
+  });
+}
+
+}  // namespace
+
 void Parameters::zero_gradients() {
+  for (Parameter& p : parameters_) zero(p);
+}
+
+void Parameters::zero_added_gradients() {
   for (Parameter& p : parameters_) {
-    core::parallel_for(p.size(), kPiece, [&](std::int64_t begin, std::int64_t end) {
-      std::fill(p.gradient.data() + begin, p.gradient.data() + end, 0.0F);
-    });
+    const bool is_input = p.gradient.data() == gradients_.token_embd.data;
+    if (p.kind == ParameterKind::norm || (is_input && gradients_.head)) zero(p);
   }
 }
 

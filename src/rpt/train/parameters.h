@@ -73,6 +73,9 @@ class Parameters {
   /// Rounds float32 masters; from now on the model's weights are the rounded values, as the hook leaves them.
   void publish();
   void zero_gradients();
+  /// Zeroes only the gradients that a first backward pass adds to and does not write whole: norms, and the embedding
+  /// where the head is a matrix of its own.
+  void zero_added_gradients();
 
   /// Lets `hook` take part from now on, null none, and publishes. Throws: ConfigError where it does not fit a weight;
   /// the hook from before stays then.

@@ -157,9 +157,9 @@ class Run {
       batches.push_back(sampler_.next(config_.batch));
       record.targets += count_targets(batches.back());
     }
-    parameters_.zero_gradients();
     record.ternary_share = config_.quantisation.share(state_.step);
     gradient_.set_ternary_share(record.ternary_share);
+    gradient_.begin_step(config_.seed, state_.step);
     const double weight = record.targets > 0 ? 1.0 / static_cast<double>(record.targets) : 0;
     double sum = 0;
     for (const Batch& batch : batches) sum += gradient_.add(batch, config_.batch, static_cast<float>(weight));

@@ -18,6 +18,11 @@ struct StepOptions {
   bool checkpoint_activations = false;
 };
 
+/// Of a batch of `rows` sequences of `length` tokens, how many run together: about 1,024 tokens, the rest follows in
+/// further pieces of that size or less. More would save no time (what a layer leaves is read back from memory instead
+/// of the caches), but take more memory.
+std::int64_t rows_together(std::int64_t rows, std::int64_t length);
+
 /// Seconds that the parts of gradient steps took, added up.
 struct StepTimes {
   double forward = 0;
@@ -34,16 +39,23 @@ class GradientStep {
   GradientStep(Parameters& parameters, std::int64_t context, const StepOptions& options);
 
   /// Σ NLL (nats) over the batch's targets; adds the gradient of weight · Σ to the parameters'. `rows` sequences of
-  /// equal length. Throws: as Decoder::forward and HeadLoss::add.
+  /// equal length, rows_together() at a time. Throws: as Decoder::forward and HeadLoss::add.
   double add(const Batch& batch, std::int64_t rows, float weight);
 
   /// λ of a quantisation warm-up, 0 … 1, from the next batch on: the share of the ternary product in the output of each
   /// linear, the rest being the dense product of bf16 latents and quantised activations. Source: docs/forward.md.
   void set_ternary_share(double share);
+  /// Begins a step: the next batch's gradients take the place of what is there instead of being added to it, and
+  /// backward products in int8 round by `seed` and the number of the step.
+  void begin_step(std::uint64_t seed, std::int64_t step);
   /// Adds the times of all later batches to `times`; null turns that off.
   void set_times(StepTimes* times) { times_ = times; }
 
  private:
+  /// The same for sequences that run together.
+  double add_piece(std::span<const std::int32_t> tokens, std::span<const std::int32_t> targets, std::int64_t rows,
+                   float weight);
+
   Parameters& parameters_;
   model::Decoder decoder_;
   HeadLoss loss_;

@@ -78,15 +78,6 @@ class Object {
   std::set<std::string> seen_;
 };
 
-model::BackwardType parse_backward(std::string_view text) {
-  if (text == "bf16") return model::BackwardType::bf16;
-  if (text == "f32") return model::BackwardType::f32;
-  throw ConfigError(fmt::format("unknown type of backward products \"{}\"; there are bf16, f32", text));
-}
-std::string_view name_of(model::BackwardType type) {
-  return type == model::BackwardType::bf16 ? "bf16" : "f32";
-}
-
 Clipping parse_clipping(std::string_view text) {
   if (text == "global") return Clipping::global;
   if (text == "tensor") return Clipping::tensor;
@@ -264,8 +255,8 @@ TrainConfig parse_train_config(std::string_view json, const std::string& file) {
   top.read_name("quantisation_warmup_shape", c.quantisation.shape, parse_warm_up_shape);
   if (const Json* r = top.find("revive")) c.revive = read_revive(Object(*r, "revive", file));
   if (const Json* o = top.find("optimiser")) read_optimiser(Object(*o, "optimiser", file), c.optimiser);
-  top.read_name("backward", c.step.backward, parse_backward);
-  top.read_name("train_head", c.step.head, parse_backward);
+  top.read_name("backward", c.step.backward, model::parse_backward_type);
+  top.read_name("train_head", c.step.head, model::parse_backward_type);
   top.read("checkpoint_activations", c.step.checkpoint_activations);
   top.read("evaluate_every", c.evaluate_every);
   top.read("evaluate_tokens", c.evaluate_tokens);
@@ -303,8 +294,8 @@ std::string to_json(const TrainConfig& c) {
   write_quantisation(c.quantisation, j);
   if (c.revive) j["revive"] = write_revive(*c.revive);
   j["optimiser"] = write_optimiser(c.optimiser);
-  j["backward"] = name_of(c.step.backward);
-  j["train_head"] = name_of(c.step.head);
+  j["backward"] = model::name(c.step.backward);
+  j["train_head"] = model::name(c.step.head);
   j["checkpoint_activations"] = c.step.checkpoint_activations;
   j["evaluate_every"] = c.evaluate_every;
   j["evaluate_tokens"] = c.evaluate_tokens;
@@ -334,6 +325,7 @@ void validate(const TrainConfig& c, const std::string& file) {
   need(c.quantisation.warmup >= 0 && c.quantisation.warmup <= c.steps, "quantisation_warmup", "0 to steps");
   need(c.quantisation.trains_quantised || c.quantisation.warmup == 0, "quantisation_warmup", "0 where qat is none");
   need(!c.revive || c.masters == MasterType::f32, "masters", "f32 where there is revive");
+  need(c.step.head != model::BackwardType::int8, "train_head", "bf16 or f32");
   need(c.evaluate_every >= 0, "evaluate_every", "0 or more");
   need(c.evaluate_tokens >= 2, "evaluate_tokens", "2 or more");
   need(c.checkpoint_every >= 1, "checkpoint_every", "1 or more");

@@ -57,6 +57,12 @@ void MaskHook::gradient(const model::TrainedWeight& weight, std::span<float> gra
   if (const auto* mask = masks_.find(weight.name)) zero_pruned<float>(mask->keep, gradient);
 }
 
+std::uint64_t MaskHook::held_bytes() const {
+  std::uint64_t sum = 0;
+  for (const model::LinearMask& mask : masks_.linears) sum += mask.keep.size();
+  return sum;
+}
+
 std::string_view name(ReviveScope scope) {
   for (const auto& [value, text] : kNames) {
     if (value == scope) return text;
@@ -122,6 +128,12 @@ void ReviveHook::published(const model::TrainedWeight& weight, std::span<std::ui
 std::span<std::uint8_t> ReviveHook::state(const model::TrainedWeight& weight) {
   const auto found = masks_.find(weight.name);
   return found == masks_.end() ? std::span<std::uint8_t>() : std::span(found->second);
+}
+
+std::uint64_t ReviveHook::held_bytes() const {
+  std::uint64_t sum = 0;
+  for (const auto& [name, mask] : masks_) sum += mask.size();
+  return sum;
 }
 
 void keep_largest(std::span<const float> weights, std::int64_t keep, std::span<std::uint8_t> mask,

@@ -23,6 +23,7 @@ class MaskHook : public model::WeightHook {
   void published(const model::TrainedWeight& weight, std::span<std::uint16_t> values) const override;
   void gradient(const model::TrainedWeight& weight, std::span<float> gradient) const override;
   std::span<std::uint8_t> state(const model::TrainedWeight&) override { return {}; }
+  std::uint64_t held_bytes() const override;
 
  private:
   model::Masks masks_;
@@ -66,6 +67,7 @@ class ReviveHook : public model::WeightHook {
   void gradient(const model::TrainedWeight&, std::span<float>) const override {}
   /// The mask in force, 1 keeps.
   std::span<std::uint8_t> state(const model::TrainedWeight& weight) override;
+  std::uint64_t held_bytes() const override;
 
  private:
   ReviveOptions options_;

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: MIT
 #include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <fstream>
@@ -13,6 +11,7 @@
 #include "rpt/model/model.h"
 #include "rpt/tensor/ops.h"
 #include "tests/unit/cli/cli_testing.h"
+#include "tests/unit/cli/program_testing.h"
 
 namespace rpt::cli {
 namespace {
@@ -209,39 +208,21 @@ TEST_F(Train, WrongConfigurationsAreNamed) {
   EXPECT_EQ(rpt({"train", path("config.json"), path("run")}).code, 3);
 }
 
-/// Starts the real program and returns its process.
-pid_t start(const std::vector<std::string>& words) {
-  const std::string program = std::string(RPT_BINARY_DIR) + "/rpt";
-  const pid_t child = fork();
-  if (child == 0) {
-    std::vector<char*> argv{const_cast<char*>(program.c_str())};
-    for (const std::string& w : words) argv.push_back(const_cast<char*>(w.c_str()));
-    argv.push_back(nullptr);
-    if (std::freopen("/dev/null", "w", stdout) == nullptr || std::freopen("/dev/null", "w", stderr) == nullptr)
-      _exit(126);
-    execv(program.c_str(), argv.data());
-    _exit(127);
-  }
-  return child;
-}
-
 class SlowTrain : public Train {};
 
 TEST_F(SlowTrain, KilledAtRandomStepsEndsWithTheSameBits) {
-  if (!std::filesystem::exists(std::string(RPT_BINARY_DIR) + "/rpt")) GTEST_SKIP() << "rpt itself is not built";
+  const std::string program = kProgramFolder + "/rpt";
   const std::string file = config({{"steps", 60}, {"checkpoint_every", 3}, {"evaluate_every", 20}});
-  int status = 0;
-  waitpid(start({"train", file, path("whole")}), &status, 0);
-  ASSERT_EQ(status, 0);
+  ASSERT_EQ(wait_for(start_program(program, {"train", file, path("whole")})).status, 0);
   core::Random random(20261122);
   int kills = 0;
   for (int attempt = 0; attempt < 200; ++attempt) {
-    const pid_t child = start({"train", file, path("cut"), "--resume"});
+    const pid_t child = start_program(program, {"train", file, path("cut"), "--resume"});
     if (kills < 10) {
       std::this_thread::sleep_for(std::chrono::milliseconds(100 + random.below(700)));
       kill(child, SIGKILL);
     }
-    waitpid(child, &status, 0);
+    const int status = wait_for(child).status;
     if (WIFSIGNALED(status)) ++kills;
     if (WIFEXITED(status)) {
       ASSERT_EQ(WEXITSTATUS(status), 0);

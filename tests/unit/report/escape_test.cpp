@@ -27,6 +27,24 @@ TEST(Escape, MarkdownMarkupIsEscaped) {
   EXPECT_EQ(markdown_escaped("a\nb\rc"), "a<br>b c");
 }
 
+TEST(Escape, MarkdownParagraphsBeginNothing) {
+  EXPECT_EQ(markdown_paragraph("  plain\ntext"), "plain text");
+  EXPECT_EQ(markdown_paragraph("# a"), "\\# a");
+  EXPECT_EQ(markdown_paragraph("- a"), "\\- a");
+  EXPECT_EQ(markdown_paragraph("+ a"), "\\+ a");
+  EXPECT_EQ(markdown_paragraph("---"), "\\---");
+  EXPECT_EQ(markdown_paragraph("12. a"), "12\\. a");
+  EXPECT_EQ(markdown_paragraph("1) a"), "1\\) a");
+  EXPECT_EQ(markdown_paragraph("12 a."), "12 a.");
+  EXPECT_EQ(markdown_paragraph("12"), "12");
+  EXPECT_EQ(markdown_paragraph(" "), "");
+}
+
+TEST(Escape, HtmlMarkupIsEscaped) {
+  EXPECT_EQ(html_escaped("<a href=\"x\">'&amp;'</a>"), "&lt;a href=&quot;x&quot;&gt;&#39;&amp;amp;&#39;&lt;/a&gt;");
+  EXPECT_EQ(html_escaped("größe\n\x01\tb"), "größe\n  b");
+}
+
 TEST(Escape, CsvIsQuotedWhereItMustBe) {
   EXPECT_EQ(csv_quoted("plain text"), "plain text");
   EXPECT_EQ(csv_quoted(""), "");

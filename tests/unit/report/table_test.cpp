@@ -66,6 +66,18 @@ TEST(Table, IsLatex) {
             "\\end{tabular}\n");
 }
 
+TEST(Table, IsHtml) {
+  EXPECT_EQ(sample().to_html("a < b"),
+            "<table>\n<caption>a &lt; b</caption>\n<thead>\n<tr><th scope=\"col\">tensor</th>"
+            "<th scope=\"col\" class=\"number\">weights</th><th scope=\"col\" class=\"number\">zeros %</th></tr>\n"
+            "</thead>\n<tbody>\n"
+            "<tr><td>attn_q</td><td class=\"number\">6,553,600</td><td class=\"number\">42.2</td></tr>\n"
+            "<tr><td>größe</td><td class=\"number\">-1,234</td><td class=\"number\">–</td></tr>\n"
+            "<tr><td>a|b, &quot;c&quot;</td><td class=\"number\">0</td><td class=\"number\">100.0</td></tr>\n"
+            "</tbody>\n</table>\n");
+  EXPECT_EQ(sample().to_html().find("<caption"), std::string::npos);
+}
+
 TEST(Table, ShowsNumbersAsTheColumnSays) {
   Table table({{"exact", Align::right}, number_column("rounded", 3), number_column("grouped", 0, true)});
   table.add_row({0.1, 2.0 / 3.0, std::int64_t{999}});

@@ -11,6 +11,7 @@
 #include "rpt/core/random.h"
 #include "rpt/kernels/isa.h"
 #include "rpt/tensor/dequantise.h"
+#include "rpt/tensor/product.h"
 
 namespace rpt::tensor {
 namespace {
@@ -115,6 +116,20 @@ TEST(MatmulTernary, ManyTokensAreAsTheReferenceHasThem) {
           << tokens << " tokens, " << columns << " columns";
     }
   }
+}
+
+TEST(MatmulTernary, SaysWhatScratchItKeeps) {
+  const std::string best(kernels::active().name);
+  core::set_threads(2);
+  // Unpacked: 256 rows of codes and their sums on each thread that has any. Otherwise the sums of all rows.
+  const bool unpacks = kernels::active().library_products && multiplies_int8();
+  EXPECT_EQ(matmul_ternary_scratch(600, 384, 200), unpacks ? 2U * 256 * (384 + 4 * 200) : 4U * 600 * 200);
+  EXPECT_EQ(matmul_ternary_scratch(100, 384, 200), unpacks ? 100U * (384 + 4 * 200) : 4U * 100 * 200);
+  EXPECT_EQ(matmul_ternary_scratch(600, 384, 127), 4U * 600 * 127);
+  kernels::force_isa("reference");
+  EXPECT_EQ(matmul_ternary_scratch(600, 384, 200), 4U * 600 * 200);
+  kernels::force_isa(best);
+  core::set_threads(0);
 }
 
 TEST(MatmulTernary, RefusesShapesThatDoNotFit) {

@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <tuple>
 #include <vector>
 
 #include "rpt/core/error.h"
@@ -92,6 +94,57 @@ TEST(Product, AgainGivesTheSameBits) {
   multiply(a.as(DType::bf16, false), b.as(DType::bf16, false), 1.0F, false, {first.data(), 40, 50});
   multiply(a.as(DType::bf16, false), b.as(DType::bf16, false), 1.0F, false, {second.data(), 40, 50});
   EXPECT_EQ(first, second);
+}
+
+TEST(Product, Int8RowsAreExact) {
+  if (!multiplies_int8()) GTEST_SKIP() << "no exact int8 products here";
+  core::Random random(5);
+  const auto codes = [&](std::int64_t count) {
+    std::vector<std::int8_t> out(static_cast<std::size_t>(count));
+    for (auto& v : out) v = static_cast<std::int8_t>(static_cast<int>(random.below(255)) - 127);
+    return out;
+  };
+  for (const auto& [m, n, k] : {std::tuple<int, int, int>{1, 1, 1}, {33, 70, 45}, {700, 20, 64}, {16, 130, 600}}) {
+    const auto a = codes((m + 3) * (k + 3));
+    const auto b = codes((n + 3) * (k + 3));
+    std::vector<float> factors(static_cast<std::size_t>(m));
+    for (float& f : factors) f = static_cast<float>(random.uniform());
+    for (int kind = 0; kind < 8; ++kind) {
+      const bool ta = (kind & 1) != 0, tb = (kind & 2) != 0, accumulate = (kind & 4) != 0;
+      const std::int64_t a_stride = (ta ? m : k) + 3;
+      const std::int64_t b_stride = (tb ? k : n) + 3;
+      std::vector<float> c(static_cast<std::size_t>(m * n), 2.0F);
+      for (const int threads : {1, 3}) {
+        core::set_threads(threads);
+        std::fill(c.begin(), c.end(), 2.0F);
+        multiply_int8_rows({a.data(), DType::i8, ta ? k : m, ta ? m : k, a_stride, ta},
+                           {b.data(), DType::i8, tb ? n : k, tb ? k : n, b_stride, tb}, factors, accumulate,
+                           {c.data(), m, n});
+      }
+      for (std::int64_t i = 0; i < m; ++i) {
+        for (std::int64_t j = 0; j < n; ++j) {
+          std::int32_t sum = 0;
+          for (std::int64_t l = 0; l < k; ++l) {
+            sum += a[static_cast<std::size_t>(ta ? l * a_stride + i : i * a_stride + l)] *
+                   b[static_cast<std::size_t>(tb ? j * b_stride + l : l * b_stride + j)];
+          }
+          const float scaled = static_cast<float>(sum) * factors[static_cast<std::size_t>(i)];
+          ASSERT_EQ(c[static_cast<std::size_t>(i * n + j)], accumulate ? 2.0F + scaled : scaled) << i << ' ' << j;
+        }
+      }
+    }
+  }
+  core::set_threads(0);
+  std::vector<float> c(4), factors(2);
+  const auto a = codes(2 * 200'000);
+  const Operand long_rows{a.data(), DType::i8, 2, 200'000, 200'000, false};
+  const Operand long_columns{a.data(), DType::i8, 2, 200'000, 200'000, true};
+  EXPECT_THROW(multiply_int8_rows(long_rows, long_columns, factors, false, {c.data(), 2, 2}), ShapeError);
+  const Operand small{a.data(), DType::i8, 2, 2, 2, false};
+  EXPECT_NO_THROW(multiply_int8_rows(small, small, factors, false, {c.data(), 2, 2}));
+  EXPECT_THROW(multiply_int8_rows(small, small, std::span(factors).first(1), false, {c.data(), 2, 2}), ShapeError);
+  EXPECT_THROW(multiply_int8_rows(small, long_rows, factors, false, {c.data(), 2, 2}), ShapeError);
+  EXPECT_GE(multiply_int8_rows_scratch(700, 20), static_cast<std::uint64_t>(20 * 4 * 16));
 }
 
 TEST(Product, ShapesAndTypesMustFit) {

@@ -3,6 +3,7 @@
 // README there for what is stored and what the bounds mean.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
@@ -10,6 +11,7 @@
 #include "rpt/io/safetensors.h"
 #include "rpt/model/decoder.h"
 #include "rpt/model/model.h"
+#include "rpt/tensor/product.h"
 #include "rpt/train/adamw.h"
 #include "rpt/train/step.h"
 
@@ -127,6 +129,57 @@ TEST_P(TrainingGolden, GradientsOfBf16Products) {
     for (const float v : expected) size += static_cast<double>(v) * static_cast<double>(v);
     size = std::sqrt(size / static_cast<double>(expected.size()));
     EXPECT_LE(rms_difference(p.gradient.span(), expected), 0x1p-6 * size) << p.name;
+  }
+}
+
+TEST_P(TrainingGolden, GradientsOfInt8ProductsAreRightOnAverage) {
+  if (!tensor::multiplies_int8()) GTEST_SKIP() << "no exact int8 products here";
+  const Golden g = golden();
+  const auto parameters = parameters_of(GetParam());
+  const Batch batch = batch_of(g.get<std::int32_t>("ids"), kRows);
+  GradientStep step(*parameters, static_cast<std::int64_t>(batch.tokens.size()) / kRows,
+                    {model::BackwardType::int8, model::BackwardType::f32, false});
+  constexpr int kTimes = 64;
+  double first_off = 0;
+  double mean_off = 0;
+  step.begin_step(1, 1);
+  for (int i = 1; i <= kTimes; ++i) {
+    step.add(batch, kRows, 1.0F / static_cast<float>(count_targets(batch)));  // gradients add up
+    if (i != 1 && i != kTimes) continue;
+    double& off = i == 1 ? first_off : mean_off;
+    for (const Parameter& p : parameters->all()) {
+      std::vector<float> mean(p.gradient.span().begin(), p.gradient.span().end());
+      for (float& v : mean) v /= static_cast<float>(i);
+      const std::vector<float> expected = g.get<float>("grad." + p.name);
+      double size = 0;
+      for (const float v : expected) size += static_cast<double>(v) * static_cast<double>(v);
+      off = std::max(off, rms_difference(mean, expected) / std::sqrt(size / static_cast<double>(expected.size())));
+    }
+  }
+  EXPECT_LE(first_off, 0.1);
+  // Errors without bias fall with the root of the number of draws, here to an eighth.
+  EXPECT_LE(mean_off, first_off / 5);
+}
+
+TEST_P(TrainingGolden, AStepBeginsAnew) {
+  const Golden g = golden();
+  const Batch batch = batch_of(g.get<std::int32_t>("ids"), kRows);
+  const std::int64_t length = static_cast<std::int64_t>(batch.tokens.size()) / kRows;
+  const auto fresh = parameters_of(GetParam());
+  const auto stale = parameters_of(GetParam());
+  GradientStep once(*fresh, length, kFloat);
+  once.add(batch, kRows, 1.0F);
+  once.add(batch, kRows, 0.5F);
+  GradientStep again(*stale, length, kFloat);
+  for (int i = 0; i < 2; ++i) {
+    again.begin_step(1, i);
+    again.add(batch, kRows, 1.0F);
+    again.add(batch, kRows, 0.5F);
+  }
+  for (std::size_t p = 0; p < fresh->all().size(); ++p) {
+    const auto expected = fresh->all()[p].gradient.span();
+    const auto found = stale->all()[p].gradient.span();
+    ASSERT_TRUE(std::equal(expected.begin(), expected.end(), found.begin())) << fresh->all()[p].name;
   }
 }
 

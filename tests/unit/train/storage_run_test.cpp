@@ -6,6 +6,7 @@
 
 #include "rpt/core/atomic_file.h"
 #include "rpt/io/safetensors.h"
+#include "rpt/tensor/product.h"
 #include "rpt/train/cost.h"
 #include "rpt/train/run.h"
 #include "tests/unit/train/optimiser_test_support.h"
@@ -71,6 +72,20 @@ TEST_F(StorageRun, InterruptedAndWholeRunsEndWithTheSameBits) {
                 checkpoint_file("whole" + name, "state.safetensors"))
         << storage.text();
   }
+}
+
+TEST_F(StorageRun, Int8BackwardGoesOnWithTheSameBits) {
+  if (!tensor::multiplies_int8()) GTEST_SKIP() << "no exact int8 products here";
+  TrainConfig c = config({});
+  c.step.backward = model::BackwardType::int8;
+  c.accumulation = 2;
+  c.quantisation.warmup = 2;  // bf16 while it warms up
+  const std::string whole = run(c, "whole", false, 99);
+  run(c, "cut", false, 3);
+  EXPECT_TRUE(run(c, "cut", true, 99) == whole);
+  c.seed = 9;
+  c.step.head = model::BackwardType::int8;
+  EXPECT_THROW(run(c, "head", false, 1), ConfigError);
 }
 
 TEST_F(StorageRun, OtherTypesAreRefused) {

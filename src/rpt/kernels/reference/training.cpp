@@ -45,6 +45,9 @@ void fill_training(KernelTable& table) noexcept {
   table.int8_to_bf16 = training::int8_to_bf16;
   table.ternary2_to_int8 = training::ternary2_to_int8;
   table.ternary2_to_bf16 = training::ternary2_to_bf16;
+  table.gradient_maxima = training::gradient_maxima;
+  table.gradient_codes = training::gradient_codes;
+  table.add_scaled_int32 = training::add_scaled_int32;
   table.sum_squares = sum_squares;
   table.adamw = adamw;
 }

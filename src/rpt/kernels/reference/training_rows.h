@@ -2,6 +2,8 @@
 #pragma once
 #include <cstdint>
 
+#include "rpt/kernels/kernel_table.h"
+
 /// The kernels of training that treat every element by itself, or whose sums are short: templates on the type of the
 /// numbers, so that tests take them in double. The other sets compile these very loops with their own flags, hence the
 /// anonymous namespace (kernels/lanes/part.h says why).
@@ -47,6 +49,62 @@ inline void int8_to_bf16(const std::int8_t* q, std::int64_t n, std::uint16_t* y)
   for (std::int64_t i = 0; i < n; ++i) {
     y[i] = static_cast<std::uint16_t>(bits_of(static_cast<float>(static_cast<std::int32_t>(q[i]))) >> 16);
   }
+}
+
+/// Bits of |x|: as integers they are in the order of the numbers, with infinity and then NaN above all.
+inline std::int32_t magnitude(float x) noexcept {
+  return static_cast<std::int32_t>(bits_of(x) & 0x7fffffffU);
+}
+
+inline float gradient_maxima(const float* x, std::int64_t n, float factor, float* column) noexcept {
+  std::int32_t most = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const std::int32_t here = magnitude(x[i]);
+    most = here > most ? here : most;
+    const std::int32_t scaled = magnitude(x[i] * factor);
+    const std::int32_t so_far = magnitude(column[i]);
+    column[i] = __builtin_bit_cast(float, scaled > so_far ? scaled : so_far);
+  }
+  return __builtin_bit_cast(float, most);
+}
+
+/// A number in [0, 1), a multiple of 2^-24. The mixing steps are those of MurmurHash3's finaliser (A. Appleby).
+inline float uniform_of(std::uint32_t h) noexcept {
+  h ^= h >> 16;
+  h *= 0x85ebca6bU;
+  h ^= h >> 13;
+  h *= 0xc2b2ae35U;
+  h ^= h >> 16;
+  return static_cast<float>(static_cast<std::int32_t>(h >> 8)) * 0x1p-24F;
+}
+
+/// ⌊v + u⌋ within ±127. Truncation is rounding down once 128 is added.
+inline std::int8_t round_by(float v, float u) noexcept {
+  const float moved = (v + 128.0F) + u;
+  const float low = moved > 1.0F ? moved : 1.0F;  // also where v is NaN
+  const float kept = low < 255.0F ? low : 255.0F;
+  return static_cast<std::int8_t>(static_cast<std::int32_t>(kept) - 128);
+}
+
+inline void gradient_codes(const GradientCodes& a) noexcept {
+  // Copies that nothing else points to, or compilers would expect the codes to overwrite them.
+  const float* __restrict x = a.x;
+  const float* __restrict column_inverse = a.column_inverse;
+  std::int8_t* __restrict by_row = a.by_row;
+  std::int8_t* __restrict by_column = a.by_column;
+  const float row_inverse = a.row_inverse;
+  const float factor = a.factor;
+  const std::uint32_t key = a.key;
+  const std::int64_t n = a.n;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const float u = uniform_of(key + static_cast<std::uint32_t>(i) * 0x9e3779b9U);
+    by_row[i] = round_by(x[i] * row_inverse, u);
+    by_column[i] = round_by((x[i] * factor) * column_inverse[i], u);
+  }
+}
+
+inline void add_scaled_int32(const std::int32_t* acc, std::int64_t n, float factor, float* y) noexcept {
+  for (std::int64_t i = 0; i < n; ++i) y[i] += static_cast<float>(acc[i]) * factor;
 }
 
 /// −1, 0, +1 as bfloat16 of code + 1 = 0, 1, 2.

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: MIT
+#include "rpt/experiment/deploy.h"
+
+#include <fmt/format.h>
+
+#include "rpt/cli/context.h"
+#include "rpt/cli/experiment_texts.h"
+#include "rpt/cli/stop_signals.h"
+#include "rpt/core/memory.h"
+#include "rpt/core/sha256.h"
+#include "rpt/experiment/deploy_report.h"
+#include "rpt/train/cost.h"
+
+namespace rpt::cli {
+namespace {
+
+using experiment::DeployConfig;
+using experiment::Texts;
+
+struct DeployOptions {
+  std::string model;
+  std::string out;
+  std::string text = "sotu:train";
+  std::string test;
+  double sparsity = 0.1;
+  std::string score = "magnitude";
+  std::string scope = "tensor";
+  std::string dose = "codes";
+  std::vector<std::string> prompts;
+  std::int64_t generated_tokens = 60;
+  std::string backward = "bf16";
+  double memory_limit = 0;  ///< GB
+  bool dry_run = false;
+  train::TrainConfig tune;
+};
+
+/// Makes the fine-tune fit into `limit` bytes: first by running blocks again, then by moments of a byte, then by bf16
+/// masters. Throws ConfigError where that is not enough.
+void fit_memory(train::TrainConfig& tune, const model::Config& shape, double limit, const Context& context) {
+  const auto need = [&] { return static_cast<double>(train::run_memory(shape, tune, {}).total()); };
+  if (limit <= 0 || need() <= limit) return;
+  tune.step.checkpoint_activations = true;
+  if (need() > limit) tune.optimiser.state = train::StateType::int8;
+  if (need() > limit) tune.masters = train::MasterType::bf16_stochastic;
+  if (need() > limit) {
+    throw ConfigError(
+        fmt::format("--memory-limit {:.2f} GB: the fine-tune needs {:.2f} GB at least", limit / 1e9, need() / 1e9));
+  }
+  context.say(fmt::format("to fit the memory limit: activations checkpointed, moments {}, masters {}",
+                          train::name(tune.optimiser.state), train::name(tune.masters)));
+}
+
+/// What a run costs, roughly.
+struct Estimate {
+  double seconds = 0;
+  double memory_bytes = 0;
+  double disk_bytes = 0;
+};
+
+Estimate estimate(const DeployConfig& config, const model::Config& shape, const Texts& texts) {
+  const auto levels = static_cast<double>(experiment::levels_to(config.sparsity).size());
+  const train::TrainConfig& c = config.tune;
+  const double operations = train::operations_per_token(shape, c.context);
+  const double rate = 0.6 * train::measure_product_rate(c.step.backward);
+  std::uint64_t test_bytes = 0;
+  for (const std::string& d : texts.test.documents) test_bytes += d.size();
+  Estimate e;
+  // Every level is scored twice; four bytes a token, each read about twice by overlapping windows.
+  const double scored = (2 + 2 * levels) * 2 * static_cast<double>(test_bytes) / 4;
+  e.seconds =
+      (levels * static_cast<double>(c.steps * c.batch * c.accumulation * c.context) + scored / 3) * operations / rate;
+  e.memory_bytes = static_cast<double>(train::run_memory(shape, c, {0, test_bytes, 2048}).total());
+  const auto values = static_cast<double>(train::parameter_count(shape));
+  e.disk_bytes = levels * (static_cast<double>(train::checkpoint_bytes(shape, c)) * 2 + 3 * values) + 5 * values;
+  return e;
+}
+
+int run_deploy(DeployOptions options, Context& context) {
+  core::keep_freed_memory();
+  const auto base = open_model(options.model, context);
+  const Texts texts = load_experiment_texts(options.text, options.test, context.common.seed);
+  DeployConfig config;
+  config.model = options.model;
+  config.text = options.text;
+  config.test = options.test;
+  config.sparsity = options.sparsity;
+  config.recipe.seed = context.common.seed;
+  config.recipe.score = prune::parse_score(options.score);
+  config.recipe.selection.scope = prune::parse_scope(options.scope);
+  config.recipe.selection.dose = prune::parse_dose(options.dose);
+  config.tune = options.tune;
+  config.tune.seed = context.common.seed;
+  config.tune.schedule.steps = config.tune.steps;
+  config.tune.step.backward = model::parse_backward_type(options.backward);
+  train::Source source;
+  source.text = options.text;
+  config.tune.data = {source};
+  config.tune.hold_out = 0;
+  train::validate(config.tune, "deploy");
+  fit_memory(config.tune, base->config, options.memory_limit * 1e9, context);
+  config.prompts = options.prompts.empty() ? experiment::default_prompts(texts.test) : options.prompts;
+  config.generated_tokens = options.generated_tokens;
+  if (prune::needs_calibration(config.recipe.score)) {
+    std::string all;
+    for (const train::Document& d : texts.train) all += d.text + '\0';
+    config.recipe.calibration = prune::CalibrationText{options.text, core::sha256_hex(all),
+                                                       std::min<std::int64_t>(256, base->config.context), 4096};
+  }
+
+  const Estimate cost = estimate(config, base->config, texts);
+  context.say(fmt::format("about {:.0f} s, {:.2f} GB of memory, {:.2f} GB of disk", cost.seconds,
+                          cost.memory_bytes / 1e9, cost.disk_bytes / 1e9));
+  if (options.dry_run) {
+    report::Record r;
+    r.set("seconds", cost.seconds);
+    r.set("memory_bytes", cost.memory_bytes);
+    r.set("disk_bytes", cost.disk_bytes);
+    context.write_json("deploy", options.model, r);
+    return 0;
+  }
+
+  experiment::RunDirectory run(options.out, experiment::to_json(config, *base, texts));
+  experiment::Surroundings around;
+  around.machine = describe_machine();
+  around.progress = &context.progress();
+  around.say = [&](const std::string& line) { context.say(line); };
+  around.interrupted = StopSignals::asked;
+  std::optional<experiment::DeployResult> result;
+  {
+    const StopSignals signals;
+    result = experiment::deploy(*base, config, texts, run, around);
+  }
+  if (!result) {
+    context.say("interrupted: the same command goes on");
+    return 1;
+  }
+  context.out() << experiment::stage_table(*result).to_text() << '\n';
+  for (const std::string& text : result->texts) context.out() << text << "\n\n";
+  context.out() << fmt::format("{}: every token of {} has the bits of the trained model ({})\n{}\n",
+                               result->gguf.string(), config.test, result->gate_sha256,
+                               (run.folder() / "report.html").string());
+  context.write_json("deploy", options.model, experiment::deploy_report(*base, config, *result, {}).figures);
+  return 0;
+}
+
+}  // namespace
+
+Command add_deploy(CLI::App& program) {
+  auto o = std::make_shared<DeployOptions>();
+  train::TrainConfig& c = o->tune;
+  c.steps = 300;
+  c.checkpoint_every = 100;
+  c.optimiser.lr = 1e-3;
+  c.optimiser.relative = true;
+  c.optimiser.clipping = train::Clipping::tensor;
+  c.optimiser.weight_decay = 0.01;
+  CLI::App* app = program.add_subcommand(
+      "deploy", "Prune step by step, fine-tune, write GGUF, verify, generate: the whole pipeline");
+  app->add_option("MODEL", o->model, "Model with latents: Hugging Face directory or name of an embedded model")
+      ->required();
+  app->add_option("OUT", o->out, "Folder of the run; the same command goes on with a run that was stopped")->required();
+  app->add_option("--text", o->text, "Text to fine-tune on")->capture_default_str();
+  app->add_option("--test", o->test, "Text to score (default: the embedded text's test part, else a part held out)");
+  app->add_option("--sparsity", o->sparsity,
+                  "Share of all ternary weights to remove, 0 to 1, in levels of 5 % and more")
+      ->check(CLI::Range(0.0, 0.95))
+      ->capture_default_str();
+  app->add_option("--score", o->score, "What weights are chosen by")
+      ->check(CLI::IsMember({"magnitude", "wanda", "random", "code"}))
+      ->capture_default_str();
+  app->add_option("--scope", o->scope, "Among which weights the smallest are looked for")
+      ->check(CLI::IsMember({"global", "tensor", "row"}))
+      ->capture_default_str();
+  app->add_option("--dose", o->dose, "What the sparsity counts")
+      ->check(CLI::IsMember({"codes", "latents"}))
+      ->capture_default_str();
+  app->add_option("--steps", c.steps, "Steps of each fine-tune")
+      ->check(CLI::Range(1, 10'000'000))
+      ->capture_default_str();
+  app->add_option("--batch", c.batch, "Sequences a step")->check(CLI::Range(1, 65536))->capture_default_str();
+  app->add_option("--context", c.context, "Tokens a sequence")->check(CLI::Range(2, 1 << 20))->capture_default_str();
+  app->add_option("--lr", c.optimiser.lr, "Peak learning rate, in units of each tensor's rms")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  app->add_option("--backward", o->backward, "Products of the backward pass")
+      ->check(CLI::IsMember({"int8", "bf16", "f32"}))
+      ->capture_default_str();
+  app->add_option("-p,--prompt", o->prompts, "Text to go on from at the end (default: beginnings of the test text)");
+  app->add_option("-n,--tokens", o->generated_tokens, "Tokens to generate after each prompt")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  app->add_option("--memory-limit", o->memory_limit, "GB that the fine-tune may take")->check(CLI::PositiveNumber);
+  app->add_flag("--dry-run", o->dry_run, "Only estimate time, memory and disk");
+  app->footer("Example:\n  rpt deploy tiny runs/deploy --text sotu:train --sparsity 0.1");
+  return {app, [o](Context& context) { return run_deploy(*o, context); }};
+}
+
+}  // namespace rpt::cli

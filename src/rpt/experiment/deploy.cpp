@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: MIT
+#include "rpt/experiment/deploy.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "rpt/core/atomic_file.h"
+#include "rpt/core/error.h"
+#include "rpt/experiment/deploy_report.h"
+#include "rpt/experiment/measure.h"
+#include "rpt/generate/session.h"
+#include "rpt/model/export.h"
+#include "rpt/prune/account.h"
+#include "rpt/prune/apply.h"
+#include "rpt/train/token_stream.h"
+
+namespace rpt::experiment {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+std::string generated(const model::Model& model, const std::string& prompt, std::int64_t tokens) {
+  generate::GenerationOptions options;
+  options.max_tokens = tokens;
+  std::vector<std::int32_t> ids = model.vocabulary().encode(prompt);
+  if (model.adds_bos && model.bos_id) ids.insert(ids.begin(), *model.bos_id);
+  generate::Session session(model, generate::room_for(model, static_cast<std::int64_t>(ids.size()), options),
+                            options.sampling);
+  session.append(ids);
+  generate::TextWriter writer(model, options, [](std::string_view) {});
+  while (writer.wants_more() && writer.accept(session.next_token())) {
+  }
+  return prompt + writer.finish().text;
+}
+
+/// "5", "12.5": a dose in per cent.
+std::string percent(double share) {
+  return fmt::format("{:g}", std::round(share * 1e6) / 1e4);
+}
+/// The same within the name of a stage.
+std::string level_name(double share) {
+  std::string name = percent(share);
+  std::replace(name.begin(), name.end(), '.', '-');
+  return "level-" + name;
+}
+
+/// One run of the pipeline.
+class Pipeline {
+ public:
+  Pipeline(const model::Model& base, const DeployConfig& config, const Texts& texts, RunDirectory& run,
+           const Surroundings& around)
+      : base_(base), config_(config), texts_(texts), run_(run), around_(around) {}
+
+  std::optional<DeployResult> go() {
+    model::require_gguf_rows(base_.config, tensor::DType::i2_s);
+    add("baseline", "baseline", run_.stage("baseline", [&] {
+      StageFigures f = scored(base_, texts_.test, around_);
+      f.numbers["codes_zero_share"] = prune::account(base_, base_).total.zero_share();
+      return f;
+    }));
+    std::uint64_t number = 0;
+    for (const double level : levels_to(config_.sparsity)) {
+      if (!prune_to(level) || !tune(level, number++)) return std::nullopt;
+    }
+    export_all();
+    generate_texts();
+    const std::string problem = write_deploy_report(run_.folder(), base_, config_, result_, losses_, around_.machine);
+    if (!problem.empty()) around_.say(problem);
+    return std::move(result_);
+  }
+
+ private:
+  const model::Model& current() const { return tuned_ ? *tuned_ : base_; }
+
+  bool add(const std::string& name, const std::string& stage, std::optional<StageFigures> found) {
+    if (!found) return false;
+    around_.say(
+        fmt::format("{}: NLL {:.4f}, perplexity {:.3f}", name, found->number("mean_nll"), found->number("perplexity")));
+    result_.stages.push_back({name, stage, std::move(*found)});
+    return true;
+  }
+
+  /// Masks for a level, and the model under them; nothing is done at level 0.
+  bool prune_to(double level) {
+    pruned_.reset();
+    if (level == 0) return true;
+    const std::string stage = level_name(level) + "-prune";
+    const fs::path file = run_.stage_folder(stage) / "masks.safetensors";
+    if (!run_.finished(stage)) {
+      model::write_masks(file, masks_of(level));
+    }
+    masks_ = model::read_masks(file, base_.config);
+    pruned_ = prune::apply_masks(current(), *masks_);
+    return add(percent(level) + " % pruned", stage, run_.stage(stage, [&] {
+      StageFigures f = scored(*pruned_, texts_.test, around_);
+      add_account(f, prune::account(base_, *pruned_));
+      return f;
+    }));
+  }
+
+  model::Masks masks_of(double level) const {
+    prune::Recipe recipe = config_.recipe;
+    std::optional<prune::Calibration> calibration;
+    if (recipe.protocol == prune::Protocol::legacy) {
+      recipe.percent = 100 * level;
+      return prune::make_masks(current(), recipe);
+    }
+    recipe.selection.sparsity = level;
+    if (prune::needs_calibration(recipe.score)) {
+      std::vector<std::string> documents;
+      for (const train::Document& d : texts_.train) documents.push_back(d.text);
+      const prune::CalibrationText& from = *recipe.calibration;
+      calibration =
+          prune::calibrate(current(), prune::calibration_sequences(current(), documents, from.length, from.tokens),
+                           recipe.score == prune::Score::code ? prune::Moments::inputs : prune::Moments::squares);
+    }
+    const prune::Progress progress{&base_, masks_ ? &*masks_ : nullptr};
+    return prune::make_masks(current(), recipe, calibration ? &*calibration : nullptr, masks_ ? &progress : nullptr);
+  }
+
+  /// Trains on from the level's pruned model, every level with a fresh optimiser and an order of its own.
+  bool tune(double level, std::uint64_t number) {
+    train::TrainConfig tune = config_.tune;
+    tune.seed += number;
+    const std::string stage = level_name(level) + "-tune";
+    const fs::path folder = run_.stage_folder(stage);
+    if (stream_.tokens.empty()) {
+      const text::Tokenizer& vocabulary = base_.vocabulary();
+      stream_ = train::encode_documents(texts_.train, vocabulary, train::separators_of(vocabulary));
+    }
+    auto start = pruned_ ? std::move(pruned_) : prune::apply_masks(base_, model::full_masks(base_.config));
+    tuned_ = fine_tune(std::move(start), masks_ ? &*masks_ : nullptr, tune, stream_, folder, around_);
+    if (!tuned_) return false;
+    losses_.emplace_back(percent(level) + " %", step_losses(folder));
+    return add(percent(level) + " % fine-tuned", stage, run_.stage(stage, [&] {
+      StageFigures f = scored(*tuned_, texts_.test, around_);
+      add_account(f, prune::account(base_, *tuned_));
+      return f;
+    }));
+  }
+
+  void export_all() {
+    const model::Model& model = current();
+    model::ExportOptions options;
+    options.replace_folder = true;
+    options.progress = around_.progress;
+    result_.gguf = run_.folder() / "model.gguf";
+    run_.stage("export", [&] {
+      StageFigures f;
+      f.texts["gate_gguf"] = model::export_gguf(model, result_.gguf, tensor::DType::i2_s, options);
+      f.texts["gate_packed"] =
+          model::export_huggingface(model, run_.folder() / "packed", model::HfForm::packed, options);
+      f.texts["gate_latents"] =
+          model::export_huggingface(model, run_.folder() / "latents", model::HfForm::latents, options);
+      return f;
+    });
+    const auto written = model::open_model(result_.gguf);
+    add("GGUF", "verify", run_.stage("verify", [&] { return scored(*written, texts_.test, around_); }));
+    const std::string& trained = result_.stages[result_.stages.size() - 2].found.text("nll_sha256");
+    result_.gate_sha256 = result_.stages.back().found.text("nll_sha256");
+    if (result_.gate_sha256 != trained) {
+      throw CheckError(
+          fmt::format("{}: its likelihoods of the test text are not those of the trained model ({} for {})",
+                      result_.gguf.string(), result_.gate_sha256, trained));
+    }
+  }
+
+  void generate_texts() {
+    const StageFigures found = *run_.stage("generate", [&] {
+      const auto written = model::open_model(result_.gguf);
+      StageFigures f;
+      for (std::size_t i = 0; i < config_.prompts.size(); ++i) {
+        f.texts[fmt::format("text {:03}", i)] = generated(*written, config_.prompts[i], config_.generated_tokens);
+      }
+      return f;
+    });
+    for (const auto& [name, text] : found.texts) result_.texts.push_back(text);
+  }
+
+  const model::Model& base_;
+  const DeployConfig& config_;
+  const Texts& texts_;
+  RunDirectory& run_;
+  const Surroundings& around_;
+  train::TokenStream stream_;
+  std::unique_ptr<model::Model> tuned_;   ///< after the last finished level
+  std::unique_ptr<model::Model> pruned_;  ///< of the level under way
+  std::optional<model::Masks> masks_;     ///< of all levels so far
+  std::vector<LevelLosses> losses_;
+  DeployResult result_;
+};
+
+}  // namespace
+
+std::vector<double> levels_to(double sparsity) {
+  std::vector<double> levels;
+  for (const double level : {0.05, 0.10, 0.15, 0.20, 0.25, 0.30, 0.40, 0.50}) {
+    if (level < sparsity - 1e-9) levels.push_back(level);
+  }
+  levels.push_back(sparsity);
+  return levels;
+}
+
+std::vector<std::string> default_prompts(const text::Corpus& corpus, std::size_t count, std::size_t words) {
+  std::vector<std::string> prompts;
+  for (const std::string& document : corpus.documents) {
+    if (prompts.size() == count) break;
+    std::istringstream in(document);
+    std::string prompt, word;
+    for (std::size_t i = 0; i < words && in >> word; ++i) prompt += (i == 0 ? "" : " ") + word;
+    if (!prompt.empty()) prompts.push_back(prompt);
+  }
+  return prompts;
+}
+
+std::string to_json(const DeployConfig& c, const model::Model& base, const Texts& texts) {
+  Json j;
+  j["format"] = "rpt-deploy-1";
+  j["model"] = c.model;
+  j["model_sha256"] = sha256_of(base);
+  j["text"] = c.text;
+  j["test"] = c.test;
+  j["texts_sha256"] = sha256_of(texts);
+  j["sparsity"] = c.sparsity;
+  j["recipe"] = Json::parse(prune::to_json(c.recipe));
+  j["tune"] = Json::parse(train::to_json(c.tune));
+  j["prompts"] = c.prompts;
+  j["generated_tokens"] = c.generated_tokens;
+  return j.dump();
+}
+
+std::optional<DeployResult> deploy(const model::Model& base, const DeployConfig& config, const Texts& texts,
+                                   RunDirectory& run, const Surroundings& around) {
+  return Pipeline(base, config, texts, run, around).go();
+}
+
+}  // namespace rpt::experiment

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "rpt/experiment/fine_tune.h"
+#include "rpt/experiment/measure.h"
+#include "rpt/experiment/run_directory.h"
+#include "rpt/prune/recipe.h"
+#include "rpt/report/report.h"
+#include "rpt/text/corpus.h"
+
+/// The pipeline: baseline, progressive pruning with a fine-tune after each level, snapped and written as GGUF, read
+/// again, generated from.
+namespace rpt::experiment {
+
+struct DeployConfig {
+  std::string model;        ///< as it was named
+  std::string text;         ///< fine-tuned on, as it was named
+  std::string test;         ///< scored, as it was named
+  double sparsity = 0.1;    ///< dose after the last level: share of all ternary weights
+  prune::Recipe recipe;     ///< how weights are chosen; its sparsity is each level's
+  train::TrainConfig tune;  ///< a level's fine-tune
+  std::vector<std::string> prompts;
+  std::int64_t generated_tokens = 60;
+};
+
+/// The doses of the levels: those of 5, 10, 15, 20, 25, 30, 40 and 50 % below `sparsity`, then it; only 0 where it is
+/// 0.
+std::vector<double> levels_to(double sparsity);
+
+/// The beginnings of the first texts of a corpus, some words each: what a model may go on from.
+std::vector<std::string> default_prompts(const text::Corpus& corpus, std::size_t count = 3, std::size_t words = 8);
+
+/// One state of the model on the way.
+struct DeployStage {
+  std::string name;   ///< "baseline", "5 % pruned", "5 % fine-tuned", …, "GGUF"
+  std::string stage;  ///< of the run: its file and folder
+  /// Numbers mean_nll, perplexity, scored_tokens; text nll_sha256; series nll and tokens, by document; but for baseline
+  /// and GGUF shares of all weights against the base: codes_zero_share, codes_removed_share, codes_gained_share,
+  /// codes_turned_share, latents_zeroed_share, and for each tensor scale_ratio and dose.
+  StageFigures found;
+};
+
+struct DeployResult {
+  std::vector<DeployStage> stages;
+  std::string gate_sha256;  ///< of the NLLs of the test text under the last fine-tuned model and the GGUF alike
+  std::filesystem::path gguf;
+  std::vector<std::string> texts;  ///< generated from the GGUF, each with its prompt
+};
+
+/// The configuration as run.json holds it, with the hashes of model and texts.
+std::string to_json(const DeployConfig& config, const model::Model& base, const Texts& texts);
+
+/// Runs the pipeline in `run`, begun with to_json(), or what is left of it, and writes into its folder: model.gguf
+/// (i2_s), latents/ and packed/ (Hugging Face directories), rpt_metadata.json, report.html, report.md, report.json,
+/// tables.tex. Nothing where it was interrupted. Throws: CheckError where the GGUF does not give every token of the
+/// test text the bits of the model that was trained; as pruning, training and export.
+std::optional<DeployResult> deploy(const model::Model& base, const DeployConfig& config, const Texts& texts,
+                                   RunDirectory& run, const Surroundings& around);
+
+}  // namespace rpt::experiment

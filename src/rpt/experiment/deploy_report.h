@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "rpt/experiment/deploy.h"
+
+namespace rpt::experiment {
+
+/// The losses of a level's steps, and the level's name.
+using LevelLosses = std::pair<std::string, std::vector<double>>;
+
+/// What the states of a run say, a row a state: NLL, perplexity, difference to the baseline in per cent of NLL with its
+/// interval over documents, share of code 0, codes removed.
+report::Table stage_table(const DeployResult& result);
+
+/// The report of a pipeline.
+report::Report deploy_report(const model::Model& base, const DeployConfig& config, const DeployResult& result,
+                             const std::vector<LevelLosses>& losses);
+
+/// rpt_metadata.json: the members that the reference writes (base_model, method, target_sparsity, actual_sparsity,
+/// pct_ternary, progressive, ft_steps_per_level, ft_lr, batch_size, seq_len, baseline_ppl, final_ppl, improvement,
+/// and processor for gpu), seed, rules and hashes. actual_sparsity and pct_ternary are of codes.
+std::string deploy_metadata(const DeployConfig& config, const DeployResult& result, const std::string& machine);
+
+/// The model card of what a run leaves, as Markdown.
+std::string deploy_card(const model::Model& base, const DeployConfig& config, const DeployResult& result);
+
+/// Writes the report's forms, rpt_metadata.json and README.md into `folder`; says why plots are missing, or nothing.
+/// Throws: as report::write_report.
+std::string write_deploy_report(const std::filesystem::path& folder, const model::Model& base,
+                                const DeployConfig& config, const DeployResult& result,
+                                const std::vector<LevelLosses>& losses, const std::string& machine);
+
+}  // namespace rpt::experiment

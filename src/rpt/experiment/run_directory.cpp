@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: MIT
+#include "rpt/experiment/run_directory.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cctype>
+#include <nlohmann/json.hpp>
+
+#include "rpt/core/atomic_file.h"
+#include "rpt/core/error.h"
+
+namespace rpt::experiment {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+template <typename Map>
+const auto& entry(const Map& map, const std::string& name) {
+  const auto found = map.find(name);
+  if (found == map.end())
+    throw ConfigError(fmt::format("a finished stage of this run holds no \"{}\": it is of another version", name));
+  return found->second;
+}
+
+Json read_json(const fs::path& path) {
+  try {
+    return Json::parse(core::read_file(path));
+  } catch (const Json::exception& e) {
+    throw FormatError(path.string(), 0, "JSON", "JSON", e.what());
+  }
+}
+
+/// The first member in which two configurations differ.
+std::string difference(const Json& a, const Json& b) {
+  for (const auto& [key, value] : a.items()) {
+    if (!b.contains(key) || b[key] != value) return key;
+  }
+  for (const auto& [key, value] : b.items()) {
+    if (!a.contains(key)) return key;
+  }
+  return "";
+}
+
+}  // namespace
+
+double StageFigures::number(const std::string& name) const {
+  return entry(numbers, name);
+}
+const std::string& StageFigures::text(const std::string& name) const {
+  return entry(texts, name);
+}
+const std::vector<double>& StageFigures::list(const std::string& name) const {
+  return entry(series, name);
+}
+
+RunDirectory::RunDirectory(fs::path folder, std::string_view configuration) : folder_(std::move(folder)) {
+  const Json wanted = Json::parse(configuration);
+  const fs::path file = folder_ / "run.json";
+  std::error_code error;
+  fs::create_directories(folder_, error);
+  if (error) throw OutputError(fmt::format("{}: cannot be made: {}", folder_.string(), error.message()));
+  if (!fs::exists(file)) {
+    for (const fs::directory_entry& other : fs::directory_iterator(folder_)) {
+      if (other.path().filename() != ".lock") {
+        throw ConfigError(fmt::format("{}: not empty, and no run to go on with", folder_.string()));
+      }
+    }
+  }
+  lock_ = ::open((folder_ / ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (lock_ < 0) throw OutputError(fmt::format("{}: cannot be written", (folder_ / ".lock").string()));
+  if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
+    ::close(lock_);
+    throw ConfigError(fmt::format("{}: another process works on this run", folder_.string()));
+  }
+  try {
+    if (fs::exists(file)) {
+      const Json begun = read_json(file);
+      if (begun != wanted) {
+        throw ConfigError(fmt::format("{}: a run of another configuration (\"{}\" differs); choose another folder",
+                                      folder_.string(), difference(begun, wanted)));
+      }
+    } else {
+      core::write_file_atomic(file, wanted.dump(2) + "\n");
+    }
+  } catch (...) {
+    ::close(lock_);
+    throw;
+  }
+}
+
+RunDirectory::~RunDirectory() {
+  ::close(lock_);
+}
+
+fs::path RunDirectory::file_of(const std::string& stage) const {
+  const bool plain = !stage.empty() && std::all_of(stage.begin(), stage.end(),
+                                                   [](unsigned char c) { return std::isalnum(c) != 0 || c == '-'; });
+  RPT_CHECK(plain, "stage \"{}\"", stage);
+  return folder_ / "stages" / (stage + ".json");
+}
+
+fs::path RunDirectory::stage_folder(const std::string& stage) const {
+  fs::path folder = file_of(stage).replace_extension();
+  fs::create_directories(folder);
+  return folder;
+}
+
+std::optional<StageFigures> RunDirectory::finished(const std::string& stage) const {
+  const fs::path file = file_of(stage);
+  if (!fs::exists(file)) return std::nullopt;
+  const Json json = read_json(file);
+  try {
+    StageFigures figures;
+    json.at("numbers").get_to(figures.numbers);
+    json.at("texts").get_to(figures.texts);
+    json.at("series").get_to(figures.series);
+    return figures;
+  } catch (const Json::exception& e) {
+    throw FormatError(file.string(), 0, "stage", "numbers, texts and series", e.what());
+  }
+}
+
+std::optional<StageFigures> RunDirectory::stage(const std::string& stage,
+                                                const std::function<std::optional<StageFigures>()>& work) {
+  if (auto before = finished(stage)) return before;
+  std::optional<StageFigures> found = work();
+  if (!found) return std::nullopt;
+  const fs::path file = file_of(stage);
+  fs::create_directories(file.parent_path());
+  const Json json = {{"numbers", found->numbers}, {"texts", found->texts}, {"series", found->series}};
+  core::write_file_atomic(file, json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
+  return found;
+}
+
+}  // namespace rpt::experiment

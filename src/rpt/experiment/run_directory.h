@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace rpt::experiment {
+
+/// What a stage found: read again, to the last bit, where a run goes on.
+struct StageFigures {
+  std::map<std::string, double> numbers;  ///< finite
+  std::map<std::string, std::string> texts;
+  std::map<std::string, std::vector<double>> series;  ///< finite
+  bool operator==(const StageFigures&) const = default;
+
+  /// The entry of that name. Throws: ConfigError where the stage left none.
+  double number(const std::string& name) const;
+  const std::string& text(const std::string& name) const;
+  const std::vector<double>& list(const std::string& name) const;
+};
+
+/// The folder of a run that consists of stages, each done once: run.json holds the configuration, stages/NAME.json what
+/// a finished stage found, stages/NAME/ what it keeps beside. A run that was killed goes on behind its last finished
+/// stage. One process at a time.
+class RunDirectory {
+ public:
+  /// Begins a run in a folder that does not exist or is empty, or goes on with one of the same configuration (a JSON
+  /// object). Throws: ConfigError for a folder with anything else in it, a run of another configuration (naming the
+  /// first member that differs) or one that another process works on; IoError; FormatError for a damaged run.json.
+  RunDirectory(std::filesystem::path folder, std::string_view configuration);
+  ~RunDirectory();
+  RunDirectory(const RunDirectory&) = delete;
+  RunDirectory& operator=(const RunDirectory&) = delete;
+
+  const std::filesystem::path& folder() const { return folder_; }
+  /// Where a stage keeps its files; made where it is missing. Names may contain '-', letters and digits (LogicError).
+  std::filesystem::path stage_folder(const std::string& stage) const;
+
+  /// What the stage found, if it is finished. Throws: FormatError for a damaged file.
+  std::optional<StageFigures> finished(const std::string& stage) const;
+  /// Runs `work` and keeps what it found, unless the stage is finished. Nothing where `work` gives nothing: it was
+  /// interrupted, and begins again the next time. Throws: as `work`; IoError.
+  std::optional<StageFigures> stage(const std::string& stage, const std::function<std::optional<StageFigures>()>& work);
+
+ private:
+  std::filesystem::path file_of(const std::string& stage) const;
+
+  std::filesystem::path folder_;
+  int lock_ = -1;
+};
+
+}  // namespace rpt::experiment

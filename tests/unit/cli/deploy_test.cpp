@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: MIT
+#include <signal.h>
+
+#include <chrono>
+#include <thread>
+
+#include "rpt/core/atomic_file.h"
+#include "rpt/core/random.h"
+#include "tests/unit/cli/cli_testing.h"
+#include "tests/unit/cli/program_testing.h"
+
+namespace rpt::cli {
+namespace {
+
+class Deploy : public CommandTest {
+ protected:
+  /// Folder of a model of two small blocks, hardly trained.
+  std::string small_model() {
+    const Json config = {
+        {"model", {{"hidden", 128}, {"feed_forward", 128}, {"layers", 2}, {"heads", 2}, {"kv_heads", 1}}},
+        {"tokenizer", seedling_},
+        {"data", {{{"text", "sotu:test"}}}},
+        {"steps", 4},
+        {"batch", 4},
+        {"context", 32},
+        {"hold_out", 0}};
+    core::write_file_atomic(path("config.json"), config.dump());
+    EXPECT_EQ(rpt({"train", path("config.json"), path("base"), "--quiet"}).code, 0);
+    core::write_file_atomic(path("text.txt"), text(400));
+    core::write_file_atomic(path("test.jsonl"), lines(10));
+    return path("base/model");
+  }
+
+  std::vector<std::string> words(const std::string& model, const std::string& out) const {
+    return {"deploy",  model, path(out),   "--text", path("text.txt"), "--test", path("test.jsonl"), "--steps", "6",
+            "--batch", "2",   "--context", "32",     "--tokens",       "4",      "--quiet"};
+  }
+
+  std::string file(const std::string& name) const { return core::read_file(path(name)); }
+
+ private:
+  static std::string text(int count) {
+    std::string all;
+    for (int i = 0; i < count; ++i) all += "The house on hill " + std::to_string(i * i % 977) + " stood alone.\n\n";
+    return all;
+  }
+  static std::string lines(int count) {
+    std::string all;
+    for (int i = 0; i < count; ++i) {
+      all += Json({{"text", "Nobody came to hill " + std::to_string(i * 31) + " before winter."}}).dump() + "\n";
+    }
+    return all;
+  }
+};
+
+TEST_F(Deploy, EndsWithAFileThatSaysWhatTheTrainedModelSaid) {
+  const std::string model = small_model();
+  const Json r = json(words(model, "run"));
+  std::vector<std::string> states;
+  for (const Json& s : r["states"]) states.push_back(s["state"]);
+  EXPECT_EQ(states, (std::vector<std::string>{"baseline", "5 % pruned", "5 % fine-tuned", "10 % pruned",
+                                              "10 % fine-tuned", "GGUF"}));
+  EXPECT_EQ(r["states"][4]["nll_sha256"], r["nll_sha256"]);
+  EXPECT_EQ(r["states"][5]["nll_sha256"], r["nll_sha256"]);
+  EXPECT_NE(r["states"][0]["nll_sha256"], r["nll_sha256"]);
+  EXPECT_NEAR(r["states"][1]["codes_removed_share"].get<double>(), 0.05, 0.01);
+  EXPECT_NEAR(r["states"][3]["codes_removed_share"].get<double>(), 0.10, 0.01);
+  EXPECT_EQ(r["texts"].size(), 3U);
+
+  // The figures are what the other commands say of the files.
+  const Json base = json({"perplexity", model, "--text", path("test.jsonl")});
+  EXPECT_EQ(base["mean_nll"], r["baseline_nll"]);
+  for (const char* form : {"run/model.gguf", "run/packed", "run/latents"}) {
+    const Json scored = json({"perplexity", path(form), "--text", path("test.jsonl")});
+    EXPECT_EQ(scored["nll_sha256"], r["nll_sha256"]) << form;
+  }
+  EXPECT_NEAR(r["states"][4]["codes_zero_share"].get<double>(),
+              json({"inspect", path("run/model.gguf")})["code_zero_share"].get<double>(), 1e-12);
+  for (const char* left : {"report.html", "report.md", "report.json", "tables.tex", "README.md"}) {
+    EXPECT_FALSE(file(std::string("run/") + left).empty()) << left;
+  }
+  const Json metadata = Json::parse(file("run/rpt_metadata.json"));
+  for (const char* member : {"base_model", "method", "target_sparsity", "actual_sparsity", "pct_ternary", "progressive",
+                             "ft_steps_per_level", "ft_lr", "batch_size", "seq_len", "baseline_ppl", "final_ppl",
+                             "improvement", "processor", "seed", "scale_rule", "recipe", "nll_sha256"}) {
+    EXPECT_TRUE(metadata.contains(member)) << member;
+  }
+
+  // Once more: nothing is done again. Another configuration is refused.
+  const std::string gguf = file("run/model.gguf");
+  EXPECT_EQ(json(words(model, "run"))["states"], r["states"]);
+  EXPECT_EQ(file("run/model.gguf"), gguf);
+  auto other = words(model, "run");
+  other.insert(other.end(), {"--sparsity", "0.2"});
+  const Outcome refused = rpt(other);
+  EXPECT_EQ(refused.code, 3);
+  EXPECT_NE(refused.err.find("\"sparsity\" differs"), std::string::npos) << refused.err;
+}
+
+TEST_F(Deploy, WithoutPruningItIsTheFineTune) {
+  const std::string model = small_model();
+  auto all = words(model, "run");
+  all.insert(all.end(), {"--sparsity", "0"});
+  const Json r = json(all);
+  ASSERT_EQ(r["states"].size(), 3U);
+  EXPECT_EQ(r["states"][1]["state"], "0 % fine-tuned");
+}
+
+TEST_F(Deploy, PrunesByAnyScore) {
+  const std::string model = small_model();
+  for (const char* score : {"code", "wanda", "random"}) {
+    auto all = words(model, score);
+    all.insert(all.end(), {"--score", score, "--scope", "global", "--sparsity", "0.05"});
+    EXPECT_NEAR(json(all)["states"][1]["codes_removed_share"].get<double>(), 0.05, 0.01) << score;
+  }
+}
+
+TEST_F(Deploy, RefusesWhatItCannotUse) {
+  const std::string model = small_model();
+  std::filesystem::create_directory(path("full"));
+  core::write_file_atomic(path("full/other"), "here first");
+  EXPECT_EQ(rpt(words(model, "full")).code, 3);
+  // A shape that the file at the end cannot hold is refused before anything is trained.
+  const Json narrow = {{"model", {{"hidden", 64}, {"feed_forward", 128}, {"layers", 1}, {"heads", 2}, {"kv_heads", 1}}},
+                       {"tokenizer", seedling_},
+                       {"data", {{{"text", "sotu:test"}}}},
+                       {"steps", 1},
+                       {"context", 32},
+                       {"hold_out", 0}};
+  core::write_file_atomic(path("narrow.json"), narrow.dump());
+  ASSERT_EQ(rpt({"train", path("narrow.json"), path("narrow"), "--quiet"}).code, 0);
+  const Outcome refused = rpt(words(path("narrow/model"), "refused"));
+  EXPECT_EQ(refused.code, 3);
+  EXPECT_NE(refused.err.find("multiples of 128"), std::string::npos) << refused.err;
+  auto all = words(model, "run");
+  all.insert(all.end(), {"--memory-limit", "0.0001"});
+  EXPECT_EQ(rpt(all).code, 3);
+  all.back() = "100";
+  all.push_back("--dry-run");
+  EXPECT_GT(json(all)["memory_bytes"].get<double>(), 0);
+  EXPECT_FALSE(std::filesystem::exists(path("run")));
+}
+
+class SlowDeploy : public Deploy {};
+
+TEST_F(SlowDeploy, KilledAtRandomMomentsEndsWithTheSameFile) {
+  const std::string program = kProgramFolder + "/rpt";
+  if (!std::filesystem::exists(program)) GTEST_SKIP() << "rpt itself is not built";
+  const std::string model = small_model();
+  const auto start = [&](const std::string& out) {
+    auto all = words(model, out);
+    all[8] = "40";  // steps
+    return start_program(program, all);
+  };
+  const auto begun = std::chrono::steady_clock::now();
+  ASSERT_EQ(wait_for(start("whole")).status, 0);
+  const auto whole = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begun);
+  core::Random random(20261122);
+  int kills = 0;
+  for (int attempt = 0; attempt < 400; ++attempt) {
+    const pid_t child = start("cut");
+    if (kills < 20) {
+      std::this_thread::sleep_for(whole / 4 * random.uniform());
+      kill(child, SIGKILL);
+    }
+    const int status = wait_for(child).status;
+    if (WIFSIGNALED(status)) {
+      ++kills;
+      continue;
+    }
+    ASSERT_EQ(status, 0);
+    if (kills >= 20) break;
+    std::filesystem::remove_all(path("cut"));  // it was done before the last kill: once more from the start
+  }
+  EXPECT_EQ(kills, 20);
+  EXPECT_EQ(file("cut/model.gguf"), file("whole/model.gguf"));
+}
+
+}  // namespace
+}  // namespace rpt::cli
