@@ -102,5 +102,6 @@ Command add_prune(CLI::App& program);
 Command add_snap(CLI::App& program);
 Command add_bench_train(CLI::App& program);
 Command add_deploy(CLI::App& program);
+Command add_reproduce(CLI::App& program);
 
 }  // namespace rpt::cli

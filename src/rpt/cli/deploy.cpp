@@ -4,19 +4,18 @@
 #include <fmt/format.h>
 
 #include "rpt/cli/context.h"
-#include "rpt/cli/scoring.h"
+#include "rpt/cli/experiment_texts.h"
 #include "rpt/cli/stop_signals.h"
 #include "rpt/core/memory.h"
 #include "rpt/core/sha256.h"
 #include "rpt/experiment/deploy_report.h"
 #include "rpt/train/cost.h"
-#include "rpt/train/hold_out.h"
 
 namespace rpt::cli {
 namespace {
 
 using experiment::DeployConfig;
-using experiment::DeployTexts;
+using experiment::Texts;
 
 struct DeployOptions {
   std::string model;
@@ -34,33 +33,6 @@ struct DeployOptions {
   bool dry_run = false;
   train::TrainConfig tune;
 };
-
-/// The held-out part of an embedded text, by its name; empty for others.
-std::string test_of(const std::string& text) {
-  const std::size_t colon = text.rfind(":train");
-  return colon != std::string::npos && colon + 6 == text.size() ? text.substr(0, colon) + ":test" : "";
-}
-
-/// Trains on --text and tests on --test, which for an embedded text is its own test part; of any other text a twentieth
-/// is held out.
-DeployTexts load_texts(DeployOptions& options, std::uint64_t seed) {
-  train::Source source;
-  source.text = options.text;
-  const auto roots = text_roots();
-  std::vector<train::Document> documents = train::load_documents({&source, 1}, roots);
-  if (options.test.empty()) options.test = test_of(options.text);
-  DeployTexts texts;
-  if (options.test.empty()) {
-    train::HoldOutSplit split = train::hold_out(std::move(documents), {0.05, seed});
-    texts.train = std::move(split.train);
-    texts.test = train::corpus_of(split.held_out);
-    options.test = options.text + " (held out)";
-  } else {
-    texts.train = std::move(documents);
-    texts.test = text::load_corpus(find_text(options.test));
-  }
-  return texts;
-}
 
 /// Makes the fine-tune fit into `limit` bytes: first by running blocks again, then by moments of a byte, then by bf16
 /// masters. Throws ConfigError where that is not enough.
@@ -85,7 +57,7 @@ struct Estimate {
   double disk_bytes = 0;
 };
 
-Estimate estimate(const DeployConfig& config, const model::Config& shape, const DeployTexts& texts) {
+Estimate estimate(const DeployConfig& config, const model::Config& shape, const Texts& texts) {
   const auto levels = static_cast<double>(experiment::levels_to(config.sparsity).size());
   const train::TrainConfig& c = config.tune;
   const double operations = train::operations_per_token(shape, c.context);
@@ -106,7 +78,7 @@ Estimate estimate(const DeployConfig& config, const model::Config& shape, const 
 int run_deploy(DeployOptions options, Context& context) {
   core::keep_freed_memory();
   const auto base = open_model(options.model, context);
-  const DeployTexts texts = load_texts(options, context.common.seed);
+  const Texts texts = load_experiment_texts(options.text, options.test, context.common.seed);
   DeployConfig config;
   config.model = options.model;
   config.text = options.text;

@@ -10,12 +10,10 @@
 
 #include "rpt/core/atomic_file.h"
 #include "rpt/core/error.h"
-#include "rpt/core/sha256.h"
-#include "rpt/evaluate/perplexity.h"
 #include "rpt/experiment/deploy_report.h"
+#include "rpt/experiment/measure.h"
 #include "rpt/generate/session.h"
 #include "rpt/model/export.h"
-#include "rpt/model/gate.h"
 #include "rpt/prune/account.h"
 #include "rpt/prune/apply.h"
 #include "rpt/train/token_stream.h"
@@ -25,50 +23,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
-
-/// What tells two models apart, their gauges included: the gate's likelihoods and every scale.
-std::string sha256_of(const model::Model& model) {
-  std::string all = model::nll_sha256(model::gate_nlls(model));
-  for (const prune::TensorAccount& t : prune::account(model, model).tensors) {
-    all += fmt::format(" {}:{:a}", t.name, t.scale_before);
-  }
-  return core::sha256_hex(all);
-}
-
-std::string sha256_of(const DeployTexts& texts) {
-  std::string all;
-  for (const train::Document& d : texts.train) all += d.text + '\0';
-  all += '\1';
-  for (const std::string& d : texts.test.documents) all += d + '\0';
-  return core::sha256_hex(all);
-}
-
-StageFigures scored(const model::Model& model, const text::Corpus& test, const Surroundings& around) {
-  const evaluate::PerplexityResult r = evaluate::perplexity(model, test, {}, 0, *around.progress);
-  StageFigures f;
-  f.numbers["mean_nll"] = r.mean_nll;
-  f.numbers["perplexity"] = r.perplexity;
-  f.numbers["scored_tokens"] = static_cast<double>(r.scored_tokens);
-  f.texts["nll_sha256"] = r.nll_sha256;
-  f.series["nll"] = r.by_document.nll;
-  f.series["tokens"] = r.by_document.tokens;
-  return f;
-}
-
-void add_account(StageFigures& f, const prune::Account& account) {
-  const auto share = [&](std::uint64_t count) {
-    return static_cast<double>(count) / static_cast<double>(account.total.weights);
-  };
-  f.numbers["codes_zero_share"] = account.total.zero_share();
-  f.numbers["codes_removed_share"] = share(account.total.codes_removed);
-  f.numbers["codes_gained_share"] = share(account.total.codes_gained);
-  f.numbers["codes_turned_share"] = share(account.total.codes_turned);
-  f.numbers["latents_zeroed_share"] = share(account.total.latents_zeroed);
-  for (const prune::TensorAccount& t : account.tensors) {
-    f.numbers["scale_ratio " + t.name] = static_cast<double>(t.scale_after) / static_cast<double>(t.scale_before);
-    f.numbers["dose " + t.name] = t.dose();
-  }
-}
 
 std::string generated(const model::Model& model, const std::string& prompt, std::int64_t tokens) {
   generate::GenerationOptions options;
@@ -98,7 +52,7 @@ std::string level_name(double share) {
 /// One run of the pipeline.
 class Pipeline {
  public:
-  Pipeline(const model::Model& base, const DeployConfig& config, const DeployTexts& texts, RunDirectory& run,
+  Pipeline(const model::Model& base, const DeployConfig& config, const Texts& texts, RunDirectory& run,
            const Surroundings& around)
       : base_(base), config_(config), texts_(texts), run_(run), around_(around) {}
 
@@ -230,7 +184,7 @@ class Pipeline {
 
   const model::Model& base_;
   const DeployConfig& config_;
-  const DeployTexts& texts_;
+  const Texts& texts_;
   RunDirectory& run_;
   const Surroundings& around_;
   train::TokenStream stream_;
@@ -264,7 +218,7 @@ std::vector<std::string> default_prompts(const text::Corpus& corpus, std::size_t
   return prompts;
 }
 
-std::string to_json(const DeployConfig& c, const model::Model& base, const DeployTexts& texts) {
+std::string to_json(const DeployConfig& c, const model::Model& base, const Texts& texts) {
   Json j;
   j["format"] = "rpt-deploy-1";
   j["model"] = c.model;
@@ -280,7 +234,7 @@ std::string to_json(const DeployConfig& c, const model::Model& base, const Deplo
   return j.dump();
 }
 
-std::optional<DeployResult> deploy(const model::Model& base, const DeployConfig& config, const DeployTexts& texts,
+std::optional<DeployResult> deploy(const model::Model& base, const DeployConfig& config, const Texts& texts,
                                    RunDirectory& run, const Surroundings& around) {
   return Pipeline(base, config, texts, run, around).go();
 }

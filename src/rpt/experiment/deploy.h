@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "rpt/experiment/fine_tune.h"
+#include "rpt/experiment/measure.h"
 #include "rpt/experiment/run_directory.h"
 #include "rpt/prune/recipe.h"
 #include "rpt/report/report.h"
@@ -30,12 +31,6 @@ struct DeployConfig {
 /// 0.
 std::vector<double> levels_to(double sparsity);
 
-/// The texts of a run.
-struct DeployTexts {
-  std::vector<train::Document> train;
-  text::Corpus test;
-};
-
 /// The beginnings of the first texts of a corpus, some words each: what a model may go on from.
 std::vector<std::string> default_prompts(const text::Corpus& corpus, std::size_t count = 3, std::size_t words = 8);
 
@@ -57,13 +52,13 @@ struct DeployResult {
 };
 
 /// The configuration as run.json holds it, with the hashes of model and texts.
-std::string to_json(const DeployConfig& config, const model::Model& base, const DeployTexts& texts);
+std::string to_json(const DeployConfig& config, const model::Model& base, const Texts& texts);
 
 /// Runs the pipeline in `run`, begun with to_json(), or what is left of it, and writes into its folder: model.gguf
 /// (i2_s), latents/ and packed/ (Hugging Face directories), rpt_metadata.json, report.html, report.md, report.json,
 /// tables.tex. Nothing where it was interrupted. Throws: CheckError where the GGUF does not give every token of the
 /// test text the bits of the model that was trained; as pruning, training and export.
-std::optional<DeployResult> deploy(const model::Model& base, const DeployConfig& config, const DeployTexts& texts,
+std::optional<DeployResult> deploy(const model::Model& base, const DeployConfig& config, const Texts& texts,
                                    RunDirectory& run, const Surroundings& around);
 
 }  // namespace rpt::experiment

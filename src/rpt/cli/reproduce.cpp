@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MIT
+#include "rpt/experiment/reproduce.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "rpt/cli/context.h"
+#include "rpt/cli/experiment_texts.h"
+#include "rpt/cli/stop_signals.h"
+#include "rpt/core/memory.h"
+#include "rpt/experiment/reproduce_report.h"
+
+namespace rpt::cli {
+namespace {
+
+struct ReproduceOptions {
+  std::string out = "runs/reproduce";
+  std::vector<std::string> bases;
+  std::string text = "sotu:train";
+  std::string test;
+  bool quick = false;
+  bool full = false;
+  std::int64_t seeds = 0;  ///< 0: one in a quick run, two in a full one
+  bool dry_run = false;
+  train::TrainConfig tune;
+};
+
+experiment::ReproduceConfig config_of(const ReproduceOptions& options, const Context& context) {
+  experiment::ReproduceConfig config;
+  config.bases = options.bases;
+  config.text = options.text;
+  config.seed = context.common.seed;
+  config.full = options.full;
+  config.seeds = options.seeds > 0 ? options.seeds : (options.full ? 2 : 1);
+  config.tune = options.tune;
+  config.tune.seed = context.common.seed;
+  config.tune.schedule.steps = config.tune.steps;
+  train::Source source;
+  source.text = options.text;
+  config.tune.data = {source};
+  config.tune.hold_out = 0;
+  train::validate(config.tune, "reproduce");
+  return config;
+}
+
+/// All bases, with vocabulary and latents. Throws ConfigError for one that stands twice.
+experiment::Bases open_bases(const std::vector<std::string>& names, const Context& context) {
+  experiment::Bases bases;
+  for (auto name = names.begin(); name != names.end(); ++name) {
+    if (std::find(names.begin(), name, *name) != name) {
+      throw UsageError(fmt::format("--base {} stands twice; bases must be different models", *name));
+    }
+    bases.push_back(open_model(*name, context));
+  }
+  return bases;
+}
+
+int say_estimate(const experiment::ReproduceConfig& config, const experiment::Bases& bases,
+                 const experiment::Texts& texts, const Context& context) {
+  const std::vector<experiment::ReproduceCell> plan = experiment::plan_cells(config);
+  experiment::WorkAmounts work;
+  for (const experiment::ReproduceCell& cell : plan) {
+    const experiment::WorkAmounts more = experiment::work_of(cell, config);
+    for (std::size_t i = 0; i < work.of.size(); ++i) work.of[i] += more.of[i];
+  }
+  const double seconds = experiment::first_estimate(config, bases.front()->config, texts).seconds(work);
+  context.out() << fmt::format("{} stages, about {:.0f} minutes, from the rate of products measured now\n", plan.size(),
+                               seconds / 60);
+  report::Record r;
+  r.set("stages", plan.size());
+  r.set("seconds", seconds);
+  context.write_json("reproduce", config.bases.front(), r);
+  return 0;
+}
+
+int run_reproduce(const ReproduceOptions& options, Context& context) {
+  core::keep_freed_memory();
+  experiment::ReproduceConfig config = config_of(options, context);
+  const experiment::Bases bases = open_bases(config.bases, context);
+  config.test = options.test;
+  const experiment::Texts texts = load_experiment_texts(config.text, config.test, config.seed);
+  if (options.dry_run) return say_estimate(config, bases, texts, context);
+  if (bases.size() < experiment::kMinBases) {
+    context.say(fmt::format("{} of {} bases: there will be no intervals, and no verdict but undecided", bases.size(),
+                            experiment::kMinBases));
+  }
+
+  experiment::RunDirectory run(options.out, experiment::to_json(config, bases, texts));
+  experiment::Surroundings around;
+  around.machine = describe_machine();
+  around.progress = &context.progress();
+  around.say = [&](const std::string& line) { context.say(line); };
+  around.interrupted = StopSignals::asked;
+  std::optional<experiment::ReproduceResult> result;
+  {
+    const StopSignals signals;
+    result = experiment::reproduce(config, bases, texts, run, around);
+  }
+  if (!result) {
+    context.say("interrupted: the same command goes on");
+    return 1;
+  }
+  const experiment::Findings findings = experiment::findings_of(*result, config);
+  const std::string problem =
+      experiment::write_reproduce_report(run.folder(), config, *result, findings, around.machine);
+  if (!problem.empty()) context.say(problem);
+  context.out() << experiment::contrast_table(findings).to_text() << '\n'
+                << (run.folder() / "report.html").string() << '\n';
+  context.write_json("reproduce", config.bases.front(),
+                     experiment::reproduce_report(config, *result, findings).figures);
+  for (const experiment::ExactCheck& check : findings.checks) {
+    if (!check.passed()) {
+      throw CheckError(fmt::format("{}: only {} of {}", check.name, check.equal, check.pairs));
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+
+Command add_reproduce(CLI::App& program) {
+  auto o = std::make_shared<ReproduceOptions>();
+  o->bases = {"micro-1", "micro-2", "micro-3", "micro-4", "micro-5"};
+  train::TrainConfig& c = o->tune;
+  c.steps = 300;
+  c.checkpoint_every = 100;
+  c.optimiser.lr = 1e-3;
+  c.optimiser.relative = true;
+  c.optimiser.clipping = train::Clipping::tensor;
+  c.optimiser.weight_decay = 0.01;
+  CLI::App* app = program.add_subcommand(
+      "reproduce", "Pruning with all its controls, on several bases in two gauges, beside the reference's figures");
+  app->add_option("OUT", o->out, "Folder of the run; the same command goes on with a run that was stopped")
+      ->capture_default_str();
+  CLI::Option* quick = app->add_flag("--quick", o->quick, "One dose, one fine-tune of each main arm (the default)");
+  app->add_flag("--full", o->full, "All arms, levels and seeds; goes on with a quick run")->excludes(quick);
+  app->add_option("--base", o->bases,
+                  "A base: Hugging Face directory with latents or name of an embedded model; several times")
+      ->capture_default_str();
+  app->add_option("--text", o->text, "Text to fine-tune on")->capture_default_str();
+  app->add_option("--test", o->test, "Text to score (default: the embedded text's test part, else a part held out)");
+  app->add_option("--steps", c.steps, "Steps of each fine-tune")
+      ->check(CLI::Range(1, 10'000'000))
+      ->capture_default_str();
+  app->add_option("--batch", c.batch, "Sequences a step")->check(CLI::Range(1, 65536))->capture_default_str();
+  app->add_option("--context", c.context, "Tokens a sequence")->check(CLI::Range(2, 1 << 20))->capture_default_str();
+  app->add_option("--lr", c.optimiser.lr, "Peak learning rate, in units of each tensor's rms")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  app->add_option("--seeds", o->seeds, "Fine-tunes of each arm (default: 1, with --full 2)")
+      ->check(CLI::Range(1, 1000));
+  app->add_flag("--dry-run", o->dry_run, "Only estimate the time");
+  app->footer("Example:\n  rpt reproduce runs/reproduce --quick --base seedling --steps 20");
+  return {app, [o](Context& context) { return run_reproduce(*o, context); }};
+}
+
+}  // namespace rpt::cli

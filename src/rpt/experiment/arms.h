@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "rpt/model/masks.h"
+#include "rpt/model/model.h"
+#include "rpt/prune/calibration.h"
+#include "rpt/prune/score.h"
+#include "rpt/prune/select.h"
+
+/// What `rpt reproduce` does to a base, treatment by treatment: docs/experiments.md, "The arms".
+namespace rpt::experiment {
+
+/// How the masks of an arm are made.
+enum class Treatment : std::uint8_t {
+  none,     ///< nothing is pruned
+  score,    ///< the smallest by `score` within `scope`, codes counted
+  matched,  ///< at random; every tensor loses as many codes as by magnitude within the whole model
+  legacy,   ///< the reference's sampled global threshold; the dose is nominal, of latents
+  zeros,    ///< all weights whose code is 0, and no other
+  placebo,  ///< the same, and the scale stays what it was: nothing changes
+};
+
+struct TreatmentArm {
+  Treatment treatment = Treatment::none;
+  double dose = 0;  ///< share of all ternary weights; 0 for none, zeros and placebo
+  prune::Score score = prune::Score::magnitude;
+  prune::Scope scope = prune::Scope::tensor;
+  /// Whether the fine-tune holds the masks; the reference's progressive pruning does not: zeros grow again.
+  bool held = true;
+  bool operator==(const TreatmentArm&) const = default;
+};
+
+/// "no pruning", "magnitude per tensor, 10 %", ….
+std::string title(const TreatmentArm& arm);
+
+/// The title without its dose.
+std::string kind(const TreatmentArm& arm);
+
+/// The title in letters, digits and '-', for names of stages: "magnitude-per-tensor-10".
+std::string slug(const TreatmentArm& arm);
+
+/// Whether the arm's outcome may depend on the gauge: where latents of several tensors are compared with each other.
+bool depends_on_gauge(const TreatmentArm& arm);
+
+/// Whether making its masks needs a calibration, with inputs.
+bool needs_calibration(const TreatmentArm& arm);
+
+/// The arm of the contrast that was declared beforehand, and its baseline.
+TreatmentArm declared_arm();
+inline TreatmentArm untouched_arm() {
+  return {};
+}
+
+/// The dose of the declared contrast and of `--quick`.
+inline constexpr double kDeclaredDose = 0.1;
+
+/// Arms that are scored without training: at 10 %, and in a full run at 1, 2, 5, 20 and 40 % too.
+std::vector<TreatmentArm> raw_arms(bool full);
+
+/// Arms that are fine-tuned: 0 %, magnitude global and per tensor, code and random at 10 %; in a full run all others
+/// that can be, at every level.
+std::vector<TreatmentArm> tuned_arms(bool full);
+
+/// Masks of an arm on a model with latents; full ones for `none`. `seed` is that of random scores and of the legacy
+/// sample; `calibration` is needed where needs_calibration() says so. Throws: as prune::select and its saliencies.
+model::Masks make_masks(const model::Model& base, const TreatmentArm& arm, std::uint64_t seed,
+                        const prune::Calibration* calibration);
+
+/// The model under the masks of its arm; the placebo's keeps the scales of `base`, as codes. Throws: as
+/// prune::apply_masks and prune::snap.
+std::unique_ptr<model::Model> treated(const model::Model& base, const TreatmentArm& arm, const model::Masks& masks);
+
+}  // namespace rpt::experiment

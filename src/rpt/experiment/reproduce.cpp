@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: MIT
+#include "rpt/experiment/reproduce.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <tuple>
+
+#include "rpt/core/error.h"
+#include "rpt/core/timer.h"
+#include "rpt/model/gate.h"
+#include "rpt/model/gauge.h"
+#include "rpt/prune/apply.h"
+#include "rpt/train/cost.h"
+#include "rpt/train/token_stream.h"
+
+namespace rpt::experiment {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+constexpr std::int64_t kCalibrationLength = 256;
+
+bool is_declared(const TreatmentArm& arm) {
+  return arm == declared_arm() || arm == untouched_arm();
+}
+
+/// Whether a fine-tune in the second gauge could show anything that others do not.
+bool worth_tuning(const TreatmentArm& arm, BaseGauge gauge, std::uint64_t number) {
+  if (gauge == BaseGauge::own || depends_on_gauge(arm)) return true;
+  return number == 0 && (arm.dose == 0 || arm.dose == kDeclaredDose);
+}
+
+/// What comes first.
+int rank_of(const ReproduceCell& cell) {
+  const bool level = cell.arm.dose != 0 && cell.arm.dose != kDeclaredDose;
+  if (!cell.fine_tune) return level ? 3 : 1;
+  if (cell.gauge == BaseGauge::own && is_declared(cell.arm)) return 0;
+  return level ? 4 : 2;
+}
+
+/// Five minutes, or as many seconds as there are below two minutes.
+std::string duration(double seconds) {
+  return seconds < 120 ? fmt::format("{:.0f} s", seconds) : fmt::format("{:.0f} min", seconds / 60);
+}
+
+/// One run.
+class Runner {
+ public:
+  Runner(const ReproduceConfig& config, const Bases& bases, const Texts& texts, RunDirectory& run,
+         const Surroundings& around)
+      : config_(config),
+        bases_(bases),
+        texts_(texts),
+        run_(run),
+        around_(around),
+        estimate_(first_estimate(config, bases.front()->config, texts)) {
+    for (const train::Document& d : texts.train) calibration_texts_.push_back(d.text);
+  }
+
+  std::optional<ReproduceResult> go() {
+    const std::vector<ReproduceCell> plan = plan_cells(config_);
+    for (const ReproduceCell& cell : plan) {
+      if (const auto before = run_.finished(cell.stage())) learn(estimate_, cell, config_, *before);
+    }
+    around_.say(fmt::format("{} stages, about {} to go", plan.size(), duration(remaining(plan))));
+    for (const ReproduceCell& cell : plan) {
+      const bool was_there = run_.finished(cell.stage()).has_value();
+      std::optional<StageFigures> found = run_.stage(cell.stage(), [&] { return work_on(cell); });
+      if (!found) return std::nullopt;
+      if (cell.fine_tune) fs::remove_all(run_.stage_folder(cell.stage()));  // all that is wanted of it is in `found`
+      check_tokens(cell, *found);
+      if (!was_there) learn(estimate_, cell, config_, *found);
+      const double nll = found->number("mean_nll");
+      result_.cells.emplace_back(cell, std::move(*found));
+      if (was_there) continue;
+      around_.say(fmt::format("{}/{} {}, gauge {}, {}{}: NLL {:.4f}; about {} to go", result_.cells.size(), plan.size(),
+                              config_.bases[cell.base], name(cell.gauge), title(cell.arm),
+                              cell.fine_tune ? fmt::format(", fine-tune {}", *cell.fine_tune + 1) : "", nll,
+                              duration(remaining(plan))));
+    }
+    return std::move(result_);
+  }
+
+ private:
+  /// Seconds that the stages behind the last one will take.
+  double remaining(const std::vector<ReproduceCell>& plan) const {
+    WorkAmounts left;
+    for (std::size_t i = result_.cells.size(); i < plan.size(); ++i) {
+      if (run_.finished(plan[i].stage())) continue;
+      const WorkAmounts more = work_of(plan[i], config_);
+      for (std::size_t w = 0; w < left.of.size(); ++w) left.of[w] += more.of[w];
+    }
+    return estimate_.seconds(left);
+  }
+
+  void check_tokens(const ReproduceCell& cell, const StageFigures& found) {
+    if (result_.cells.empty() || found.list("tokens") == result_.cells.front().second.list("tokens")) return;
+    throw ConfigError(fmt::format("{} and {} read {} as different tokens; bases must have one vocabulary",
+                                  config_.bases.front(), config_.bases[cell.base], config_.test));
+  }
+
+  std::unique_ptr<model::Model> in_gauge(const ReproduceCell& cell) const {
+    const model::Model& base = *bases_[cell.base];
+    if (cell.gauge == BaseGauge::own) return prune::apply_masks(base, model::full_masks(base.config));
+    const std::vector<std::vector<std::int32_t>> probe{model::gate_ids(base.config)};
+    return model::apply_gauge(base, model::gauge_towards(base, model::k2b4tScales), model::calibrate(base, probe));
+  }
+
+  /// The calibration of a base in a gauge; the last one is kept.
+  const prune::Calibration& calibration_of(const ReproduceCell& cell, const model::Model& base) {
+    const std::pair<std::size_t, BaseGauge> key{cell.base, cell.gauge};
+    if (!calibration_ || calibrated_ != key) {
+      const std::int64_t length = std::min<std::int64_t>(kCalibrationLength, base.config.context);
+      calibration_ = prune::calibrate(
+          base, prune::calibration_sequences(base, calibration_texts_, length, config_.calibration_tokens),
+          prune::Moments::inputs);
+      calibrated_ = key;
+    }
+    return *calibration_;
+  }
+
+  const train::TokenStream& stream_of(std::size_t base) {
+    train::TokenStream& stream = streams_[base];
+    if (stream.tokens.empty()) {
+      const text::Tokenizer& vocabulary = bases_[base]->vocabulary();
+      stream = train::encode_documents(texts_.train, vocabulary, train::separators_of(vocabulary));
+    }
+    return stream;
+  }
+
+  std::optional<StageFigures> work_on(const ReproduceCell& cell) {
+    if (around_.interrupted()) return std::nullopt;
+    const auto base = in_gauge(cell);
+    core::Stopwatch watch;
+    const prune::Calibration* calibration = needs_calibration(cell.arm) ? &calibration_of(cell, *base) : nullptr;
+    const model::Masks masks = make_masks(*base, cell.arm, config_.seed + cell.fine_tune.value_or(0), calibration);
+    auto model = treated(*base, cell.arm, masks);
+    const double masking = watch.seconds();
+    std::optional<double> tuning;
+    std::vector<double> losses;
+    if (cell.fine_tune) {
+      train::TrainConfig tune = config_.tune;
+      tune.seed = config_.seed + *cell.fine_tune;
+      const fs::path folder = run_.stage_folder(cell.stage());
+      const bool fresh = !fs::exists(folder / "training.json");
+      const bool masked = cell.arm.held && cell.arm.treatment != Treatment::none;
+      const train::TokenStream& stream = stream_of(cell.base);
+      watch.restart();
+      model = fine_tune(std::move(model), masked ? &masks : nullptr, tune, stream, folder, around_);
+      if (!model) return std::nullopt;
+      if (fresh) tuning = watch.seconds();
+      losses = step_losses(folder);
+    }
+    watch.restart();
+    StageFigures f = scored(*model, texts_.test, around_);
+    f.numbers["seconds_scoring"] = watch.seconds();
+    f.numbers["seconds_masking"] = masking;
+    if (tuning) f.numbers["seconds_tuning"] = *tuning;
+    if (cell.fine_tune) f.series["losses"] = std::move(losses);
+    f.texts["masks_sha256"] = model::sha256_of(masks);
+    add_account(f, prune::account(*base, *model));
+    return f;
+  }
+
+  const ReproduceConfig& config_;
+  const Bases& bases_;
+  const Texts& texts_;
+  RunDirectory& run_;
+  const Surroundings& around_;
+  TimeEstimate estimate_;
+  std::vector<std::string> calibration_texts_;
+  std::optional<prune::Calibration> calibration_;
+  std::pair<std::size_t, BaseGauge> calibrated_;
+  std::map<std::size_t, train::TokenStream> streams_;
+  ReproduceResult result_;
+};
+
+}  // namespace
+
+std::string name(BaseGauge gauge) {
+  return gauge == BaseGauge::own ? "own" : "2b";
+}
+
+std::string ReproduceCell::stage() const {
+  return fmt::format("base{}-{}-{}-{}", base + 1, name(gauge), slug(arm),
+                     fine_tune ? fmt::format("tuned{}", *fine_tune + 1) : "raw");
+}
+
+std::vector<ReproduceCell> plan_cells(const ReproduceConfig& config) {
+  std::vector<ReproduceCell> plan;
+  for (const BaseGauge gauge : {BaseGauge::own, BaseGauge::like_2b}) {
+    for (std::size_t base = 0; base < config.bases.size(); ++base) {
+      for (const TreatmentArm& arm : raw_arms(config.full)) plan.push_back({base, gauge, arm, std::nullopt});
+    }
+  }
+  for (std::uint64_t number = 0; number < static_cast<std::uint64_t>(config.seeds); ++number) {
+    for (const BaseGauge gauge : {BaseGauge::own, BaseGauge::like_2b}) {
+      for (std::size_t base = 0; base < config.bases.size(); ++base) {
+        for (const TreatmentArm& arm : tuned_arms(config.full)) {
+          if (worth_tuning(arm, gauge, number)) plan.push_back({base, gauge, arm, number});
+        }
+      }
+    }
+  }
+  std::stable_sort(plan.begin(), plan.end(),
+                   [](const ReproduceCell& a, const ReproduceCell& b) { return rank_of(a) < rank_of(b); });
+  return plan;
+}
+
+const StageFigures* ReproduceResult::find(const ReproduceCell& cell) const {
+  const auto at = std::find_if(cells.begin(), cells.end(), [&](const auto& entry) { return entry.first == cell; });
+  return at == cells.end() ? nullptr : &at->second;
+}
+
+WorkAmounts work_of(const ReproduceCell& cell, const ReproduceConfig& config) {
+  WorkAmounts amounts;
+  amounts[Work::scoring] = 1;
+  if (cell.fine_tune) amounts[Work::tuning] = static_cast<double>(config.tune.steps);
+  if (needs_calibration(cell.arm)) amounts[Work::masking] = 1;
+  return amounts;
+}
+
+TimeEstimate first_estimate(const ReproduceConfig& config, const model::Config& shape, const Texts& texts) {
+  const train::TrainConfig& c = config.tune;
+  // Seconds of a trained token. Products reach most of the measured rate; scoring needs one product of three.
+  const double token =
+      train::operations_per_token(shape, c.context) / (0.6 * train::measure_product_rate(c.step.backward));
+  std::uint64_t test_bytes = 0;
+  for (const std::string& d : texts.test.documents) test_bytes += d.size();
+  WorkAmounts guess;
+  guess[Work::tuning] = token * static_cast<double>(c.batch * c.accumulation * c.context);
+  // Four bytes a token, each read about twice by windows that overlap.
+  guess[Work::scoring] = token / 3 * 2 * static_cast<double>(test_bytes) / 4;
+  guess[Work::masking] = 3 * token * static_cast<double>(config.calibration_tokens);
+  return TimeEstimate(guess);
+}
+
+void learn(TimeEstimate& estimate, const ReproduceCell& cell, const ReproduceConfig& config,
+           const StageFigures& found) {
+  const WorkAmounts amounts = work_of(cell, config);
+  const std::pair<Work, const char*> kinds[] = {
+      {Work::tuning, "seconds_tuning"}, {Work::scoring, "seconds_scoring"}, {Work::masking, "seconds_masking"}};
+  for (const auto& [work, member] : kinds) {
+    const auto seconds = found.numbers.find(member);
+    if (amounts[work] > 0 && seconds != found.numbers.end()) estimate.measured(work, amounts[work], seconds->second);
+  }
+}
+
+std::string to_json(const ReproduceConfig& c, const Bases& bases, const Texts& texts) {
+  Json j;
+  j["format"] = "rpt-reproduce-1";
+  j["bases"] = c.bases;
+  std::vector<std::string> hashes;
+  for (const auto& base : bases) hashes.push_back(sha256_of(*base));
+  j["bases_sha256"] = hashes;
+  j["text"] = c.text;
+  j["test"] = c.test;
+  j["texts_sha256"] = sha256_of(texts);
+  j["seed"] = c.seed;
+  j["calibration_tokens"] = c.calibration_tokens;
+  j["tune"] = Json::parse(train::to_json(c.tune));
+  return j.dump();
+}
+
+std::optional<ReproduceResult> reproduce(const ReproduceConfig& config, const Bases& bases, const Texts& texts,
+                                         RunDirectory& run, const Surroundings& around) {
+  RPT_CHECK(!bases.empty() && bases.size() == config.bases.size(), "{} bases, {} names", bases.size(),
+            config.bases.size());
+  return Runner(config, bases, texts, run, around).go();
+}
+
+}  // namespace rpt::experiment

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "rpt/experiment/arms.h"
+#include "rpt/experiment/measure.h"
+#include "rpt/experiment/run_directory.h"
+#include "rpt/experiment/time_estimate.h"
+#include "rpt/train/train_config.h"
+
+/// Pruning with its controls: several bases, each in two gauges, every arm without training and after the same
+/// fine-tune, scored on one text. Experiments 1, 2, 3 and 6 of the reference are read off it: docs/experiments.md.
+namespace rpt::experiment {
+
+/// The gauges: a base as it is, and with the scales of BitNet b1.58 2B-4T (model::k2b4tScales).
+enum class BaseGauge : std::uint8_t { own, like_2b };
+/// "own", "2b".
+std::string name(BaseGauge gauge);
+
+struct ReproduceConfig {
+  std::vector<std::string> bases;  ///< as they were named, all different
+  std::string text;                ///< fine-tuned on, as it was named
+  std::string test;                ///< scored, as it was named
+  std::uint64_t seed = 0;          ///< of random masks and of the first fine-tune
+  std::int64_t calibration_tokens = 8192;
+  train::TrainConfig tune;
+  // What follows decides how far a run goes, not what its stages are: it may be raised in the same folder.
+  bool full = false;
+  std::int64_t seeds = 1;  ///< fine-tunes of each arm
+};
+
+/// A base that was opened, with latents.
+using Bases = std::vector<std::unique_ptr<model::Model>>;
+
+/// One model to be scored: a stage of the run.
+struct ReproduceCell {
+  std::size_t base = 0;  ///< index into the bases
+  BaseGauge gauge = BaseGauge::own;
+  TreatmentArm arm;
+  std::optional<std::uint64_t> fine_tune;  ///< number of the fine-tune; nothing: scored without training
+
+  /// "base1-own-magnitude-per-tensor-10-tuned1".
+  std::string stage() const;
+  bool operator==(const ReproduceCell&) const = default;
+};
+
+/// The stages in their order: what the declared contrast needs; then all arms without training; then the other
+/// fine-tunes, 10 % first. In the second gauge, arms that do not depend on it are fine-tuned once only, at 10 %: that
+/// is enough to show that they do not.
+std::vector<ReproduceCell> plan_cells(const ReproduceConfig& config);
+
+struct ReproduceResult {
+  /// As scored() and add_account() (against the base) leave them; texts masks_sha256; of fine-tunes the series losses;
+  /// for what was measured in one go seconds_tuning, seconds_scoring and seconds_masking.
+  std::vector<std::pair<ReproduceCell, StageFigures>> cells;
+
+  /// What a stage found, if it was done.
+  const StageFigures* find(const ReproduceCell& cell) const;
+};
+
+/// What a stage does: steps, texts scored, calibrations. And seconds of each before anything was measured.
+WorkAmounts work_of(const ReproduceCell& cell, const ReproduceConfig& config);
+TimeEstimate first_estimate(const ReproduceConfig& config, const model::Config& shape, const Texts& texts);
+
+/// Learns from a finished stage.
+void learn(TimeEstimate& estimate, const ReproduceCell& cell, const ReproduceConfig& config, const StageFigures& found);
+
+/// The configuration as run.json holds it, with the hashes of bases and texts.
+std::string to_json(const ReproduceConfig& config, const Bases& bases, const Texts& texts);
+
+/// Runs the stages that are not finished, and says after each how long the rest will take. Nothing where it was
+/// interrupted. Throws: ConfigError where bases read the test text as different tokens; as the gauge, pruning and
+/// fine_tune().
+std::optional<ReproduceResult> reproduce(const ReproduceConfig& config, const Bases& bases, const Texts& texts,
+                                         RunDirectory& run, const Surroundings& around);
+
+}  // namespace rpt::experiment

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "rpt/core/atomic_file.h"
+#include "rpt/experiment/reproduce_report.h"
+
+namespace rpt::experiment {
+namespace {
+
+double seconds_of(const StageFigures& found) {
+  double sum = 0;
+  for (const char* name : {"seconds_tuning", "seconds_scoring", "seconds_masking"}) {
+    const auto at = found.numbers.find(name);
+    if (at != found.numbers.end()) sum += at->second;
+  }
+  return sum;
+}
+
+/// How the estimate that stood after the first stages, a tenth of the time, did.
+std::string estimate_line(const ReproduceConfig& config, const ReproduceResult& result) {
+  double total = 0;
+  for (const auto& [cell, found] : result.cells) total += seconds_of(found);
+  TimeEstimate estimate(WorkAmounts{{1, 1, 1}});
+  WorkAmounts left;
+  double spent = 0;
+  for (const auto& [cell, found] : result.cells) {
+    if (spent < total / 10) {
+      learn(estimate, cell, config, found);
+      spent += seconds_of(found);
+      continue;
+    }
+    const WorkAmounts more = work_of(cell, config);
+    for (std::size_t w = 0; w < left.of.size(); ++w) left.of[w] += more.of[w];
+  }
+  const double estimated = spent + estimate.seconds(left);
+  return fmt::format(
+      "Stages took {:.0f} s together; after the first tenth of them {:.0f} s were estimated ({:+.0f} %).", total,
+      estimated, total > 0 ? 100 * (estimated / total - 1) : 0.0);
+}
+
+/// A word of a command line, quoted where a shell would read more than a word in it.
+std::string shell_word(const std::string& text) {
+  const bool plain = !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
+    return std::isalnum(c) != 0 || std::string_view("-_./:,=+").find(static_cast<char>(c)) != std::string_view::npos;
+  });
+  if (plain) return text;
+  std::string out = "'";
+  for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
+}
+
+std::string readme(const ReproduceConfig& config) {
+  return fmt::format(
+      "# A run of `rpt reproduce`\n\n"
+      "    {}\n\n"
+      "goes on with this run where anything is missing, and makes it again in an empty folder. `--full` in the same "
+      "folder adds the arms, levels and seeds that a quick run leaves out.\n\n"
+      "| file | what |\n|---|---|\n"
+      "| `report.html`, `report.md`, `tables.tex` | the report for people |\n"
+      "| `report.json` | every contrast with effect, interval, documents, bases, seeds and verdict; every model with "
+      "hashes; all tables |\n"
+      "| `tracking.md` | every stage and what it took |\n"
+      "| `run.json`, `stages/` | configuration, and what each stage found, NLL by document included |\n"
+      "| `KNOWN_ISSUES.md`, `CITATION.cff` | what does not hold; how to cite |\n",
+      reproduce_command(config, "FOLDER"));
+}
+
+}  // namespace
+
+std::string reproduce_command(const ReproduceConfig& config, const std::string& folder) {
+  const train::TrainConfig& t = config.tune;
+  std::string command = "rpt reproduce " + shell_word(folder) + (config.full ? " --full" : " --quick");
+  for (const std::string& base : config.bases) command += " --base " + shell_word(base);
+  command += " --text " + shell_word(config.text);
+  if (config.test != config.text + " (held out)") command += " --test " + shell_word(config.test);
+  return command + fmt::format(" --steps {} --batch {} --context {} --lr {:g} --seeds {} --seed {}", t.steps, t.batch,
+                               t.context, t.optimiser.lr, config.seeds, config.seed);
+}
+
+std::string reproduce_tracking(const ReproduceConfig& config, const ReproduceResult& result,
+                               const std::string& machine) {
+  report::Table table({{"stage"},
+                       {"base"},
+                       report::number_column("NLL", 4),
+                       report::number_column("seconds", 1),
+                       {"nll_sha256"},
+                       {"masks_sha256"}});
+  for (const auto& [cell, found] : result.cells) {
+    table.add_row({cell.stage(), config.bases[cell.base], found.number("mean_nll"), seconds_of(found),
+                   found.text("nll_sha256").substr(0, 16), found.text("masks_sha256").substr(0, 16)});
+  }
+  return fmt::format("# Tracking log\n\nOn {}. {}\n\n{}", machine, estimate_line(config, result), table.to_markdown());
+}
+
+std::string reproduce_known_issues(const ReproduceConfig& config, const Findings& findings) {
+  std::string text;
+  const auto add = [&](const std::string& issue) { text += (text.empty() ? "" : "\n\n") + issue; };
+  if (config.bases.size() < kMinBases) {
+    add(
+        fmt::format("There are {} of at least {} bases: no intervals across bases, no p-values, and every verdict is "
+                    "undecided. What is said holds for these models only.",
+                    config.bases.size(), kMinBases));
+  }
+  if (config.seeds < 2) add("One fine-tune of each arm: what its seed does is not told apart from the base.");
+  if (!config.full) {
+    add("A quick run: one dose; the arms Wanda, matched random, legacy threshold and frozen zeros are scored without "
+        "training only.");
+  }
+  for (const ExactCheck& check : findings.checks) {
+    if (!check.passed()) {
+      add(fmt::format("Failed: {} ({} of {}).", check.name, check.equal, check.pairs));
+    }
+  }
+  add("The bases are small models, pre-trained on little text. Nothing here is a measurement of the reference's 2B "
+      "model, and none of its figures is comparable: the table says why, figure by figure.");
+  add("One fine-tune text, one test text of its kind, one size of fine-tune: no retention on another text, and not to "
+      "a "
+      "plateau.");
+  add("Not among the arms: random masks matched on scale change, codes frozen while norms and embedding train, the "
+      "best "
+      "temperature of logits and attention, q and k scales alone, other scale rules than online absmean.");
+  add("The margin, the contrast and the arms were declared before a run of these models; the intervals printed are not "
+      "adjusted for their number, the p-values and verdicts are.");
+  return text;
+}
+
+std::string reproduce_citation(const ReproduceConfig& config) {
+  return fmt::format(
+      "cff-version: 1.2.0\n"
+      "message: \"If you use these figures, please cite the program that made them, and say which bases and texts.\"\n"
+      "title: \"rpt reproduce: pruning of ternary language models and its controls\"\n"
+      "type: dataset\n"
+      "authors:\n  - name: \"The rpt developers\"\n"
+      "version: \"{}\"\n"
+      "license: MIT\n"
+      "abstract: \"{} bases, {} fine-tune(s) of each arm, {} steps; scored without and with pruning in two gauges.\"\n",
+      RPT_VERSION, config.bases.size(), config.seeds, config.tune.steps);
+}
+
+std::string write_reproduce_report(const std::filesystem::path& folder, const ReproduceConfig& config,
+                                   const ReproduceResult& result, const Findings& findings,
+                                   const std::string& machine) {
+  core::write_file_atomic(folder / "tracking.md", reproduce_tracking(config, result, machine));
+  core::write_file_atomic(folder / "KNOWN_ISSUES.md",
+                          "# Known issues\n\n" + reproduce_known_issues(config, findings) + "\n");
+  core::write_file_atomic(folder / "CITATION.cff", reproduce_citation(config));
+  core::write_file_atomic(folder / "README.md", readme(config));
+  return report::write_report(folder, reproduce_report(config, result, findings));
+}
+
+}  // namespace rpt::experiment

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: MIT
+#include "rpt/experiment/reproduce_findings.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace rpt::experiment {
+namespace {
+
+/// Which models an arm of contrast() is made of.
+struct Group {
+  TreatmentArm arm;
+  BaseGauge gauge = BaseGauge::own;
+  bool fine_tuned = false;
+
+  std::string title() const {
+    return fmt::format("{}, {}, gauge {}", experiment::title(arm), fine_tuned ? "fine-tuned" : "without training",
+                       name(gauge));
+  }
+};
+
+bool same_scores(const Arm& a, const Arm& b) {
+  return std::equal(a.models.begin(), a.models.end(), b.models.begin(), b.models.end(),
+                    [](const ModelScores& x, const ModelScores& y) {
+                      return x.base == y.base && x.seed == y.seed && x.nll == y.nll;
+                    });
+}
+
+class Finder {
+ public:
+  Finder(const ReproduceResult& result, const ReproduceConfig& config) : result_(result), config_(config) {
+    if (!result.cells.empty()) tokens_ = result.cells.front().second.list("tokens");
+  }
+
+  Findings find() {
+    const Group declared{declared_arm(), BaseGauge::own, true};
+    const Group control{untouched_arm(), BaseGauge::own, true};
+    compare(declared, control, true);
+    const Group bases{untouched_arm(), BaseGauge::own, false};
+    compare(control, bases, false);
+    for (const TreatmentArm& arm : tuned_arms(config_.full)) {
+      if (arm != untouched_arm() && arm != declared_arm()) compare_in_gauges(arm, true);
+    }
+    for (const TreatmentArm& arm : raw_arms(config_.full)) {
+      if (arm != untouched_arm() && arm.treatment != Treatment::placebo) compare_in_gauges(arm, false);
+    }
+    judge_all();
+    const auto part = scores(control);
+    const auto whole = scores(declared);
+    const auto untouched = scores(bases);
+    if (part && whole && untouched) found_.fine_tune_share = share_explained(*part, *whole, *untouched, tokens_);
+    check_placebo();
+    check_gauges();
+    return std::move(found_);
+  }
+
+ private:
+  std::optional<Arm> scores(const Group& g) const { return arm_of(result_, config_, g.gauge, g.arm, g.fine_tuned); }
+
+  void compare(const Group& of, const Group& to, bool declared) {
+    auto arm = scores(of);
+    auto baseline = scores(to);
+    if (!arm || !baseline) return;
+    Comparison c;
+    c.name = arm->name;
+    c.against = baseline->name;
+    c.arm = title(of.arm);
+    c.gauge = name(of.gauge);
+    c.fine_tuned = of.fine_tuned;
+    c.declared = declared;
+    c.seeds = arm->models.size() / config_.bases.size();
+    c.contrast = contrast(*arm, *baseline, tokens_);
+    c.by_base = effects_by_base(*arm, *baseline, tokens_);
+    found_.comparisons.push_back(std::move(c));
+  }
+
+  /// Against nothing pruned; and where the second gauge gave something else, there too, and gauge against gauge.
+  void compare_in_gauges(const TreatmentArm& arm, bool fine_tuned) {
+    const Group own{arm, BaseGauge::own, fine_tuned};
+    const Group other{arm, BaseGauge::like_2b, fine_tuned};
+    compare(own, {untouched_arm(), BaseGauge::own, fine_tuned}, false);
+    if (!depends_on_gauge(arm)) return;
+    const auto first = scores(own);
+    const auto second = scores(other);
+    if (!first || !second || same_scores(*first, *second)) return;
+    // What nothing is pruned from is the same in both gauges (see check_gauges), and done for all seeds in the first.
+    compare(other, {untouched_arm(), BaseGauge::own, fine_tuned}, false);
+    compare(other, own, false);
+  }
+
+  void judge_all() {
+    std::vector<Contrast> declared;
+    std::vector<Contrast> others;
+    for (const Comparison& c : found_.comparisons) (c.declared ? declared : others).push_back(c.contrast);
+    const std::vector<Judgement> of_declared = judge(declared, kMarginPercent);
+    const std::vector<Judgement> of_others = judge(others, kMarginPercent);
+    std::size_t d = 0;
+    std::size_t o = 0;
+    for (Comparison& c : found_.comparisons) c.judgement = c.declared ? of_declared[d++] : of_others[o++];
+  }
+
+  void check_placebo() {
+    ExactCheck check{"placebo: zeros masked, scales kept, no training: every token as the base", 0, 0};
+    for (const auto& [cell, found] : result_.cells) {
+      if (cell.arm.treatment != Treatment::placebo) continue;
+      ReproduceCell base = cell;
+      base.arm = untouched_arm();
+      if (const StageFigures* untouched = result_.find(base)) count(check, found, *untouched, "nll_sha256");
+    }
+    if (check.pairs > 0) found_.checks.push_back(check);
+  }
+
+  /// Masks and scores of each arm, in one gauge and in the other.
+  void check_gauges() {
+    for (const bool fine_tuned : {false, true}) {
+      for (const TreatmentArm& arm : fine_tuned ? tuned_arms(config_.full) : raw_arms(config_.full)) {
+        const std::string what = fmt::format("{}, {}", title(arm), fine_tuned ? "fine-tuned" : "without training");
+        ExactCheck masks{what + ": the same masks in both gauges", 0, 0, !depends_on_gauge(arm)};
+        ExactCheck scored{what + ": every token the same in both gauges", 0, 0, !depends_on_gauge(arm)};
+        for (const auto& [cell, found] : result_.cells) {
+          if (cell.arm != arm || cell.fine_tune.has_value() != fine_tuned || cell.gauge != BaseGauge::own) continue;
+          ReproduceCell other = cell;
+          other.gauge = BaseGauge::like_2b;
+          const StageFigures* second = result_.find(other);
+          if (second == nullptr) continue;
+          count(masks, found, *second, "masks_sha256");
+          count(scored, found, *second, "nll_sha256");
+        }
+        if (masks.pairs == 0) continue;
+        found_.checks.push_back(masks);
+        found_.checks.push_back(scored);
+      }
+    }
+  }
+
+  static void count(ExactCheck& check, const StageFigures& a, const StageFigures& b, const char* text) {
+    ++check.pairs;
+    check.equal += a.text(text) == b.text(text) ? 1U : 0U;
+  }
+
+  const ReproduceResult& result_;
+  const ReproduceConfig& config_;
+  std::vector<double> tokens_;
+  Findings found_;
+};
+
+}  // namespace
+
+std::optional<Arm> arm_of(const ReproduceResult& result, const ReproduceConfig& config, BaseGauge gauge,
+                          const TreatmentArm& arm, bool fine_tuned) {
+  Arm out{.name = Group{arm, gauge, fine_tuned}.title(), .models = {}};
+  for (const auto& [cell, found] : result.cells) {
+    if (cell.gauge != gauge || cell.arm != arm || cell.fine_tune.has_value() != fine_tuned) continue;
+    out.models.push_back({config.bases[cell.base], cell.fine_tune.value_or(0), found.list("nll")});
+  }
+  for (const std::string& base : config.bases) {
+    const auto models = static_cast<std::size_t>(std::count_if(
+        out.models.begin(), out.models.end(), [&](const ModelScores& model) { return model.base == base; }));
+    if (models == 0 || models * config.bases.size() != out.models.size()) return std::nullopt;
+  }
+  return out;
+}
+
+Findings findings_of(const ReproduceResult& result, const ReproduceConfig& config) {
+  return Finder(result, config).find();
+}
+
+}  // namespace rpt::experiment

@@ -1,0 +1,367 @@
+// SPDX-License-Identifier: MIT
+#include "rpt/experiment/reproduce_report.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <map>
+
+#include "rpt/experiment/reference_figures.h"
+#include "rpt/experiment/reproduce_plots.h"
+
+namespace rpt::experiment {
+namespace {
+
+constexpr double kPower = 0.8;
+
+std::string with_interval(double value, const std::optional<evaluate::Interval>& interval) {
+  if (!interval) return fmt::format("{:+.3f}", value);
+  return fmt::format("{:+.3f} [{:+.3f}, {:+.3f}]", value, interval->low, interval->high);
+}
+
+std::optional<evaluate::Interval> interval_of(const Contrast& c) {
+  if (!c.inference) return std::nullopt;
+  return c.inference->interval;
+}
+
+std::optional<std::vector<double>> as_list(const std::optional<evaluate::Interval>& interval) {
+  if (!interval) return std::nullopt;
+  return std::vector<double>{interval->low, interval->high};
+}
+
+report::Cell p_cell(const std::optional<double>& p) {
+  if (!p) return std::monostate{};
+  return *p;
+}
+
+const Comparison* declared_of(const Findings& findings) {
+  for (const Comparison& c : findings.comparisons) {
+    if (c.declared) return &c;
+  }
+  return nullptr;
+}
+
+/// Mean over the models of an arm of a number that each has.
+struct Means {
+  double models = 0;
+  std::map<std::string, double> sums;
+  void add(const StageFigures& f) {
+    models += 1;
+    for (const char* name : {"mean_nll", "perplexity", "codes_zero_share", "codes_removed_share", "codes_gained_share",
+                             "codes_turned_share", "latents_zeroed_share"}) {
+      sums[name] += f.number(name);
+    }
+  }
+  double of(const std::string& name) const { return sums.at(name) / models; }
+};
+
+std::optional<Means> means_of(const ReproduceResult& result, const TreatmentArm& arm, BaseGauge gauge,
+                              bool fine_tuned) {
+  Means means;
+  for (const auto& [cell, found] : result.cells) {
+    if (cell.arm == arm && cell.gauge == gauge && cell.fine_tune.has_value() == fine_tuned) means.add(found);
+  }
+  return means.models > 0 ? std::optional(std::move(means)) : std::nullopt;
+}
+
+report::CaptionedTable arm_table(const ReproduceConfig& config, const ReproduceResult& result, bool fine_tuned) {
+  report::Table table({{"arm"},
+                       {"gauge"},
+                       report::number_column("models"),
+                       report::number_column("NLL", 4),
+                       report::number_column("latents zeroed, %", 2),
+                       report::number_column("codes removed, %", 2),
+                       report::number_column("codes gained, %", 2),
+                       report::number_column("codes 0, %", 2)});
+  for (const TreatmentArm& arm : fine_tuned ? tuned_arms(config.full) : raw_arms(config.full)) {
+    for (const BaseGauge gauge : {BaseGauge::own, BaseGauge::like_2b}) {
+      const auto means = means_of(result, arm, gauge, fine_tuned);
+      if (!means) continue;
+      const auto cell = [&](const char* name) { return report::Cell(100 * means->of(name)); };
+      report::Cell latents = cell("latents_zeroed_share");
+      if (arm.treatment == Treatment::placebo) latents = std::monostate{};  // its models hold codes
+      table.add_row({title(arm), name(gauge), static_cast<std::int64_t>(means->models), means->of("mean_nll"),
+                     std::move(latents), cell("codes_removed_share"), cell("codes_gained_share"),
+                     cell("codes_zero_share")});
+    }
+  }
+  return {fmt::format("Arms {}, means over bases{}; shares of all ternary weights, against the base.",
+                      fine_tuned ? "after the fine-tune" : "without training", fine_tuned ? " and seeds" : ""),
+          std::move(table)};
+}
+
+report::CaptionedTable base_table(const ReproduceConfig& config, const ReproduceResult& result) {
+  report::Table table({{"base"},
+                       report::number_column("NLL", 4),
+                       report::number_column("perplexity", 2),
+                       report::number_column("codes 0, %", 2),
+                       {"nll_sha256"}});
+  for (std::size_t base = 0; base < config.bases.size(); ++base) {
+    const StageFigures* f = result.find({base, BaseGauge::own, untouched_arm(), std::nullopt});
+    if (f == nullptr) continue;
+    table.add_row({config.bases[base], f->number("mean_nll"), f->number("perplexity"),
+                   100 * f->number("codes_zero_share"), f->text("nll_sha256").substr(0, 16)});
+  }
+  return {"The bases, untouched.", std::move(table)};
+}
+
+report::CaptionedTable by_base_table(const Comparison& c) {
+  report::Table table({{"base"}, {"difference of NLL, % [95 %]", report::Align::right}});
+  for (const BaseEffect& e : c.by_base) table.add_row({e.base, with_interval(e.estimate, e.interval)});
+  return {
+      fmt::format("{} against {}, base by base. Intervals resample the documents (BCa, 10,000 times) and say nothing "
+                  "of other bases.",
+                  c.name, c.against),
+      std::move(table)};
+}
+
+report::CaptionedTable check_table(const Findings& findings) {
+  report::Table table({{"to the last bit"}, {"pairs equal", report::Align::right}, {"expected"}, {"holds"}});
+  for (const ExactCheck& c : findings.checks) {
+    table.add_row({c.name, fmt::format("{} of {}", c.equal, c.pairs), std::string(c.expected ? "all" : "may differ"),
+                   std::string(c.passed() ? "yes" : "NO")});
+  }
+  return {"What must be, or need not be, the same to the last bit.", std::move(table)};
+}
+
+/// Change of perplexity by our arm, per cent, mean over the bases in log.
+std::optional<double> perplexity_change(const ReproduceResult& result, const ReferenceFigure& figure) {
+  const auto before = means_of(result, untouched_arm(), BaseGauge::own, false);
+  const auto after = means_of(result, figure.arm, BaseGauge::own, figure.fine_tuned);
+  if (!before || !after) return std::nullopt;
+  return 100 * (std::exp(after->of("mean_nll") - before->of("mean_nll")) - 1);
+}
+
+report::CaptionedTable reference_table(const ReproduceResult& result) {
+  report::Table table({report::number_column("experiment"),
+                       {"reference, bitnet-b1.58-2B-4T"},
+                       report::number_column("perplexity", 2),
+                       report::number_column("change, %", 1),
+                       report::number_column("here, %", 1),
+                       {"comparable"}});
+  for (const ReferenceFigure& f : reference_figures()) {
+    const auto ours = perplexity_change(result, f);
+    table.add_row({std::int64_t{f.experiment}, std::string(f.what), f.after, f.change_percent(),
+                   ours ? report::Cell(*ours) : report::Cell(), fmt::format("no: {}", f.why_not)});
+  }
+  return {"The reference's figures, and the change of perplexity by the nearest arm here, gauge own.",
+          std::move(table)};
+}
+
+report::Record to_record(const Comparison& c) {
+  const Contrast& x = c.contrast;
+  report::Record r;
+  r.set("arm", c.name);
+  r.set("baseline", c.against);
+  r.set("declared_beforehand", c.declared);
+  r.set("measure", "percent of NLL");
+  r.set("effect", x.estimate);
+  r.set("interval", as_list(interval_of(x)));
+  r.set("same_text_interval", as_list(x.inference ? std::optional(x.inference->same_text) : std::nullopt));
+  r.set("standard_error", x.inference ? std::optional(x.inference->standard_error) : std::nullopt);
+  r.set("degrees_of_freedom", x.inference ? std::optional(x.inference->degrees) : std::nullopt);
+  r.set("documents", x.documents);
+  r.set("bases", x.bases.size());
+  r.set("base_names", x.bases);
+  r.set("effects_by_base", x.by_base);
+  r.set("seeds", c.seeds);
+  r.set("p_difference", c.judgement.p_difference);
+  r.set("p_equivalence", c.judgement.p_equivalence);
+  r.set("margin", kMarginPercent);
+  r.set("verdict", name(c.judgement.verdict));
+  return r;
+}
+
+report::Record to_record(const ReproduceConfig& config, const ReproduceCell& cell, const StageFigures& found) {
+  report::Record r;
+  r.set("stage", cell.stage());
+  r.set("base", config.bases[cell.base]);
+  r.set("gauge", name(cell.gauge));
+  r.set("arm", title(cell.arm));
+  r.set("fine_tune", cell.fine_tune ? std::optional(static_cast<std::int64_t>(*cell.fine_tune + 1)) : std::nullopt);
+  for (const char* number : {"mean_nll", "perplexity", "scored_tokens", "codes_zero_share", "codes_removed_share",
+                             "codes_gained_share", "codes_turned_share", "latents_zeroed_share"}) {
+    r.set(number, found.number(number));
+  }
+  r.set("nll_sha256", found.text("nll_sha256"));
+  r.set("masks_sha256", found.text("masks_sha256"));
+  return r;
+}
+
+report::Record figures_of(const ReproduceConfig& config, const ReproduceResult& result, const Findings& findings) {
+  report::Record figures;
+  figures.set("bases", config.bases);
+  figures.set("text", config.text);
+  figures.set("test", config.test);
+  figures.set("protocol", "full");
+  figures.set("seed", config.seed);
+  figures.set("full", config.full);
+  figures.set("steps", config.tune.steps);
+  figures.set("batch", config.tune.batch * config.tune.accumulation);
+  figures.set("context", config.tune.context);
+  figures.set("lr", config.tune.optimiser.lr);
+  figures.set("lr_relative_to_rms", config.tune.optimiser.relative);
+  const StageFigures& first = result.cells.front().second;
+  figures.set("scored_tokens", static_cast<std::int64_t>(first.number("scored_tokens")));
+  figures.set("documents", first.list("nll").size());
+  std::vector<report::Record> contrasts;
+  for (const Comparison& c : findings.comparisons) contrasts.push_back(to_record(c));
+  figures.set("contrasts", std::move(contrasts));
+  if (findings.fine_tune_share) {
+    report::Record share;
+    share.set("share", findings.fine_tune_share->share);
+    share.set("interval", as_list(findings.fine_tune_share->interval));
+    figures.set("fine_tune_share", std::move(share));
+  } else {
+    figures.set("fine_tune_share", nullptr);
+  }
+  std::vector<report::Record> checks;
+  for (const ExactCheck& c : findings.checks) {
+    report::Record check;
+    check.set("check", c.name);
+    check.set("pairs", c.pairs);
+    check.set("equal", c.equal);
+    check.set("expected_equal", c.expected);
+    check.set("passed", c.passed());
+    checks.push_back(std::move(check));
+  }
+  figures.set("checks", std::move(checks));
+  std::vector<report::Record> reference;
+  for (const ReferenceFigure& f : reference_figures()) {
+    report::Record r;
+    r.set("experiment", f.experiment);
+    r.set("what", f.what);
+    r.set("perplexity_before", f.before);
+    r.set("perplexity_after", f.after);
+    r.set("change_percent", f.change_percent());
+    r.set("here_change_percent", perplexity_change(result, f));
+    r.set("here_arm", title(f.arm));
+    r.set("comparable", false);
+    r.set("why_not", f.why_not);
+    reference.push_back(std::move(r));
+  }
+  figures.set("reference", std::move(reference));
+  std::vector<report::Record> cells;
+  for (const auto& [cell, found] : result.cells) cells.push_back(to_record(config, cell, found));
+  figures.set("cells", std::move(cells));
+  return figures;
+}
+
+/// What the declared contrast says, in words.
+std::string declared_text(const Comparison& c) {
+  std::string text = fmt::format(
+      "Declared beforehand: {} against {}, margin ±{:g} % of NLL. Difference {} %: {}.", c.name, c.against,
+      kMarginPercent, with_interval(c.contrast.estimate, interval_of(c.contrast)), name(c.judgement.verdict));
+  if (!c.contrast.inference) {
+    return text + fmt::format(
+                      " There is no interval: it needs {} bases and {} documents, and there are {} and {}. "
+                      "Nothing follows for other models, and the verdict is undecided.",
+                      kMinBases, evaluate::kMinUnits, c.contrast.bases.size(), c.contrast.documents);
+  }
+  const Inference& i = *c.contrast.inference;
+  if (i.standard_error > 0) {
+    text += fmt::format(
+        " With this standard error ({:.3f} %, {:.1f} degrees of freedom) a difference of {:.2f} % is found in {:.0f} % "
+        "of "
+        "experiments, and equivalence, where there is no difference, in {:.0f} %.",
+        i.standard_error, i.degrees, detectable_difference(kPower, i.standard_error, i.degrees), 100 * kPower,
+        100 * power_of_equivalence(kMarginPercent, i.standard_error, i.degrees));
+  }
+  return text;
+}
+
+std::string share_text(const Share& share) {
+  if (!share.share) return "The declared arm did not change the bases' NLL: there is nothing to explain.";
+  std::string interval = "no interval";
+  if (share.interval)
+    interval = fmt::format("95 % {:.1f} to {:.1f} %", 100 * share.interval->low, 100 * share.interval->high);
+  return fmt::format(
+      "Of the difference between the declared arm and the untouched bases ({:+.3f} % of NLL), the same "
+      "fine-tune without pruning does {:.1f} % ({}).",
+      share.whole.estimate, 100 * *share.share, interval);
+}
+
+void add_plot(report::Section& section, std::optional<report::Plot> plot) {
+  if (plot) section.blocks.emplace_back(std::move(*plot));
+}
+
+report::Section summary_of(const ReproduceConfig& config, const ReproduceResult& result, const Findings& findings) {
+  const StageFigures& first = result.cells.front().second;
+  report::Section section{"What was done, and the declared contrast", {}};
+  section.blocks.emplace_back(fmt::format(
+      "{} base{} in two gauges (own, and the scales of BitNet b1.58 2B-4T), {} fine-tune{} of each arm on {}: {} steps "
+      "of "
+      "{} sequences of {} tokens, learning rate {:g} of each tensor's rms. Scored on {}, protocol full: {} tokens in "
+      "{} "
+      "documents.",
+      config.bases.size(), config.bases.size() == 1 ? "" : "s", config.seeds, config.seeds == 1 ? "" : "s", config.text,
+      config.tune.steps, config.tune.batch * config.tune.accumulation, config.tune.context, config.tune.optimiser.lr,
+      config.test, static_cast<std::int64_t>(first.number("scored_tokens")), first.list("nll").size()));
+  if (const Comparison* declared = declared_of(findings)) {
+    section.blocks.emplace_back(declared_text(*declared));
+    section.blocks.emplace_back(by_base_table(*declared));
+  }
+  section.blocks.emplace_back(report::CaptionedTable{
+      "All contrasts, differences of NLL in per cent, below 0 is better. Intervals (95 %, not adjusted) are for bases, "
+      "seeds and documents as drawn from many; p-values of all but the declared one are adjusted together by Holm's "
+      "procedure.",
+      contrast_table(findings)});
+  return section;
+}
+
+}  // namespace
+
+report::Table contrast_table(const Findings& findings) {
+  report::Table table({{"arm"},
+                       {"against"},
+                       {"difference, % [95 %]", report::Align::right},
+                       report::number_column("bases"),
+                       report::number_column("seeds"),
+                       report::number_column("documents"),
+                       report::number_column("p, difference", 4),
+                       report::number_column("p, equivalence", 4),
+                       {"verdict"}});
+  for (const Comparison& c : findings.comparisons) {
+    table.add_row({c.name + (c.declared ? " (declared)" : ""), c.against,
+                   with_interval(c.contrast.estimate, interval_of(c.contrast)),
+                   static_cast<std::int64_t>(c.contrast.bases.size()), static_cast<std::int64_t>(c.seeds),
+                   c.contrast.documents, p_cell(c.judgement.p_difference), p_cell(c.judgement.p_equivalence),
+                   std::string(name(c.judgement.verdict))});
+  }
+  return table;
+}
+
+report::Report reproduce_report(const ReproduceConfig& config, const ReproduceResult& result,
+                                const Findings& findings) {
+  report::Report r;
+  r.title = fmt::format("rpt reproduce: pruning and its controls on {} base{}", config.bases.size(),
+                        config.bases.size() == 1 ? "" : "s");
+  r.figures = figures_of(config, result, findings);
+  r.sections.push_back(summary_of(config, result, findings));
+
+  r.sections.push_back({"Experiment 1: the bases", {base_table(config, result)}});
+
+  report::Section raw{"Experiment 2: pruning without training", {arm_table(config, result, false)}};
+  add_plot(raw, dose_plot(findings, config, false));
+  add_plot(raw, flips_plot(result));
+  if (auto table = flips_table(result)) raw.blocks.emplace_back(std::move(*table));
+  r.sections.push_back(std::move(raw));
+
+  report::Section tuned{"Experiments 3 and 6: pruning and fine-tune", {}};
+  if (findings.fine_tune_share) tuned.blocks.emplace_back(share_text(*findings.fine_tune_share));
+  tuned.blocks.emplace_back(arm_table(config, result, true));
+  add_plot(tuned, dose_plot(findings, config, true));
+  add_plot(tuned, loss_plot(result, config));
+  r.sections.push_back(std::move(tuned));
+
+  report::Section gauges{"The gauge, and what must be exact", {check_table(findings)}};
+  add_plot(gauges, gauge_plot(result, config));
+  r.sections.push_back(std::move(gauges));
+
+  r.sections.push_back({"Beside the reference", {reference_table(result)}});
+  r.sections.push_back({"What does not hold", {reproduce_known_issues(config, findings)}});
+  r.sections.push_back({"To run it again", {reproduce_command(config, "OUT")}});
+  return r;
+}
+
+}  // namespace rpt::experiment

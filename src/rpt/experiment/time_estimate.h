@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <array>
+#include <cstdint>
+
+namespace rpt::experiment {
+
+/// What the stages of an experiment spend their time on.
+enum class Work : std::uint8_t { tuning, scoring, masking };
+
+/// How much of each a stage does, in any unit that is proportional to its time.
+struct WorkAmounts {
+  std::array<double, 3> of{};
+  double& operator[](Work work) { return of[static_cast<std::size_t>(work)]; }
+  double operator[](Work work) const { return of[static_cast<std::size_t>(work)]; }
+};
+
+/// Seconds that work will take, from what finished work took. Kinds that were not measured yet are as much slower or
+/// faster than guessed as the measured ones together.
+class TimeEstimate {
+ public:
+  /// Guessed seconds of a unit of each kind.
+  explicit TimeEstimate(const WorkAmounts& guess) : guess_(guess) {}
+
+  /// Amounts > 0 of one kind took so many seconds.
+  void measured(Work work, double amount, double seconds);
+
+  /// Seconds of so much work.
+  double seconds(const WorkAmounts& amounts) const;
+
+ private:
+  WorkAmounts guess_;
+  WorkAmounts amount_;
+  WorkAmounts seconds_;
+};
+
+}  // namespace rpt::experiment

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: MIT
+#include <map>
+#include <set>
+
+#include "rpt/core/atomic_file.h"
+#include "tests/unit/cli/cli_testing.h"
+
+namespace rpt::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Reproduce : public CommandTest {
+ protected:
+  /// Trains a base of one small block, hardly, and leaves the texts of the run.
+  std::string base(int seed) {
+    const std::string name = "base" + std::to_string(seed);
+    const Json config = {
+        {"model",
+         {{"hidden", 64}, {"feed_forward", 64}, {"layers", 1}, {"heads", 2}, {"kv_heads", 1}, {"context", 64}}},
+        {"tokenizer", seedling_},
+        {"data", {{{"text", path("text.txt")}}}},
+        {"steps", 2},
+        {"batch", 2},
+        {"context", 32},
+        {"seed", seed},
+        {"hold_out", 0}};
+    std::string text;
+    for (int i = 0; i < 200; ++i) text += "The house on hill " + std::to_string(i * i % 977) + " stood alone.\n\n";
+    core::write_file_atomic(path("text.txt"), text);
+    std::string lines;
+    for (int i = 0; i < 8; ++i) {
+      lines += Json({{"text", "Nobody came to hill " + std::to_string(i * 31) + " before winter."}}).dump() + "\n";
+    }
+    core::write_file_atomic(path("test.jsonl"), lines);
+    core::write_file_atomic(path(name + ".json"), config.dump());
+    EXPECT_EQ(rpt({"train", path(name + ".json"), path(name), "--quiet"}).code, 0);
+    return path(name + "/model");
+  }
+
+  std::vector<std::string> words(const std::string& out, const std::vector<std::string>& bases) const {
+    std::vector<std::string> all{
+        "reproduce", path(out), "--text", path("text.txt"), "--test", path("test.jsonl"), "--steps",
+        "10",        "--batch", "2",      "--context",      "32",     "--threads",        "1"};
+    for (const std::string& b : bases) all.insert(all.end(), {"--base", b});
+    return all;
+  }
+
+  std::string file(const std::string& name) const { return core::read_file(path(name)); }
+};
+
+TEST_F(Reproduce, HoldsItsChecksAndGoesOnToTheSameReport) {
+  const std::vector<std::string> bases{base(1), base(2)};
+  const Json dry = [&] {
+    auto all = words("run", bases);
+    all.push_back("--dry-run");
+    return json(all);
+  }();
+  EXPECT_FALSE(fs::exists(path("run")));
+  EXPECT_EQ(dry["stages"], 2 * 2 * (10 + 5));
+  EXPECT_GT(dry["seconds"].get<double>(), 0);
+
+  const Outcome whole = rpt(words("run", bases));
+  ASSERT_EQ(whole.code, 0) << whole.err;
+  EXPECT_LT(whole.err.find("60 stages, about "), whole.err.find("1/60 "));
+  EXPECT_NE(whole.err.find("2 of 5 bases: there will be no intervals"), std::string::npos) << whole.err;
+  const std::string report = file("run/report.json");
+  const Json figures = Json::parse(report)["figures"];
+
+  // What must be exact is: the placebo, and the gauge where nothing compares tensors by their latents.
+  std::size_t placebos = 0;
+  for (const Json& check : figures["checks"]) {
+    EXPECT_TRUE(check["passed"]) << check;
+    placebos += check["check"].get<std::string>().starts_with("placebo: ") ? 1U : 0U;
+  }
+  EXPECT_EQ(placebos, 1U);
+  // The arm without pruning, scored without training, is the base as `rpt perplexity` scores it, in both gauges.
+  const Json scored = json({"perplexity", bases[1], "--text", path("test.jsonl")});
+  std::size_t untouched = 0;
+  for (const Json& cell : figures["cells"]) {
+    if (cell["arm"] != "no pruning" || cell["base"] != bases[1] || !cell["fine_tune"].is_null()) continue;
+    EXPECT_EQ(cell["nll_sha256"], scored["nll_sha256"]);
+    ++untouched;
+  }
+  EXPECT_EQ(untouched, 2U);
+  for (const Json& cell : figures["cells"]) {
+    const std::string arm = cell["arm"];
+    if (!cell["fine_tune"].is_null() || arm.starts_with("legacy") || !arm.ends_with("10 %")) continue;
+    EXPECT_NEAR(cell["codes_removed_share"].get<double>(), 0.1, 0.01) << arm;
+  }
+  // A global threshold prunes whatever gauge it meets.
+  std::map<std::string, std::string> by_stage;
+  for (const Json& cell : figures["cells"]) by_stage[cell["stage"]] = cell["masks_sha256"];
+  EXPECT_NE(by_stage.at("base1-own-magnitude-global-10-raw"), by_stage.at("base1-2b-magnitude-global-10-raw"));
+  EXPECT_EQ(by_stage.at("base1-own-code-global-10-raw"), by_stage.at("base1-2b-code-global-10-raw"));
+
+  const Json& declared = figures["contrasts"][0];
+  EXPECT_EQ(declared["declared_beforehand"], true);
+  EXPECT_EQ(declared["arm"], "magnitude per tensor, 10 %, fine-tuned, gauge own");
+  EXPECT_EQ(declared["baseline"], "no pruning, fine-tuned, gauge own");
+  for (const Json& c : figures["contrasts"]) {
+    EXPECT_TRUE(c["effect"].is_number());
+    EXPECT_TRUE(c["interval"].is_null());
+    EXPECT_EQ(c["documents"], 8);
+    EXPECT_EQ(c["bases"], 2);
+    EXPECT_EQ(c["seeds"], 1);
+    EXPECT_EQ(c["verdict"], "undecided");
+  }
+  for (const char* left :
+       {"report.html", "report.md", "tables.tex", "tracking.md", "CITATION.cff", "KNOWN_ISSUES.md", "README.md"}) {
+    EXPECT_FALSE(file(std::string("run/") + left).empty()) << left;
+  }
+  EXPECT_NE(file("run/KNOWN_ISSUES.md").find("2 of at least 5 bases"), std::string::npos);
+  // Fine-tuned models are scored and gone.
+  for (const fs::directory_entry& left : fs::directory_iterator(path("run/stages"))) {
+    EXPECT_EQ(left.path().extension(), ".json") << left.path();
+  }
+
+  // As if it had been killed: stages are missing, among them one whose models had not been removed.
+  std::set<std::string> stages;
+  for (const fs::directory_entry& stage : fs::directory_iterator(path("run/stages"))) {
+    stages.insert(stage.path().string());
+  }
+  std::size_t i = 0;
+  for (const std::string& stage : stages) {
+    if (++i % 4 == 0) fs::remove(stage);
+  }
+  fs::remove(path("run/report.json"));
+  fs::create_directories(path("run/stages/base1-own-no-pruning-tuned1"));
+  ASSERT_EQ(rpt(words("run", bases)).code, 0);
+  EXPECT_EQ(file("run/report.json"), report);
+  EXPECT_FALSE(fs::exists(path("run/stages/base1-own-no-pruning-tuned1")));
+}
+
+TEST_F(Reproduce, RefusesWhatItCannotUse) {
+  const std::string one = base(1);
+  EXPECT_EQ(rpt(words("run", {one, one})).code, 2);
+  auto both = words("run", {one});
+  both.insert(both.end(), {"--quick", "--full"});
+  EXPECT_EQ(rpt(both).code, 2);
+  EXPECT_EQ(rpt(words("run", {path("nowhere")})).code, 3);
+  EXPECT_FALSE(fs::exists(path("run")));
+}
+
+}  // namespace
+}  // namespace rpt::cli

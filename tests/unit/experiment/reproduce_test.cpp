@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: MIT
+#include "rpt/experiment/reproduce.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "rpt/experiment/reference_figures.h"
+#include "rpt/experiment/reproduce_report.h"
+
+namespace rpt::experiment {
+namespace {
+
+ReproduceConfig config_of(std::size_t bases, bool full = false, std::int64_t seeds = 1) {
+  ReproduceConfig config;
+  for (std::size_t b = 0; b < bases; ++b) config.bases.push_back("base " + std::to_string(b + 1));
+  config.text = "train.txt";
+  config.test = "it's a test.jsonl";
+  config.full = full;
+  config.seeds = seeds;
+  config.tune.steps = 20;
+  return config;
+}
+
+/// A run whose fine-tune alone lowers every NLL by 10 %, whose pruning costs 1 % more by magnitude within tensors, 2 %
+/// within the model, in the second gauge 4 %, and nothing otherwise. Bases and documents add what they add.
+StageFigures made_up(const ReproduceCell& cell) {
+  constexpr std::size_t kDocuments = 12;
+  const bool by_magnitude = cell.arm.treatment == Treatment::score && cell.arm.score == prune::Score::magnitude;
+  double cost = by_magnitude ? 0.01 : 0;
+  if (by_magnitude && cell.arm.scope == prune::Scope::global) cost = cell.gauge == BaseGauge::own ? 0.02 : 0.04;
+  StageFigures f;
+  double sum = 0;
+  double tokens = 0;
+  for (std::size_t d = 0; d < kDocuments; ++d) {
+    const auto length = static_cast<double>(100 + 10 * d);
+    const double noise = cost * (0.02 * static_cast<double>(d % 3) + 0.03 * static_cast<double>(cell.base % 2));
+    f.series["tokens"].push_back(length);
+    f.series["nll"].push_back(length * (4 + 0.1 * static_cast<double>(cell.base)) *
+                              ((cell.fine_tune ? 0.9 : 1.0) + cost + noise));
+    sum += f.series["nll"].back();
+    tokens += length;
+  }
+  f.numbers = {{"mean_nll", sum / tokens},
+               {"perplexity", 50},
+               {"scored_tokens", tokens},
+               {"seconds_scoring", 2},
+               {"seconds_masking", 0.1},
+               {"codes_zero_share", 0.4},
+               {"codes_removed_share", cell.arm.dose},
+               {"codes_gained_share", 0},
+               {"codes_turned_share", 0},
+               {"latents_zeroed_share", cell.arm.dose},
+               {"dose blk.0.attn_q", cell.arm.dose},
+               {"dose blk.10.attn_q", cell.arm.dose}};
+  if (cell.fine_tune) {
+    f.numbers["seconds_tuning"] = 20;
+    f.series["losses"].assign(20, 5.0);
+  }
+  f.texts["nll_sha256"] = std::to_string(cell.base) + (cell.fine_tune ? " tuned " : " raw ") + std::to_string(cost);
+  f.texts["masks_sha256"] = f.texts["nll_sha256"];
+  return f;
+}
+
+ReproduceResult run_of(const ReproduceConfig& config) {
+  ReproduceResult result;
+  for (const ReproduceCell& cell : plan_cells(config)) result.cells.emplace_back(cell, made_up(cell));
+  return result;
+}
+
+const Comparison& find(const Findings& findings, const std::string& name, const std::string& against) {
+  for (const Comparison& c : findings.comparisons) {
+    if (c.name == name && c.against == against) return c;
+  }
+  throw std::runtime_error("no " + name + " against " + against);
+}
+
+TEST(Reproduce, BeginsWithTheDeclaredContrast) {
+  const std::vector<ReproduceCell> plan = plan_cells(config_of(5));
+  EXPECT_EQ(plan.size(), 2U * 5U * (10U + 5U));
+  for (std::size_t i = 0; i < 10; ++i) {
+    EXPECT_TRUE(plan[i].fine_tune && plan[i].gauge == BaseGauge::own);
+    EXPECT_TRUE(plan[i].arm == declared_arm() || plan[i].arm == untouched_arm());
+  }
+  EXPECT_FALSE(plan[10].fine_tune);
+}
+
+TEST(Reproduce, FullRunsHoldTheStagesOfQuickOnesAndNoStageTwice) {
+  std::set<std::string> full;
+  for (const ReproduceCell& cell : plan_cells(config_of(5, true, 2))) {
+    EXPECT_TRUE(full.insert(cell.stage()).second) << cell.stage();
+  }
+  for (const ReproduceCell& cell : plan_cells(config_of(5))) EXPECT_TRUE(full.contains(cell.stage())) << cell.stage();
+}
+
+TEST(Reproduce, FindsWhatWasPutIn) {
+  const ReproduceConfig config = config_of(5);
+  const Findings findings = findings_of(run_of(config), config);
+  const std::string untuned = "no pruning, without training, gauge own";
+  const std::string tuned = "no pruning, fine-tuned, gauge own";
+  const Comparison& declared = findings.comparisons.front();
+  EXPECT_TRUE(declared.declared);
+  EXPECT_EQ(declared.against, tuned);
+  EXPECT_NEAR(declared.contrast.estimate, 1.13, 0.03);
+  ASSERT_TRUE(declared.contrast.inference);
+  EXPECT_EQ(declared.judgement.verdict, Verdict::worsens);
+  EXPECT_EQ(std::count_if(findings.comparisons.begin(), findings.comparisons.end(),
+                          [](const Comparison& c) { return c.declared; }),
+            1);
+  EXPECT_EQ(find(findings, tuned, untuned).judgement.verdict, Verdict::improves);
+  EXPECT_EQ(find(findings, "code global, 10 %, fine-tuned, gauge own", tuned).judgement.verdict, Verdict::equivalent);
+  // In the second gauge only what differs there is a contrast of its own.
+  const std::string global = "magnitude global, 10 %, fine-tuned, gauge ";
+  EXPECT_NEAR(find(findings, global + "own", tuned).contrast.estimate, 2.27, 0.06);
+  EXPECT_NEAR(find(findings, global + "2b", tuned).contrast.estimate, 4.53, 0.12);
+  EXPECT_GT(find(findings, global + "2b", global + "own").contrast.estimate, 2);
+  for (const Comparison& c : findings.comparisons) {
+    EXPECT_TRUE(c.gauge == "own" || c.arm == "magnitude global, 10 %") << c.name;
+  }
+  ASSERT_TRUE(findings.fine_tune_share && findings.fine_tune_share->share);
+  EXPECT_NEAR(*findings.fine_tune_share->share, 10.0 / 9.0, 0.02);
+  for (const ExactCheck& check : findings.checks) EXPECT_TRUE(check.passed()) << check.name;
+}
+
+TEST(Reproduce, SaysWhereAPlaceboChangedSomething) {
+  const ReproduceConfig config = config_of(2);
+  ReproduceResult result = run_of(config);
+  for (auto& [cell, found] : result.cells) {
+    if (cell.arm.treatment == Treatment::placebo && cell.base == 1) found.texts["nll_sha256"] = "other";
+  }
+  const Findings findings = findings_of(result, config);
+  const ExactCheck& placebo = findings.checks.front();
+  EXPECT_FALSE(placebo.passed());
+  EXPECT_EQ(placebo.equal, 2U);
+  EXPECT_EQ(placebo.pairs, 4U);
+  EXPECT_NE(reproduce_known_issues(config, findings).find("Failed: placebo"), std::string::npos);
+}
+
+TEST(Reproduce, ClaimsNothingOfFourBases) {
+  const ReproduceConfig config = config_of(4);
+  const ReproduceResult result = run_of(config);
+  const Findings findings = findings_of(result, config);
+  for (const Comparison& c : findings.comparisons) {
+    EXPECT_FALSE(c.contrast.inference) << c.name;
+    EXPECT_EQ(c.judgement.verdict, Verdict::undecided);
+    EXPECT_TRUE(c.by_base.front().interval) << "documents are enough for one base by itself";
+  }
+  EXPECT_NE(report::to_json(reproduce_report(config, result, findings)).find("There is no interval"),
+            std::string::npos);
+}
+
+TEST(Reproduce, ReportHoldsEveryContrast) {
+  const ReproduceConfig config = config_of(5);
+  const ReproduceResult result = run_of(config);
+  const Findings findings = findings_of(result, config);
+  const report::Report r = reproduce_report(config, result, findings);
+  const auto figures = nlohmann::json::parse(report::to_json(r))["figures"];
+  EXPECT_EQ(figures["contrasts"].size(), findings.comparisons.size());
+  for (const auto& c : figures["contrasts"]) {
+    EXPECT_EQ(c["interval"].size(), 2U);
+    EXPECT_LE(c["interval"][0], c["effect"]);
+    EXPECT_GE(c["interval"][1], c["effect"]);
+    EXPECT_EQ(c["documents"], 12);
+    EXPECT_EQ(c["bases"], 5);
+    EXPECT_EQ(c["seeds"], 1);
+    EXPECT_NE(c["verdict"], "undecided");
+  }
+  EXPECT_EQ(figures["cells"].size(), result.cells.size());
+  EXPECT_EQ(figures["reference"].size(), reference_figures().size());
+  std::size_t plots = 0;
+  for (const report::Section& section : r.sections) {
+    for (const report::Block& block : section.blocks) {
+      const auto* plot = std::get_if<report::Plot>(&block);
+      if (plot == nullptr) continue;
+      ++plots;
+      EXPECT_LE(plot->series.size(), report::kMaxSeries);
+    }
+  }
+  EXPECT_EQ(plots, 5U) << "dose twice, flips, losses, gauge against gauge";
+  EXPECT_NE(reproduce_command(config, "OUT").find("--test 'it'\\''s a test.jsonl'"), std::string::npos);
+}
+
+TEST(Reproduce, EstimatesWithinAQuarterAfterATenth) {
+  const ReproduceConfig config = config_of(5);
+  const ReproduceResult result = run_of(config);
+  double total = 0;
+  for (const auto& [cell, f] : result.cells) {
+    total += f.number("seconds_scoring") + (needs_calibration(cell.arm) ? f.number("seconds_masking") : 0) +
+             (cell.fine_tune ? f.number("seconds_tuning") : 0);
+  }
+  TimeEstimate estimate(WorkAmounts{{0.3, 7, 0.1}});  // a poor guess
+  double spent = 0;
+  WorkAmounts left;
+  for (const auto& [cell, f] : result.cells) {
+    if (spent < total / 10) {
+      learn(estimate, cell, config, f);
+      spent += f.number("seconds_scoring") + f.number("seconds_tuning");
+      continue;
+    }
+    const WorkAmounts more = work_of(cell, config);
+    for (std::size_t w = 0; w < left.of.size(); ++w) left.of[w] += more.of[w];
+  }
+  EXPECT_NEAR(spent + estimate.seconds(left), total, 0.25 * total);
+}
+
+TEST(ReferenceFigures, SayWhyTheyAreNotComparable) {
+  for (const ReferenceFigure& f : reference_figures()) {
+    EXPECT_FALSE(f.why_not.empty());
+    EXPECT_EQ(std::set<int>({1, 2, 3, 6}).count(f.experiment), 1U);
+  }
+  EXPECT_NEAR(reference_figures()[1].change_percent(), -26.1, 0.05);
+  EXPECT_NEAR(reference_figures()[5].change_percent(), -40.4, 0.05);
+  EXPECT_NEAR(reference_figures()[8].change_percent(), -34.8, 0.05);
+}
+
+}  // namespace
+}  // namespace rpt::experiment
