@@ -58,7 +58,11 @@ class Pipeline {
 
   std::optional<DeployResult> go() {
     model::require_gguf_rows(base_.config, tensor::DType::i2_s);
-    add("baseline", "baseline", run_.stage("baseline", [&] { return scored(base_, texts_.test, around_); }));
+    add("baseline", "baseline", run_.stage("baseline", [&] {
+      StageFigures f = scored(base_, texts_.test, around_);
+      f.numbers["codes_zero_share"] = prune::account(base_, base_).total.zero_share();
+      return f;
+    }));
     std::uint64_t number = 0;
     for (const double level : levels_to(config_.sparsity)) {
       if (!prune_to(level) || !tune(level, number++)) return std::nullopt;

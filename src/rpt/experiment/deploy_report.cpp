@@ -153,11 +153,11 @@ report::Report deploy_report(const model::Model& base, const DeployConfig& confi
 
   report::Section summary{"What was done", {}};
   summary.blocks.emplace_back(fmt::format(
-      "{} ({} layers, hidden {}) was pruned to {:g} % of its codes in {} level{}, {}, fine-tuned on {} for {} steps of "
-      "{} "
-      "sequences of {} tokens after each, and scored on {}: {} tokens in {} documents. The GGUF gives every token of "
-      "that "
-      "text the same bits as the model that was trained (sha256 {}).",
+      "Of {} ({} layers, hidden {}) {:g} % of the ternary weights lost their code in {} level{}: {}. After each level "
+      "it "
+      "was fine-tuned on {} for {} steps of {} sequences of {} tokens, and it was scored on {}: {} tokens in {} "
+      "documents. "
+      "The GGUF gives every token of that text the same bits as the model that was trained (sha256 {}).",
       config.model, base.config.layers, base.config.hidden, 100 * config.sparsity, levels_to(config.sparsity).size(),
       levels_to(config.sparsity).size() == 1 ? "" : "s", rule_of(config.recipe), config.text, config.tune.steps,
       config.tune.batch * config.tune.accumulation, config.tune.context, config.test,
@@ -205,7 +205,9 @@ std::string deploy_metadata(const DeployConfig& config, const DeployResult& resu
   j["seed"] = config.tune.seed;
   j["scale_rule"] = "online";
   j["lr_relative_to_rms"] = config.tune.optimiser.relative;
-  j["recipe"] = nlohmann::ordered_json::parse(prune::to_json(config.recipe));
+  prune::Recipe recipe = config.recipe;
+  recipe.selection.sparsity = config.sparsity;
+  j["recipe"] = nlohmann::ordered_json::parse(prune::to_json(recipe));
   j["codes_removed"] = last_tuned(result).number("codes_removed_share");
   j["text"] = config.text;
   j["test"] = config.test;

@@ -41,7 +41,7 @@ void add_account(StageFigures& figures, const prune::Account& account) {
   const auto share = [&](std::uint64_t count) {
     return static_cast<double>(count) / static_cast<double>(account.total.weights);
   };
-  figures.numbers["codes_zero_share"] = share(account.total.codes_zero_after);
+  figures.numbers["codes_zero_share"] = account.total.zero_share();
   figures.numbers["codes_removed_share"] = share(account.total.codes_removed);
   figures.numbers["codes_gained_share"] = share(account.total.codes_gained);
   figures.numbers["codes_turned_share"] = share(account.total.codes_turned);

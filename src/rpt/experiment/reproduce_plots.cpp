@@ -186,7 +186,8 @@ std::optional<report::CaptionedTable> flips_table(const ReproduceResult& result)
     std::vector<report::Cell> row{tensor.second};
     for (const auto& arm : all) {
       const auto at = arm.find(tensor);
-      row.push_back(at == arm.end() ? report::Cell() : report::Cell(100 * at->second));
+      row.emplace_back();
+      if (at != arm.end()) row.back() = 100 * at->second;
     }
     table.add_row(std::move(row));
   }

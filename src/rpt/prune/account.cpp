@@ -73,6 +73,10 @@ TensorAccount compare(std::string name, const model::TernaryWeight& before, cons
 
 }  // namespace
 
+double WeightAccount::zero_share() const {
+  return weights == 0 ? 0 : static_cast<double>(codes_zero_after) / static_cast<double>(weights);
+}
+
 double WeightAccount::dose() const {
   return weights == 0 ? 0 : static_cast<double>(codes_removed) / static_cast<double>(weights);
 }

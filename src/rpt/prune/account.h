@@ -20,6 +20,8 @@ struct WeightAccount {
   std::uint64_t codes_gained = 0;   ///< 0 → ±1
   std::uint64_t codes_turned = 0;   ///< +1 → −1 and −1 → +1
 
+  /// Codes that are 0 now as a share of all weights, 0 … 1.
+  double zero_share() const;
   /// Codes removed as a share of all weights: the dose, 0 … 1.
   double dose() const;
   WeightAccount& operator+=(const WeightAccount& other);

@@ -79,14 +79,14 @@ class CodeSaliency final : public Saliency {
 
   void prepare(std::span<const std::size_t> linears) const override {
     for (std::size_t i = 0; i < costs_.size(); ++i) {
-      if (std::find(linears.begin(), linears.end(), i) == linears.end()) costs_[i] = {};
+      if (std::find(linears.begin(), linears.end(), i) == linears.end()) release(costs_[i]);
     }
     for (const std::size_t i : linears) {
       if (!costs_[i].empty()) continue;
       const Linear& linear = linears_[i];
       const InputMoments& input = calibration_.input_of(linear);
       if (input_ != &input) {  // layers that share an input often follow each other
-        products_ = {};
+        release(products_);
         products_ = input_products(input);
         input_ = &input;
       }
@@ -101,6 +101,9 @@ class CodeSaliency final : public Saliency {
   }
 
  private:
+  /// Gives the memory back, which assigning {} would keep.
+  static void release(std::vector<double>& values) { std::vector<double>().swap(values); }
+
   std::vector<Linear> linears_;
   const Calibration& calibration_;
   mutable std::vector<std::vector<double>> costs_;  ///< [linear][N, K] of those that are prepared

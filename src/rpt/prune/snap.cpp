@@ -248,7 +248,10 @@ class Snapper {
       }
       const InputMoments& input = blocks[place.block][place.input];
       if (input.inputs.empty()) throw ConfigError("the scale rule refit needs a calibration with inputs");
-      if (input_ != &input) products_ = input_products(input);
+      if (input_ != &input) {
+        std::vector<double>().swap(products_);  // before the next ones are there
+        products_ = input_products(input);
+      }
       input_ = &input;
     }
     const std::vector<std::int8_t> base_codes = ternary::unpack(base.codes());

@@ -100,6 +100,9 @@ TEST(Account, CountsWhatHappened) {
   EXPECT_GT(total.codes_gained, 0U) << "the scale shrinks, and weights near the boundary get a code";
   EXPECT_NEAR(a.total.dose(), 0.3, 1e-5);
   EXPECT_EQ(WeightAccount{}.dose(), 0);
+  EXPECT_EQ(WeightAccount{}.zero_share(), 0);
+  EXPECT_DOUBLE_EQ(a.total.zero_share(),
+                   static_cast<double>(a.total.codes_zero_after) / static_cast<double>(a.total.weights));
 }
 
 TEST(Account, TurnedCodesAndStoredOnes) {
