@@ -91,7 +91,9 @@ class SlowFinetuneMemory : public TrainMemory {};
 TEST_F(SlowFinetuneMemory, IsPredictedWithinATenth) {
   run_program({"train", config(R"({"steps": 1, "batch": 1, "context": 32, "hold_out": 0})"), path("run")});
   std::filesystem::rename(path("run/model"), path("model"));
-  core::write_file_atomic(path("text.txt"), std::string(20000, 'a') + " and so on, and so on.\n");
+  std::string text;
+  for (int i = 0; i < 500; ++i) text += "On the hill stood house " + std::to_string(i * i) + ", and nobody came.\n\n";
+  core::write_file_atomic(path("text.txt"), text);
   expect_predicted({"finetune", path("model"), path("tuned"), "--text", path("text.txt"), "--steps", "2", "--batch",
                     "4", "--evaluate-every", "1"});
 }

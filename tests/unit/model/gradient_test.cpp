@@ -303,8 +303,8 @@ TEST_P(DecoderGradient, IsTheSlopeOfTheStraightThroughFunction) {
       };
       const double slope = (at(kStep) - at(-kStep)) / (2 * kStep);
       values = before;
-      // A direction's share of the gradient is about its norm. The float backward is off by some 2^-24 a sum, through
-      // ten layers of them; a gradient that lacks one term of many is off by far more.
+      // A direction's share of the gradient is about its norm. The float backward is off by some 2^-24 a
+      // sum, through two blocks of them; a gradient that lacks one term of many is off by far more.
       EXPECT_NEAR(expected, slope, 2e-5 * norm) << name;
     }
   }
