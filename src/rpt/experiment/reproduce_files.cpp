@@ -100,7 +100,7 @@ std::string reproduce_known_issues(const ReproduceConfig& config, const Findings
   const auto add = [&](const std::string& issue) { text += (text.empty() ? "" : "\n\n") + issue; };
   if (config.bases.size() < kMinBases) {
     add(
-        fmt::format("There are {} of at least {} bases: no intervals across bases, no p-values, and every verdict is "
+        fmt::format("{} of at least {} bases: no intervals across bases, no p-values, and every verdict is "
                     "undecided. What is said holds for these models only.",
                     config.bases.size(), kMinBases));
   }

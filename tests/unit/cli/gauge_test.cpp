@@ -133,5 +133,28 @@ TEST_F(GaugeCommand, ReplacesAFolderOnlyWhenTold) {
   EXPECT_EQ(gauge({seedling_, path("out"), "--like", "inverse", "--force"}).code, 0);
 }
 
+class SlowGauge : public GaugeCommand {};
+
+TEST_F(SlowGauge, EveryEmbeddedModelSaysTheSameInEveryGauge) {
+  core::write_file_atomic(path("text.txt"), core::read_file(test::source_dir() / "data/sotu/sotu.txt").substr(0, 9000));
+  const auto hash_of = [&](const std::string& model) {
+    return json({"perplexity", model, "--text", path("text.txt")})["nll_sha256"].get<std::string>();
+  };
+  int models = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(test::source_dir() / "models")) {
+    if (!std::filesystem::exists(entry.path() / "model.safetensors")) continue;
+    const std::string name = entry.path().filename().string();
+    const std::string expected = hash_of(name);
+    for (const char* like : {"2b", "inverse", "native"}) {
+      const std::string out = path(name + "-" + like);
+      gauge_json({name, out, "--like", like});
+      EXPECT_EQ(hash_of(out), expected) << name << ' ' << like;
+      std::filesystem::remove_all(out);
+    }
+    ++models;
+  }
+  EXPECT_GE(models, 2);
+}
+
 }  // namespace
 }  // namespace rpt::cli

@@ -299,7 +299,7 @@ TEST_P(DecoderGradient, IsTheSlopeOfTheStraightThroughFunction) {
         expected += direction.back() * static_cast<double>(g);
       }
       const Doubles before = values;
-      const auto at = [&](double step) {
+      const auto at = [&, &values = values](double step) {  // clang 14 captures no bindings
         for (std::size_t i = 0; i < values.size(); ++i) values[i] = before[i] + step * direction[i];
         return loss(weights);
       };
