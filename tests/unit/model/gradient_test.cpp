@@ -281,9 +281,7 @@ TEST_P(DecoderGradient, IsTheSlopeOfTheStraightThroughFunction) {
   }
   constexpr double kStep = 1e-6;
   core::Random random(6);
-  for (auto& weight : weights.all()) {
-    const std::string& name = weight.first;
-    Doubles& values = weight.second;
+  for (auto& [name, values] : weights.all()) {
     const std::vector<float>& gradient = gradient_.at(name);
     double norm = 0;
     for (const float g : gradient) norm += static_cast<double>(g) * static_cast<double>(g);
