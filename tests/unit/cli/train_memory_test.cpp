@@ -83,7 +83,7 @@ const Run kRuns[] = {
          "batch": 2, "context": 64, "also_evaluate": ["wikitext-2:validation"]})"},
 };
 
-INSTANTIATE_TEST_SUITE_P(Runs, SlowTrainMemory, ::testing::ValuesIn(kRuns),
+INSTANTIATE_TEST_SUITE_P(SlowRuns, SlowTrainMemory, ::testing::ValuesIn(kRuns),
                          [](const auto& one) { return one.param.name; });
 
 class SlowFinetuneMemory : public TrainMemory {};
