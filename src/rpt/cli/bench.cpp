@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <fmt/format.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
@@ -9,6 +8,7 @@
 
 #include "rpt/cli/context.h"
 #include "rpt/core/error.h"
+#include "rpt/core/machine.h"
 #include "rpt/core/memory.h"
 #include "rpt/core/random.h"
 #include "rpt/core/timer.h"
@@ -82,9 +82,8 @@ train::TrainConfig make_run(const BenchTrainOptions& options, std::uint64_t seed
 
 /// Rather a message than a machine without memory.
 void check_memory(std::uint64_t bytes) {
-  const auto physical =
-      static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
-  if (bytes > physical) {
+  const std::uint64_t physical = core::physical_memory();
+  if (physical > 0 && bytes > physical) {
     throw EnvironmentError(fmt::format("training needs about {:.1f} GB, the machine has {:.1f}",
                                        static_cast<double>(bytes) / 1e9, static_cast<double>(physical) / 1e9));
   }
