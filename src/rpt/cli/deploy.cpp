@@ -4,7 +4,7 @@
 #include <fmt/format.h>
 
 #include "rpt/cli/context.h"
-#include "rpt/cli/experiment_texts.h"
+#include "rpt/cli/experiment_options.h"
 #include "rpt/cli/stop_signals.h"
 #include "rpt/core/memory.h"
 #include "rpt/core/sha256.h"
@@ -31,7 +31,7 @@ struct DeployOptions {
   std::string backward = "bf16";
   double memory_limit = 0;  ///< GB
   bool dry_run = false;
-  train::TrainConfig tune;
+  train::TrainConfig tune = default_tune();
 };
 
 /// Makes the fine-tune fit into `limit` bytes: first by running blocks again, then by moments of a byte, then by bf16
@@ -89,14 +89,8 @@ int run_deploy(DeployOptions options, Context& context) {
   config.recipe.selection.scope = prune::parse_scope(options.scope);
   config.recipe.selection.dose = prune::parse_dose(options.dose);
   config.tune = options.tune;
-  config.tune.seed = context.common.seed;
-  config.tune.schedule.steps = config.tune.steps;
   config.tune.step.backward = model::parse_backward_type(options.backward);
-  train::Source source;
-  source.text = options.text;
-  config.tune.data = {source};
-  config.tune.hold_out = 0;
-  train::validate(config.tune, "deploy");
+  complete_tune(config.tune, options.text, context.common.seed, "deploy");
   fit_memory(config.tune, base->config, options.memory_limit * 1e9, context);
   config.prompts = options.prompts.empty() ? experiment::default_prompts(texts.test) : options.prompts;
   config.generated_tokens = options.generated_tokens;
@@ -120,11 +114,7 @@ int run_deploy(DeployOptions options, Context& context) {
   }
 
   experiment::RunDirectory run(options.out, experiment::to_json(config, *base, texts));
-  experiment::Surroundings around;
-  around.machine = describe_machine();
-  around.progress = &context.progress();
-  around.say = [&](const std::string& line) { context.say(line); };
-  around.interrupted = StopSignals::asked;
+  const experiment::Surroundings around = surroundings_of(context);
   std::optional<experiment::DeployResult> result;
   {
     const StopSignals signals;
@@ -147,20 +137,12 @@ int run_deploy(DeployOptions options, Context& context) {
 
 Command add_deploy(CLI::App& program) {
   auto o = std::make_shared<DeployOptions>();
-  train::TrainConfig& c = o->tune;
-  c.steps = 300;
-  c.checkpoint_every = 100;
-  c.optimiser.lr = 1e-3;
-  c.optimiser.relative = true;
-  c.optimiser.clipping = train::Clipping::tensor;
-  c.optimiser.weight_decay = 0.01;
   CLI::App* app = program.add_subcommand(
       "deploy", "Prune step by step, fine-tune, write GGUF, verify, generate: the whole pipeline");
   app->add_option("MODEL", o->model, "Model with latents: Hugging Face directory or name of an embedded model")
       ->required();
   app->add_option("OUT", o->out, "Folder of the run; the same command goes on with a run that was stopped")->required();
-  app->add_option("--text", o->text, "Text to fine-tune on")->capture_default_str();
-  app->add_option("--test", o->test, "Text to score (default: the embedded text's test part, else a part held out)");
+  add_experiment_options(*app, o->text, o->test, o->tune);
   app->add_option("--sparsity", o->sparsity,
                   "Share of all ternary weights to remove, 0 to 1, in levels of 5 % and more")
       ->check(CLI::Range(0.0, 0.95))
@@ -173,14 +155,6 @@ Command add_deploy(CLI::App& program) {
       ->capture_default_str();
   app->add_option("--dose", o->dose, "What the sparsity counts")
       ->check(CLI::IsMember({"codes", "latents"}))
-      ->capture_default_str();
-  app->add_option("--steps", c.steps, "Steps of each fine-tune")
-      ->check(CLI::Range(1, 10'000'000))
-      ->capture_default_str();
-  app->add_option("--batch", c.batch, "Sequences a step")->check(CLI::Range(1, 65536))->capture_default_str();
-  app->add_option("--context", c.context, "Tokens a sequence")->check(CLI::Range(2, 1 << 20))->capture_default_str();
-  app->add_option("--lr", c.optimiser.lr, "Peak learning rate, in units of each tensor's rms")
-      ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
   app->add_option("--backward", o->backward, "Products of the backward pass")
       ->check(CLI::IsMember({"int8", "bf16", "f32"}))

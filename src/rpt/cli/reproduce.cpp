@@ -6,7 +6,7 @@
 #include <algorithm>
 
 #include "rpt/cli/context.h"
-#include "rpt/cli/experiment_texts.h"
+#include "rpt/cli/experiment_options.h"
 #include "rpt/cli/stop_signals.h"
 #include "rpt/core/memory.h"
 #include "rpt/experiment/reproduce_report.h"
@@ -23,7 +23,7 @@ struct ReproduceOptions {
   bool full = false;
   std::int64_t seeds = 0;  ///< 0: one in a quick run, two in a full one
   bool dry_run = false;
-  train::TrainConfig tune;
+  train::TrainConfig tune = default_tune();
 };
 
 experiment::ReproduceConfig config_of(const ReproduceOptions& options, const Context& context) {
@@ -34,13 +34,7 @@ experiment::ReproduceConfig config_of(const ReproduceOptions& options, const Con
   config.full = options.full;
   config.seeds = options.seeds > 0 ? options.seeds : (options.full ? 2 : 1);
   config.tune = options.tune;
-  config.tune.seed = context.common.seed;
-  config.tune.schedule.steps = config.tune.steps;
-  train::Source source;
-  source.text = options.text;
-  config.tune.data = {source};
-  config.tune.hold_out = 0;
-  train::validate(config.tune, "reproduce");
+  complete_tune(config.tune, options.text, config.seed, "reproduce");
   return config;
 }
 
@@ -87,11 +81,7 @@ int run_reproduce(const ReproduceOptions& options, Context& context) {
   }
 
   experiment::RunDirectory run(options.out, experiment::to_json(config, bases, texts));
-  experiment::Surroundings around;
-  around.machine = describe_machine();
-  around.progress = &context.progress();
-  around.say = [&](const std::string& line) { context.say(line); };
-  around.interrupted = StopSignals::asked;
+  const experiment::Surroundings around = surroundings_of(context);
   std::optional<experiment::ReproduceResult> result;
   {
     const StopSignals signals;
@@ -122,13 +112,6 @@ int run_reproduce(const ReproduceOptions& options, Context& context) {
 Command add_reproduce(CLI::App& program) {
   auto o = std::make_shared<ReproduceOptions>();
   o->bases = {"micro-1", "micro-2", "micro-3", "micro-4", "micro-5"};
-  train::TrainConfig& c = o->tune;
-  c.steps = 300;
-  c.checkpoint_every = 100;
-  c.optimiser.lr = 1e-3;
-  c.optimiser.relative = true;
-  c.optimiser.clipping = train::Clipping::tensor;
-  c.optimiser.weight_decay = 0.01;
   CLI::App* app = program.add_subcommand(
       "reproduce", "Pruning with all its controls, on several bases in two gauges, beside the reference's figures");
   app->add_option("OUT", o->out, "Folder of the run; the same command goes on with a run that was stopped")
@@ -138,16 +121,7 @@ Command add_reproduce(CLI::App& program) {
   app->add_option("--base", o->bases,
                   "A base: Hugging Face directory with latents or name of an embedded model; several times")
       ->capture_default_str();
-  app->add_option("--text", o->text, "Text to fine-tune on")->capture_default_str();
-  app->add_option("--test", o->test, "Text to score (default: the embedded text's test part, else a part held out)");
-  app->add_option("--steps", c.steps, "Steps of each fine-tune")
-      ->check(CLI::Range(1, 10'000'000))
-      ->capture_default_str();
-  app->add_option("--batch", c.batch, "Sequences a step")->check(CLI::Range(1, 65536))->capture_default_str();
-  app->add_option("--context", c.context, "Tokens a sequence")->check(CLI::Range(2, 1 << 20))->capture_default_str();
-  app->add_option("--lr", c.optimiser.lr, "Peak learning rate, in units of each tensor's rms")
-      ->check(CLI::Range(0.0, 1.0))
-      ->capture_default_str();
+  add_experiment_options(*app, o->text, o->test, o->tune);
   app->add_option("--seeds", o->seeds, "Fine-tunes of each arm (default: 1, with --full 2)")
       ->check(CLI::Range(1, 1000));
   app->add_flag("--dry-run", o->dry_run, "Only estimate the time");

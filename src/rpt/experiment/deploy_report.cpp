@@ -154,10 +154,8 @@ report::Report deploy_report(const model::Model& base, const DeployConfig& confi
   report::Section summary{"What was done", {}};
   summary.blocks.emplace_back(fmt::format(
       "Of {} ({} layers, hidden {}) {:g} % of the ternary weights lost their code in {} level{}: {}. After each level "
-      "it "
-      "was fine-tuned on {} for {} steps of {} sequences of {} tokens, and it was scored on {}: {} tokens in {} "
-      "documents. "
-      "The GGUF gives every token of that text the same bits as the model that was trained (sha256 {}).",
+      "it was fine-tuned on {} for {} steps of {} sequences of {} tokens, and it was scored on {}: {} tokens in {} "
+      "documents. The GGUF gives every token of that text the same bits as the model that was trained (sha256 {}).",
       config.model, base.config.layers, base.config.hidden, 100 * config.sparsity, levels_to(config.sparsity).size(),
       levels_to(config.sparsity).size() == 1 ? "" : "s", rule_of(config.recipe), config.text, config.tune.steps,
       config.tune.batch * config.tune.accumulation, config.tune.context, config.test,

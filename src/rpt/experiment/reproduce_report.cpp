@@ -262,8 +262,7 @@ std::string declared_text(const Comparison& c) {
   if (i.standard_error > 0) {
     text += fmt::format(
         " With this standard error ({:.3f} %, {:.1f} degrees of freedom) a difference of {:.2f} % is found in {:.0f} % "
-        "of "
-        "experiments, and equivalence, where there is no difference, in {:.0f} %.",
+        "of experiments, and equivalence, where there is no difference, in {:.0f} %.",
         i.standard_error, i.degrees, detectable_difference(kPower, i.standard_error, i.degrees), 100 * kPower,
         100 * power_of_equivalence(kMarginPercent, i.standard_error, i.degrees));
   }
@@ -290,10 +289,8 @@ report::Section summary_of(const ReproduceConfig& config, const ReproduceResult&
   report::Section section{"What was done, and the declared contrast", {}};
   section.blocks.emplace_back(fmt::format(
       "{} base{} in two gauges (own, and the scales of BitNet b1.58 2B-4T), {} fine-tune{} of each arm on {}: {} steps "
-      "of "
-      "{} sequences of {} tokens, learning rate {:g} of each tensor's rms. Scored on {}, protocol full: {} tokens in "
-      "{} "
-      "documents.",
+      "of {} sequences of {} tokens, learning rate {:g} of each tensor's rms. Scored on {}, protocol full: {} tokens "
+      "in {} documents.",
       config.bases.size(), config.bases.size() == 1 ? "" : "s", config.seeds, config.seeds == 1 ? "" : "s", config.text,
       config.tune.steps, config.tune.batch * config.tune.accumulation, config.tune.context, config.tune.optimiser.lr,
       config.test, static_cast<std::int64_t>(first.number("scored_tokens")), first.list("nll").size()));

@@ -132,7 +132,7 @@ TEST(GnuplotScript, RefusesNoSeriesAndTooMany) {
 }
 
 TEST(DrawPlots, ShowsEverySeriesItsOwnWay) {
-  if (!has_gnuplot()) GTEST_SKIP() << "gnuplot is not installed";
+  ASSERT_TRUE(has_gnuplot()) << "tools/build.sh installs gnuplot-nox";
   Report report;
   report.sections = {{"s", {full_plot()}}};
   const Drawings drawings = draw_plots(report);
@@ -155,7 +155,7 @@ TEST(DrawPlots, ShowsEverySeriesItsOwnWay) {
 }
 
 TEST(DrawPlots, MakesElementsThatStandTogetherInAPage) {
-  if (!has_gnuplot()) GTEST_SKIP() << "gnuplot is not installed";
+  ASSERT_TRUE(has_gnuplot()) << "tools/build.sh installs gnuplot-nox";
   Report report;
   report.sections = {{"s", {small_plot(), "text", small_plot()}}};
   const Drawings drawings = draw_plots(report);
@@ -176,7 +176,7 @@ TEST(DrawPlots, MakesElementsThatStandTogetherInAPage) {
 }
 
 TEST(DrawPlots, EscapesTexts) {
-  if (!has_gnuplot()) GTEST_SKIP() << "gnuplot is not installed";
+  ASSERT_TRUE(has_gnuplot()) << "tools/build.sh installs gnuplot-nox";
   Report report;
   report.sections = {{"s", {Plot{kNasty, kNasty, kNasty, {{kNasty, {{0, 1}, {1, 2}}}}}}}};
   const Drawings drawings = draw_plots(report);
