@@ -65,7 +65,9 @@ RunDirectory::RunDirectory(fs::path folder, std::string_view configuration) : fo
   if (error) throw OutputError(fmt::format("{}: cannot be made: {}", folder_.string(), error.message()));
   if (!fs::exists(file)) {
     for (const fs::directory_entry& other : fs::directory_iterator(folder_)) {
-      if (other.path().filename() != ".lock") {
+      // What a run leaves that was killed before it had begun is no obstacle.
+      const std::string name = other.path().filename().string();
+      if (name != ".lock" && !name.starts_with("run.json.tmp.")) {
         throw ConfigError(fmt::format("{}: not empty, and no run to go on with", folder_.string()));
       }
     }
