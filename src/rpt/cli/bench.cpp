@@ -352,7 +352,7 @@ Command add_bench_train(CLI::App& program) {
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
   app->add_option("--seconds", options->seconds, "Take steps for at least so long, and at least six")
-      ->check(CLI::Range(0.0, 86400.0))
+      ->check(between(0.0, 86400.0))
       ->capture_default_str();
   app->add_option("--backward", options->backward, "Products of the backward pass")
       ->check(CLI::IsMember({"int8", "bf16", "f32"}))

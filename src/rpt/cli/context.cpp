@@ -109,6 +109,14 @@ std::string check_whole_number(const std::string& text) {
   return whole ? std::string() : fmt::format("{} is no whole number from 0 to 2^63 - 1", text);
 }
 
+std::function<std::string(const std::string&)> between(double low, double high) {
+  return [low, high](const std::string& text) -> std::string {
+    double value = 0;
+    if (CLI::detail::lexical_cast(text, value) && value >= low && value <= high) return "";
+    return fmt::format("{} is no number from {} to {}", text, low, high);
+  };
+}
+
 std::string check_not_empty(const std::string& text) {
   return text.empty() ? "an empty name" : "";
 }

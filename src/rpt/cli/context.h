@@ -75,6 +75,8 @@ void add_common_options(CLI::App& app, CommonOptions& options);
 
 /// A check of option values: a whole number from 0 to 2^63 − 1, nothing else.
 std::string check_whole_number(const std::string& text);
+/// A check of option values: a number in [low, high]. (CLI::Range lets NaN pass.)
+std::function<std::string(const std::string&)> between(double low, double high);
 /// A check of option values: some text.
 std::string check_not_empty(const std::string& text);
 

@@ -60,18 +60,16 @@ struct Estimate {
 Estimate estimate(const DeployConfig& config, const model::Config& shape, const Texts& texts) {
   const auto levels = static_cast<double>(experiment::levels_to(config.sparsity).size());
   const train::TrainConfig& c = config.tune;
-  const double operations = train::operations_per_token(shape, c.context);
-  const double rate = 0.6 * train::measure_product_rate(c.step.backward);
   std::uint64_t test_bytes = 0;
   for (const std::string& d : texts.test.documents) test_bytes += d.size();
   Estimate e;
-  // Every level is scored twice; four bytes a token, each read about twice by overlapping windows.
-  const double scored = (2 + 2 * levels) * 2 * static_cast<double>(test_bytes) / 4;
-  e.seconds =
-      (levels * static_cast<double>(c.steps * c.batch * c.accumulation * c.context) + scored / 3) * operations / rate;
-  e.memory_bytes = static_cast<double>(train::run_memory(shape, c, {0, test_bytes, 2048}).total());
+  const double scored = (2 + 2 * levels) * experiment::guess_scored_tokens(texts);  // every level twice
+  e.seconds = (levels * static_cast<double>(c.steps * c.batch * c.accumulation * c.context) + scored / 3) *
+              train::guess_seconds_per_token(shape, c, train::measure_product_rate(c.step.backward));
   const auto values = static_cast<double>(train::parameter_count(shape));
   e.disk_bytes = levels * (static_cast<double>(train::checkpoint_bytes(shape, c)) * 2 + 3 * values) + 5 * values;
+  // While a level is trained, the base and the level before it stay open: latents and codes.
+  e.memory_bytes = static_cast<double>(train::run_memory(shape, c, {0, test_bytes, 2048}).total()) + 2 * 2.25 * values;
   return e;
 }
 
@@ -83,7 +81,7 @@ int run_deploy(DeployOptions options, Context& context) {
   config.model = options.model;
   config.text = options.text;
   config.test = options.test;
-  config.sparsity = options.sparsity;
+  config.sparsity = experiment::levels_to(options.sparsity).back();
   config.recipe.seed = context.common.seed;
   config.recipe.score = prune::parse_score(options.score);
   config.recipe.selection.scope = prune::parse_scope(options.scope);
@@ -101,6 +99,7 @@ int run_deploy(DeployOptions options, Context& context) {
                                                        std::min<std::int64_t>(256, base->config.context), 4096};
   }
 
+  experiment::require_usable(*base, texts, config.tune);
   const Estimate cost = estimate(config, base->config, texts);
   context.say(fmt::format("about {:.0f} s, {:.2f} GB of memory, {:.2f} GB of disk", cost.seconds,
                           cost.memory_bytes / 1e9, cost.disk_bytes / 1e9));
@@ -144,8 +143,8 @@ Command add_deploy(CLI::App& program) {
   app->add_option("OUT", o->out, "Folder of the run; the same command goes on with a run that was stopped")->required();
   add_experiment_options(*app, o->text, o->test, o->tune);
   app->add_option("--sparsity", o->sparsity,
-                  "Share of all ternary weights to remove, 0 to 1, in levels of 5 % and more")
-      ->check(CLI::Range(0.0, 0.95))
+                  "Share of all ternary weights to remove, 0 to 0.95, in levels of 5 % and more")
+      ->check(between(0.0, 0.95))
       ->capture_default_str();
   app->add_option("--score", o->score, "What weights are chosen by")
       ->check(CLI::IsMember({"magnitude", "wanda", "random", "code"}))
@@ -159,11 +158,13 @@ Command add_deploy(CLI::App& program) {
   app->add_option("--backward", o->backward, "Products of the backward pass")
       ->check(CLI::IsMember({"int8", "bf16", "f32"}))
       ->capture_default_str();
-  app->add_option("-p,--prompt", o->prompts, "Text to go on from at the end (default: beginnings of the test text)");
+  app->add_option("-p,--prompt", o->prompts,
+                  "Text to go on from at the end (default: beginnings of the test text); several times")
+      ->allow_extra_args(false);
   app->add_option("-n,--tokens", o->generated_tokens, "Tokens to generate after each prompt")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
-  app->add_option("--memory-limit", o->memory_limit, "GB that the fine-tune may take")->check(CLI::PositiveNumber);
+  app->add_option("--memory-limit", o->memory_limit, "GB that the fine-tune may take")->check(between(1e-9, 1e9));
   app->add_flag("--dry-run", o->dry_run, "Only estimate time, memory and disk");
   app->footer("Example:\n  rpt deploy tiny runs/deploy --text sotu:train --sparsity 0.1");
   return {app, [o](Context& context) { return run_deploy(*o, context); }};

@@ -56,7 +56,7 @@ void add_experiment_options(CLI::App& app, std::string& text, std::string& test,
   app.add_option("--batch", tune.batch, "Sequences a step")->check(CLI::Range(1, 65536))->capture_default_str();
   app.add_option("--context", tune.context, "Tokens a sequence")->check(CLI::Range(2, 1 << 20))->capture_default_str();
   app.add_option("--lr", tune.optimiser.lr, "Peak learning rate, in units of each tensor's rms")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(between(0.0, 1.0))
       ->capture_default_str();
 }
 

@@ -124,7 +124,7 @@ Command add_generate(CLI::App& program) {
       ->check(check_whole_number)
       ->capture_default_str();
   app->add_option("--temperature", g.sampling.temperature, "0 takes the most likely token")
-      ->check(CLI::Range(0.0, 1e6))
+      ->check(between(0.0, 1e6))
       ->check(check_number)
       ->capture_default_str();
   app->add_option("--top-k", g.sampling.top_k, "Keep the k most likely tokens (0: all)")

@@ -275,7 +275,7 @@ Command add_prune(CLI::App& program) {
   exclude(recipe, choices);
   recipe->excludes(legacy);
   app->add_option("--memory-limit", o->memory_limit, "GB that may be used (default: the machine's memory)")
-      ->check(CLI::PositiveNumber);
+      ->check(between(1e-9, 1e9));
   app->add_flag("--force", o->force, "Replace a directory that exists and is not empty");
   app->footer(
       "Examples:\n"

@@ -74,6 +74,7 @@ int run_reproduce(const ReproduceOptions& options, Context& context) {
   const experiment::Bases bases = open_bases(config.bases, context);
   config.test = options.test;
   const experiment::Texts texts = load_experiment_texts(config.text, config.test, config.seed);
+  experiment::require_usable(bases, config, texts);
   if (options.dry_run) return say_estimate(config, bases, texts, context);
   if (bases.size() < experiment::kMinBases) {
     context.say(fmt::format("{} of {} bases: there will be no intervals, and no verdict but undecided", bases.size(),
@@ -81,6 +82,7 @@ int run_reproduce(const ReproduceOptions& options, Context& context) {
   }
 
   experiment::RunDirectory run(options.out, experiment::to_json(config, bases, texts));
+  experiment::require_nothing_fuller(config, run);
   const experiment::Surroundings around = surroundings_of(context);
   std::optional<experiment::ReproduceResult> result;
   {
@@ -120,6 +122,7 @@ Command add_reproduce(CLI::App& program) {
   app->add_flag("--full", o->full, "All arms, levels and seeds; goes on with a quick run")->excludes(quick);
   app->add_option("--base", o->bases,
                   "A base: Hugging Face directory with latents or name of an embedded model; several times")
+      ->allow_extra_args(false)
       ->capture_default_str();
   add_experiment_options(*app, o->text, o->test, o->tune);
   app->add_option("--seeds", o->seeds, "Fine-tunes of each arm (default: 1, with --full 2)")

@@ -7,8 +7,9 @@
 namespace rpt::cli {
 
 void add_scoring_options(CLI::App& app, ScoringOptions& o) {
-  app.add_option("--text", o.text,
-                 "UTF-8 file, or wikitext-2:train|validation|test, wikitext-2-raw:validation|test, sotu:train|test")
+  app.add_option(
+         "--text", o.text,
+         "UTF-8 file, or wikitext-2:train|validation|test, wikitext-2-raw:validation|test, sotu:train|test, facts:test")
       ->required();
   app.add_option("--protocol", o.protocol, "full, llama.cpp, legacy, lm-eval")
       ->check(CLI::IsMember({"full", "llama.cpp", "legacy", "lm-eval"}))

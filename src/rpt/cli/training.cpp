@@ -107,8 +107,7 @@ int dry_run(const TrainingJob& job, const train::Parameters& parameters, const t
   const train::TrainConfig& c = job.config;
   const double tokens = static_cast<double>(c.steps * c.batch * c.accumulation * c.context);
   const double peak = train::measure_product_rate(c.step.backward);
-  // Products reach most of the measured rate; everything around them costs about as much again as a third of them.
-  const double seconds = tokens * train::operations_per_token(job.shape, c.context) / (0.6 * peak);
+  const double seconds = tokens * train::guess_seconds_per_token(job.shape, c, peak);
   const std::int64_t scoring = watch.bytes() > 0 ? evaluate::kBatchTokens : 0;
   const std::uint64_t masks = parameters.hook() != nullptr ? parameters.hook()->held_bytes() : 0;
   const train::RunMemory memory =

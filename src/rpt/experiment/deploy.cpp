@@ -57,6 +57,8 @@ class Pipeline {
       : base_(base), config_(config), texts_(texts), run_(run), around_(around) {}
 
   std::optional<DeployResult> go() {
+    result_.model_sha256 = sha256_of(base_);
+    result_.texts_sha256 = sha256_of(texts_);
     model::require_gguf_rows(base_.config, tensor::DType::i2_s);
     add("baseline", "baseline", run_.stage("baseline", [&] {
       StageFigures f = scored(base_, texts_.test, around_);
@@ -79,6 +81,7 @@ class Pipeline {
 
   bool add(const std::string& name, const std::string& stage, std::optional<StageFigures> found) {
     if (!found) return false;
+    warn_of_other_machine(stage, *found, around_);
     around_.say(
         fmt::format("{}: NLL {:.4f}, perplexity {:.3f}", name, found->number("mean_nll"), found->number("perplexity")));
     result_.stages.push_back({name, stage, std::move(*found)});
@@ -199,10 +202,11 @@ class Pipeline {
 
 std::vector<double> levels_to(double sparsity) {
   std::vector<double> levels;
+  const double last = std::round(sparsity * 1e6) / 1e6;
   for (const double level : {0.05, 0.10, 0.15, 0.20, 0.25, 0.30, 0.40, 0.50}) {
-    if (level < sparsity - 1e-9) levels.push_back(level);
+    if (level < last) levels.push_back(level);
   }
-  levels.push_back(sparsity);
+  levels.push_back(last);
   return levels;
 }
 

@@ -27,8 +27,8 @@ struct DeployConfig {
   std::int64_t generated_tokens = 60;
 };
 
-/// The doses of the levels: those of 5, 10, 15, 20, 25, 30, 40 and 50 % below `sparsity`, then it; only 0 where it is
-/// 0.
+/// The doses of the levels: those of 5, 10, 15, 20, 25, 30, 40 and 50 % below `sparsity`, then it, to a millionth;
+/// only 0 where it is 0.
 std::vector<double> levels_to(double sparsity);
 
 /// The beginnings of the first texts of a corpus, some words each: what a model may go on from.
@@ -48,6 +48,8 @@ struct DeployResult {
   std::vector<DeployStage> stages;
   std::string gate_sha256;  ///< of the NLLs of the test text under the last fine-tuned model and the GGUF alike
   std::filesystem::path gguf;
+  std::string model_sha256;  ///< of the base, as sha256_of()
+  std::string texts_sha256;
   std::vector<std::string> texts;  ///< generated from the GGUF, each with its prompt
 };
 

@@ -7,6 +7,7 @@
 
 #include "rpt/core/atomic_file.h"
 #include "rpt/evaluate/statistics.h"
+#include "rpt/experiment/reference_figures.h"
 #include "rpt/report/escape.h"
 
 namespace rpt::experiment {
@@ -70,16 +71,9 @@ report::CaptionedTable tensor_table(const DeployResult& result) {
 
 report::Plot loss_plot(const std::vector<LevelLosses>& losses) {
   report::Plot plot{"Loss of the fine-tunes, mean of ten steps.", "step", "NLL, nats a token", {}};
-  constexpr std::size_t kMean = 10;
   for (const auto& [name, values] : losses) {
-    if (plot.series.size() == report::kMaxSeries) break;
-    report::Series series{name, {}};
-    for (std::size_t i = 0; i + kMean <= values.size(); i += kMean) {
-      double sum = 0;
-      for (std::size_t k = 0; k < kMean; ++k) sum += values[i + k];
-      series.points.push_back({static_cast<double>(i + kMean), sum / kMean});
-    }
-    if (!series.points.empty()) plot.series.push_back(std::move(series));
+    report::Series series = loss_series(name, values);
+    if (!series.points.empty() && plot.series.size() < report::kMaxSeries) plot.series.push_back(std::move(series));
   }
   return plot;
 }
@@ -98,10 +92,18 @@ constexpr const char* kNoControl =
     "a state to its pruned one.";
 
 constexpr const char* kReference =
-    "The reference reports for its own pipeline (bitnet-b1.58-2B-4T, WikiText-2, first 6,350 validation tokens): "
-    "baseline perplexity 25.13, 5 % 24.93 pruned and 25.05 tuned, 10 % 27.55 and 33.07, snapped 16.39. None of it is "
-    "comparable with the figures here: another model, text and protocol; its last step is an effect of the scale "
-    "rule, since trained weights were scored under another scale than they were trained with.";
+    "Perplexities that the reference reports for its own pipeline (bitnet-b1.58-2B-4T), and why they are not "
+    "comparable "
+    "with the figures here.";
+
+report::CaptionedTable reference_table() {
+  constexpr int kPipeline = 6;
+  report::Table table({{"state"}, report::number_column("before", 2), report::number_column("after", 2), {"but"}});
+  for (const ReferenceFigure& f : reference_figures()) {
+    if (f.experiment == kPipeline) table.add_row({std::string(f.what), f.before, f.after, std::string(f.why_not)});
+  }
+  return {kReference, std::move(table)};
+}
 
 }  // namespace
 
@@ -178,7 +180,7 @@ report::Report deploy_report(const model::Model& base, const DeployConfig& confi
   report::Section texts{"Text from the GGUF, greedy", {}};
   for (const std::string& text : result.texts) texts.blocks.emplace_back(report::one_line(text));
   r.sections.push_back(std::move(texts));
-  r.sections.push_back({"Beside the reference", {std::string(kReference)}});
+  r.sections.push_back({"Beside the reference", {reference_table()}});
   return r;
 }
 
@@ -207,8 +209,10 @@ std::string deploy_metadata(const DeployConfig& config, const DeployResult& resu
   recipe.selection.sparsity = config.sparsity;
   j["recipe"] = nlohmann::ordered_json::parse(prune::to_json(recipe));
   j["codes_removed"] = last_tuned(result).number("codes_removed_share");
+  j["base_sha256"] = result.model_sha256;
   j["text"] = config.text;
   j["test"] = config.test;
+  j["texts_sha256"] = result.texts_sha256;
   j["nll_sha256"] = result.gate_sha256;
   return j.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }

@@ -3,18 +3,23 @@
 
 #include <fmt/format.h>
 
+#include "rpt/core/error.h"
 #include "rpt/core/sha256.h"
 #include "rpt/evaluate/perplexity.h"
 #include "rpt/model/gate.h"
+#include "rpt/prune/linears.h"
 
 namespace rpt::experiment {
 
 std::string sha256_of(const model::Model& model) {
-  std::string all = model::nll_sha256(model::gate_nlls(model));
-  for (const prune::TensorAccount& t : prune::account(model, model).tensors) {
-    all += fmt::format(" {}:{:a}", t.name, t.scale_before);
-  }
-  return core::sha256_hex(all);
+  core::Sha256 hash;
+  const std::string gate = model::nll_sha256(model::gate_nlls(model));
+  hash.update(gate.data(), gate.size());
+  for (const prune::Linear& linear : prune::linear_layers(model))
+    hash.update(linear.latents.data, linear.latents.bytes);
+  const tensor::StoredView& embedding = model.weights.token_embd.values();
+  hash.update(embedding.data, embedding.bytes);
+  return hash.hex_digest();
 }
 
 std::string sha256_of(const Texts& texts) {
@@ -25,6 +30,49 @@ std::string sha256_of(const Texts& texts) {
   return core::sha256_hex(all);
 }
 
+void require_usable(const model::Model& base, const Texts& texts, const train::TrainConfig& tune) {
+  prune::linear_layers(base);
+  if (tune.context > base.config.context) {
+    throw ConfigError(fmt::format("{}: a context of {} tokens is trained on, the model has {}", base.path.string(),
+                                  tune.context, base.config.context));
+  }
+  const text::Tokenizer& vocabulary = base.vocabulary();
+  const auto needed = static_cast<std::size_t>(tune.context) + 1;
+  std::size_t tokens = 0;
+  for (const train::Document& d : texts.train) {
+    tokens += vocabulary.encode(d.text).size();
+    if (tokens >= needed) return;
+  }
+  throw ConfigError(
+      fmt::format("the text to fine-tune on has {} tokens, a context of {} needs {}", tokens, tune.context, needed));
+}
+
+double guess_scored_tokens(const Texts& texts) {
+  std::uint64_t bytes = 0;
+  for (const std::string& d : texts.test.documents) bytes += d.size();
+  return 2 * static_cast<double>(bytes) / 4;
+}
+
+void warn_of_other_machine(const std::string& stage, const StageFigures& found, const Surroundings& around) {
+  const auto machine = found.texts.find("machine");
+  if (machine == found.texts.end() || machine->second == around.machine) return;
+  around.say(
+      fmt::format("warning: stage {} was done on {}, this is {}: what is trained on both is not comparable to the "
+                  "last bit",
+                  stage, machine->second, around.machine));
+}
+
+report::Series loss_series(const std::string& name, std::span<const double> losses) {
+  constexpr std::size_t kMean = 10;
+  report::Series series{name, {}};
+  for (std::size_t i = 0; i + kMean <= losses.size(); i += kMean) {
+    double sum = 0;
+    for (std::size_t k = 0; k < kMean; ++k) sum += losses[i + k];
+    series.points.push_back({static_cast<double>(i + kMean), sum / kMean});
+  }
+  return series;
+}
+
 StageFigures scored(const model::Model& model, const text::Corpus& test, const Surroundings& around) {
   const evaluate::PerplexityResult r = evaluate::perplexity(model, test, {}, 0, *around.progress);
   StageFigures f;
@@ -32,6 +80,7 @@ StageFigures scored(const model::Model& model, const text::Corpus& test, const S
   f.numbers["perplexity"] = r.perplexity;
   f.numbers["scored_tokens"] = static_cast<double>(r.scored_tokens);
   f.texts["nll_sha256"] = r.nll_sha256;
+  f.texts["machine"] = around.machine;
   f.series["nll"] = r.by_document.nll;
   f.series["tokens"] = r.by_document.tokens;
   return f;

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: MIT
 #pragma once
+#include <span>
 #include <string>
 #include <vector>
 
 #include "rpt/experiment/fine_tune.h"
 #include "rpt/experiment/run_directory.h"
 #include "rpt/prune/account.h"
+#include "rpt/report/report.h"
 #include "rpt/text/corpus.h"
 #include "rpt/train/documents.h"
+#include "rpt/train/train_config.h"
 
 /// What runs write down of models and texts.
 namespace rpt::experiment {
@@ -18,13 +21,28 @@ struct Texts {
   text::Corpus test;
 };
 
-/// What tells two models apart, their gauges included: the gate's likelihoods and every scale.
+/// What tells two models with latents apart: every stored weight, and the gate's likelihoods. Cost: 3 ns a byte.
 std::string sha256_of(const model::Model& model);
 
 std::string sha256_of(const Texts& texts);
 
-/// Scores a model: numbers mean_nll, perplexity, scored_tokens; text nll_sha256; series nll and tokens, by document.
-/// Throws: as evaluate::perplexity.
+/// What an experiment asks of a base and its texts, before anything is spent on them. Throws: ConfigError where the
+/// base holds codes instead of latents, is too short for the fine-tune's context, or where the training text has too
+/// few tokens for it.
+void require_usable(const model::Model& base, const Texts& texts, const train::TrainConfig& tune);
+
+/// About how many tokens are run through a model to score the test text: four bytes a token, each read about twice by
+/// windows that overlap.
+double guess_scored_tokens(const Texts& texts);
+
+/// Says so where a finished stage comes from another processor, instruction set or number of threads.
+void warn_of_other_machine(const std::string& stage, const StageFigures& found, const Surroundings& around);
+
+/// Means of ten steps each, to be drawn over the steps.
+report::Series loss_series(const std::string& name, std::span<const double> losses);
+
+/// Scores a model: numbers mean_nll, perplexity, scored_tokens; texts nll_sha256, machine; series nll and tokens, by
+/// document. Throws: as evaluate::perplexity.
 StageFigures scored(const model::Model& model, const text::Corpus& test, const Surroundings& around);
 
 /// Adds shares of all weights, codes_zero_share, codes_removed_share, codes_gained_share, codes_turned_share and

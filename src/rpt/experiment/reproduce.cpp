@@ -9,6 +9,7 @@
 #include <tuple>
 
 #include "rpt/core/error.h"
+#include "rpt/core/random.h"
 #include "rpt/core/timer.h"
 #include "rpt/model/gate.h"
 #include "rpt/model/gauge.h"
@@ -72,8 +73,8 @@ class Runner {
       std::optional<StageFigures> found = run_.stage(cell.stage(), [&] { return work_on(cell); });
       if (!found) return std::nullopt;
       if (cell.fine_tune) fs::remove_all(run_.stage_folder(cell.stage()));  // all that is wanted of it is in `found`
-      check_tokens(cell, *found);
       if (!was_there) learn(estimate_, cell, config_, *found);
+      warn_of_other_machine(cell.stage(), *found, around_);
       const double nll = found->number("mean_nll");
       result_.cells.emplace_back(cell, std::move(*found));
       if (was_there) continue;
@@ -95,12 +96,6 @@ class Runner {
       for (std::size_t w = 0; w < left.of.size(); ++w) left.of[w] += more.of[w];
     }
     return estimate_.seconds(left);
-  }
-
-  void check_tokens(const ReproduceCell& cell, const StageFigures& found) {
-    if (result_.cells.empty() || found.list("tokens") == result_.cells.front().second.list("tokens")) return;
-    throw ConfigError(fmt::format("{} and {} read {} as different tokens; bases must have one vocabulary",
-                                  config_.bases.front(), config_.bases[cell.base], config_.test));
   }
 
   std::unique_ptr<model::Model> in_gauge(const ReproduceCell& cell) const {
@@ -137,14 +132,14 @@ class Runner {
     const auto base = in_gauge(cell);
     core::Stopwatch watch;
     const prune::Calibration* calibration = needs_calibration(cell.arm) ? &calibration_of(cell, *base) : nullptr;
-    const model::Masks masks = make_masks(*base, cell.arm, config_.seed + cell.fine_tune.value_or(0), calibration);
+    const model::Masks masks = make_masks(*base, cell.arm, seed_of(config_, cell), calibration);
     auto model = treated(*base, cell.arm, masks);
     const double masking = watch.seconds();
     std::optional<double> tuning;
     std::vector<double> losses;
     if (cell.fine_tune) {
       train::TrainConfig tune = config_.tune;
-      tune.seed = config_.seed + *cell.fine_tune;
+      tune.seed = seed_of(config_, cell);
       const fs::path folder = run_.stage_folder(cell.stage());
       const bool fresh = !fs::exists(folder / "training.json");
       const bool masked = cell.arm.held && cell.arm.treatment != Treatment::none;
@@ -159,6 +154,7 @@ class Runner {
     StageFigures f = scored(*model, texts_.test, around_);
     f.numbers["seconds_scoring"] = watch.seconds();
     f.numbers["seconds_masking"] = masking;
+    for (const auto& [work, kind] : kWorks) f.numbers[fmt::format("guess_{}", kind)] = estimate_.guess()[work];
     if (tuning) f.numbers["seconds_tuning"] = *tuning;
     if (cell.fine_tune) f.series["losses"] = std::move(losses);
     f.texts["masks_sha256"] = model::sha256_of(masks);
@@ -211,6 +207,10 @@ std::vector<ReproduceCell> plan_cells(const ReproduceConfig& config) {
   return plan;
 }
 
+std::uint64_t seed_of(const ReproduceConfig& config, const ReproduceCell& cell) {
+  return core::Random(config.seed).split(cell.base).split(cell.fine_tune.value_or(0)).next() >> 1;
+}
+
 const StageFigures* ReproduceResult::find(const ReproduceCell& cell) const {
   const auto at = std::find_if(cells.begin(), cells.end(), [&](const auto& entry) { return entry.first == cell; });
   return at == cells.end() ? nullptr : &at->second;
@@ -224,17 +224,35 @@ WorkAmounts work_of(const ReproduceCell& cell, const ReproduceConfig& config) {
   return amounts;
 }
 
+void require_usable(const Bases& bases, const ReproduceConfig& config, const Texts& texts) {
+  for (std::size_t i = 0; i < bases.size(); ++i) {
+    require_usable(*bases[i], texts, config.tune);
+    for (const std::string& document : texts.test.documents) {
+      if (bases[i]->vocabulary().encode(document) == bases.front()->vocabulary().encode(document)) continue;
+      throw ConfigError(fmt::format("{} and {} read {} as different tokens; bases must have one vocabulary",
+                                    config.bases.front(), config.bases[i], config.test));
+    }
+  }
+}
+
+void require_nothing_fuller(const ReproduceConfig& config, const RunDirectory& run) {
+  ReproduceConfig fuller = config;
+  fuller.full = true;
+  fuller.seeds = std::max<std::int64_t>(config.seeds, 2);
+  const std::vector<ReproduceCell> planned = plan_cells(config);
+  for (const ReproduceCell& cell : plan_cells(fuller)) {
+    if (std::find(planned.begin(), planned.end(), cell) != planned.end() || !run.finished(cell.stage())) continue;
+    throw ConfigError(fmt::format("{}: holds {}, a stage of a --full run; --full goes on with it",
+                                  run.folder().string(), cell.stage()));
+  }
+}
+
 TimeEstimate first_estimate(const ReproduceConfig& config, const model::Config& shape, const Texts& texts) {
   const train::TrainConfig& c = config.tune;
-  // Seconds of a trained token. Products reach most of the measured rate; scoring needs one product of three.
-  const double token =
-      train::operations_per_token(shape, c.context) / (0.6 * train::measure_product_rate(c.step.backward));
-  std::uint64_t test_bytes = 0;
-  for (const std::string& d : texts.test.documents) test_bytes += d.size();
+  const double token = train::guess_seconds_per_token(shape, c, train::measure_product_rate(c.step.backward));
   WorkAmounts guess;
   guess[Work::tuning] = token * static_cast<double>(c.batch * c.accumulation * c.context);
-  // Four bytes a token, each read about twice by windows that overlap.
-  guess[Work::scoring] = token / 3 * 2 * static_cast<double>(test_bytes) / 4;
+  guess[Work::scoring] = token / 3 * guess_scored_tokens(texts);
   guess[Work::masking] = 3 * token * static_cast<double>(config.calibration_tokens);
   return TimeEstimate(guess);
 }
@@ -242,17 +260,15 @@ TimeEstimate first_estimate(const ReproduceConfig& config, const model::Config& 
 void learn(TimeEstimate& estimate, const ReproduceCell& cell, const ReproduceConfig& config,
            const StageFigures& found) {
   const WorkAmounts amounts = work_of(cell, config);
-  const std::pair<Work, const char*> kinds[] = {
-      {Work::tuning, "seconds_tuning"}, {Work::scoring, "seconds_scoring"}, {Work::masking, "seconds_masking"}};
-  for (const auto& [work, member] : kinds) {
-    const auto seconds = found.numbers.find(member);
+  for (const auto& [work, kind] : kWorks) {
+    const auto seconds = found.numbers.find(fmt::format("seconds_{}", kind));
     if (amounts[work] > 0 && seconds != found.numbers.end()) estimate.measured(work, amounts[work], seconds->second);
   }
 }
 
 std::string to_json(const ReproduceConfig& c, const Bases& bases, const Texts& texts) {
   Json j;
-  j["format"] = "rpt-reproduce-1";
+  j["format"] = "rpt-reproduce-2";
   j["bases"] = c.bases;
   std::vector<std::string> hashes;
   for (const auto& base : bases) hashes.push_back(sha256_of(*base));

@@ -53,14 +53,23 @@ struct ReproduceCell {
 /// is enough to show that they do not.
 std::vector<ReproduceCell> plan_cells(const ReproduceConfig& config);
 
+/// Of everything random in a stage. Every base draws its own, since what a draw does would otherwise be the same to all
+/// of them and no spread between bases could show it; arms and gauges of one base share it, so that they differ in
+/// nothing else.
+std::uint64_t seed_of(const ReproduceConfig& config, const ReproduceCell& cell);
+
 struct ReproduceResult {
   /// As scored() and add_account() (against the base) leave them; texts masks_sha256; of fine-tunes the series losses;
-  /// for what was measured in one go seconds_tuning, seconds_scoring and seconds_masking.
+  /// for what was measured in one go seconds_tuning, seconds_scoring and seconds_masking; guess_… what was guessed of
+  /// them before anything was measured.
   std::vector<std::pair<ReproduceCell, StageFigures>> cells;
 
   /// What a stage found, if it was done.
   const StageFigures* find(const ReproduceCell& cell) const;
 };
+
+/// measure.h's, of every base. Throws: ConfigError as there, and where bases read the test text as different tokens.
+void require_usable(const Bases& bases, const ReproduceConfig& config, const Texts& texts);
 
 /// What a stage does: steps, texts scored, calibrations. And seconds of each before anything was measured.
 WorkAmounts work_of(const ReproduceCell& cell, const ReproduceConfig& config);
@@ -72,9 +81,12 @@ void learn(TimeEstimate& estimate, const ReproduceCell& cell, const ReproduceCon
 /// The configuration as run.json holds it, with the hashes of bases and texts.
 std::string to_json(const ReproduceConfig& config, const Bases& bases, const Texts& texts);
 
+/// Throws: ConfigError where the run holds finished stages of --full that `config` does not plan: its report would take
+/// the place of a fuller one.
+void require_nothing_fuller(const ReproduceConfig& config, const RunDirectory& run);
+
 /// Runs the stages that are not finished, and says after each how long the rest will take. Nothing where it was
-/// interrupted. Throws: ConfigError where bases read the test text as different tokens; as the gauge, pruning and
-/// fine_tune().
+/// interrupted. Throws: as require_usable(), the gauge, pruning and fine_tune().
 std::optional<ReproduceResult> reproduce(const ReproduceConfig& config, const Bases& bases, const Texts& texts,
                                          RunDirectory& run, const Surroundings& around);
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "rpt/core/atomic_file.h"
 #include "rpt/experiment/reproduce_report.h"
@@ -12,8 +14,8 @@ namespace {
 
 double seconds_of(const StageFigures& found) {
   double sum = 0;
-  for (const char* name : {"seconds_tuning", "seconds_scoring", "seconds_masking"}) {
-    const auto at = found.numbers.find(name);
+  for (const auto& [work, kind] : kWorks) {
+    const auto at = found.numbers.find(fmt::format("seconds_{}", kind));
     if (at != found.numbers.end()) sum += at->second;
   }
   return sum;
@@ -23,7 +25,11 @@ double seconds_of(const StageFigures& found) {
 std::string estimate_line(const ReproduceConfig& config, const ReproduceResult& result) {
   double total = 0;
   for (const auto& [cell, found] : result.cells) total += seconds_of(found);
-  TimeEstimate estimate(WorkAmounts{{1, 1, 1}});
+  WorkAmounts guess;
+  for (const auto& [work, kind] : kWorks) {
+    guess[work] = result.cells.front().second.number(fmt::format("guess_{}", kind));
+  }
+  TimeEstimate estimate(guess);
   WorkAmounts left;
   double spent = 0;
   for (const auto& [cell, found] : result.cells) {
@@ -92,7 +98,10 @@ std::string reproduce_tracking(const ReproduceConfig& config, const ReproduceRes
     table.add_row({cell.stage(), config.bases[cell.base], found.number("mean_nll"), seconds_of(found),
                    found.text("nll_sha256").substr(0, 16), found.text("masks_sha256").substr(0, 16)});
   }
-  return fmt::format("# Tracking log\n\nOn {}. {}\n\n{}", machine, estimate_line(config, result), table.to_markdown());
+  std::set<std::string> machines{machine};
+  for (const auto& [cell, found] : result.cells) machines.insert(found.text("machine"));
+  return fmt::format("# Tracking log\n\nOn {}. {}\n\n{}", fmt::join(machines, "; "), estimate_line(config, result),
+                     table.to_markdown());
 }
 
 std::string reproduce_known_issues(const ReproduceConfig& config, const Findings& findings) {

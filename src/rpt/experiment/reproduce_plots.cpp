@@ -124,7 +124,6 @@ std::optional<report::Plot> gauge_plot(const ReproduceResult& result, const Repr
 }
 
 std::optional<report::Plot> loss_plot(const ReproduceResult& result, const ReproduceConfig& config) {
-  constexpr std::size_t kMean = 10;
   report::Plot plot{
       "Loss of the fine-tunes, mean over bases and seeds and of ten steps.", "step", "NLL, nats a token", {}};
   std::vector<Shown> shown = shown_arms();
@@ -139,12 +138,9 @@ std::optional<report::Plot> loss_plot(const ReproduceResult& result, const Repro
       for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += losses[i];
       models += 1;
     }
-    report::Series series{s.name(), {}};
-    for (std::size_t i = 0; models > 0 && i + kMean <= sum.size(); i += kMean) {
-      double mean = 0;
-      for (std::size_t k = 0; k < kMean; ++k) mean += sum[i + k] / (models * kMean);
-      series.points.push_back({static_cast<double>(i + kMean), mean});
-    }
+    if (models == 0) continue;
+    for (double& loss : sum) loss /= models;
+    report::Series series = loss_series(s.name(), sum);
     if (!series.points.empty() && plot.series.size() < report::kMaxSeries) plot.series.push_back(std::move(series));
   }
   return unless_empty(std::move(plot));

@@ -9,16 +9,9 @@ void TimeEstimate::measured(Work work, double amount, double seconds) {
 }
 
 double TimeEstimate::seconds(const WorkAmounts& amounts) const {
-  double took = 0;
-  double guessed = 0;
-  for (std::size_t i = 0; i < amounts.of.size(); ++i) {
-    took += seconds_.of[i];
-    guessed += amount_.of[i] * guess_.of[i];
-  }
-  const double factor = guessed > 0 ? took / guessed : 1;
   double sum = 0;
   for (std::size_t i = 0; i < amounts.of.size(); ++i) {
-    sum += amounts.of[i] * (amount_.of[i] > 0 ? seconds_.of[i] / amount_.of[i] : factor * guess_.of[i]);
+    sum += amounts.of[i] * (amount_.of[i] > 0 ? seconds_.of[i] / amount_.of[i] : guess_.of[i]);
   }
   return sum;
 }

@@ -2,11 +2,16 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <utility>
 
 namespace rpt::experiment {
 
 /// What the stages of an experiment spend their time on.
 enum class Work : std::uint8_t { tuning, scoring, masking };
+
+/// All of them, with their names.
+inline constexpr std::array<std::pair<Work, const char*>, 3> kWorks{
+    {{Work::tuning, "tuning"}, {Work::scoring, "scoring"}, {Work::masking, "masking"}}};
 
 /// How much of each a stage does, in any unit that is proportional to its time.
 struct WorkAmounts {
@@ -15,8 +20,7 @@ struct WorkAmounts {
   double operator[](Work work) const { return of[static_cast<std::size_t>(work)]; }
 };
 
-/// Seconds that work will take, from what finished work took. Kinds that were not measured yet are as much slower or
-/// faster than guessed as the measured ones together.
+/// Seconds that work will take, from what finished work took; of kinds that were not measured yet, from the guess.
 class TimeEstimate {
  public:
   /// Guessed seconds of a unit of each kind.
@@ -24,6 +28,8 @@ class TimeEstimate {
 
   /// Amounts > 0 of one kind took so many seconds.
   void measured(Work work, double amount, double seconds);
+
+  const WorkAmounts& guess() const { return guess_; }
 
   /// Seconds of so much work.
   double seconds(const WorkAmounts& amounts) const;

@@ -26,7 +26,7 @@ struct EmbeddedCorpus {
   bool unk_is_unknown = false;
 };
 
-constexpr std::array<EmbeddedCorpus, 7> kEmbedded = {{
+constexpr std::array<EmbeddedCorpus, 8> kEmbedded = {{
     {"wikitext-2", "train", "wikitext-2/train.txt", DocumentRule::wikitext, 1, 0, true},
     {"wikitext-2", "validation", "wikitext-2/valid.txt", DocumentRule::wikitext, 1, 0, true},
     {"wikitext-2", "test", "wikitext-2/test.txt", DocumentRule::wikitext, 1, 0, true},
@@ -35,6 +35,7 @@ constexpr std::array<EmbeddedCorpus, 7> kEmbedded = {{
     // The lines between the two are left out, so that the test stays apart from what was trained on.
     {"sotu", "train", "sotu/sotu.txt", DocumentRule::lines, 1, 185},
     {"sotu", "test", "sotu/sotu.txt", DocumentRule::lines, 191, 211},
+    {"facts", "test", "facts/facts.txt", DocumentRule::lines},
 }};
 
 /// Calls `use` with the begin of each line, its end without and its end with the line feed.

@@ -45,9 +45,9 @@ struct Corpus {
 };
 
 /// Finds what `TEXT` on a command line means: the name of an embedded corpus (`wikitext-2:train|validation|test`,
-/// `wikitext-2-raw:validation|test`, `sotu:train|test`), looked for in each of `data_roots` in turn, else a file's path
-/// (rule jsonl for `.jsonl`, else whole). Throws ConfigError for an unknown part of an embedded corpus, IoError where
-/// no root holds the file or the path does not exist; the message lists the places.
+/// `wikitext-2-raw:validation|test`, `sotu:train|test`, `facts:test`), looked for in each of `data_roots` in turn, else
+/// a file's path (rule jsonl for `.jsonl`, else whole). Throws ConfigError for an unknown part of an embedded corpus,
+/// IoError where no root holds the file or the path does not exist; the message lists the places.
 TextSource resolve_text(std::string_view text_name, std::span<const std::filesystem::path> data_roots);
 
 /// What `TEXT` means to a command that takes many texts: as resolve_text, but a folder is every regular file `*.txt`

@@ -163,7 +163,7 @@ StepNorms Adamw::step(double rate_factor, double decay_factor) {
   for (const Parameter& p : all) {
     norms.push_back(norm(p.gradient.span()));
     if (!std::isfinite(norms.back())) {
-      throw NumericError(fmt::format("step {}: the gradient of {} is not finite", steps_ + 1, p.name), 0);
+      throw NumericError(fmt::format("the gradient of {} is not finite", p.name), 0);
     }
     const double rms = options_.relative ? norm_of_masters(p) / std::sqrt(static_cast<double>(p.size())) : 1;
     sizes.push_back(rms > 0 ? rms : 1);

@@ -185,4 +185,8 @@ double measure_product_rate(model::BackwardType type) {
   return best;
 }
 
+double guess_seconds_per_token(const model::Config& config, const TrainConfig& run, double product_rate) {
+  return operations_per_token(config, run.context) / (0.6 * product_rate);
+}
+
 }  // namespace rpt::train

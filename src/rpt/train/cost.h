@@ -15,6 +15,11 @@ std::int64_t parameter_count(const model::Config& config);
 /// three products with every ternary weight and with the head, and attention, 6·L·A·D·context.
 double operations_per_token(const model::Config& config, std::int64_t context);
 
+/// Seconds that a run takes for each token it reads, about, given the rate of products in operations a second. Products
+/// reach most of that rate; everything around them costs about as much again as a third of them. Scoring a token takes
+/// a third of it.
+double guess_seconds_per_token(const model::Config& config, const TrainConfig& run, double product_rate);
+
 /// What stands in memory beside a step.
 struct Surroundings {
   std::uint64_t stream_tokens = 0;  ///< of the text that is trained on

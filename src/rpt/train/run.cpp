@@ -149,7 +149,7 @@ class Run {
   }
 
  private:
-  StepRecord step() {
+  StepRecord step() try {
     const core::Stopwatch watch;
     std::vector<Batch> batches;
     StepRecord record;
@@ -172,6 +172,11 @@ class Run {
     record.tokens = config_.accumulation * config_.batch * config_.context;
     record.seconds = watch.seconds();
     return record;
+  } catch (const EnvironmentError&) {
+    throw;
+  } catch (const Error& e) {  // nothing else is read here than what the steps before have made
+    throw NumericError(
+        fmt::format("step {}: {}; the training has diverged: lower the learning rate", state_.step + 1, e.what()), 0);
   }
 
   /// True where the run should stop, because the held-out text gets worse.

@@ -135,6 +135,18 @@ TEST_F(Deploy, RefusesWhatItCannotUse) {
   auto all = words(model, "run");
   all.insert(all.end(), {"--memory-limit", "0.0001"});
   EXPECT_EQ(rpt(all).code, 3);
+  for (const char* share : {"nan", "-0.1", "0.96"}) {
+    auto words_of = words(model, "run");
+    words_of.insert(words_of.end(), {"--sparsity", share});
+    EXPECT_EQ(rpt(words_of).code, 2) << share;
+  }
+  auto long_context = words(model, "run");
+  *std::find(long_context.begin(), long_context.end(), "32") = "100000";
+  EXPECT_NE(rpt(long_context).err.find("the model has"), std::string::npos);
+  core::write_file_atomic(path("short.txt"), "Too short.");
+  auto short_text = words(model, "run");
+  *std::find(short_text.begin(), short_text.end(), path("text.txt")) = path("short.txt");
+  EXPECT_NE(rpt(short_text).err.find("the text to fine-tune on has"), std::string::npos);
   all.back() = "100";
   all.push_back("--dry-run");
   EXPECT_GT(json(all)["memory_bytes"].get<double>(), 0);

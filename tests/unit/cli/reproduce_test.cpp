@@ -53,7 +53,8 @@ TEST_F(Reproduce, HoldsItsChecksAndGoesOnToTheSameReport) {
   const std::vector<std::string> bases{base(1), base(2)};
   const Json dry = [&] {
     auto all = words("run", bases);
-    all.push_back("--dry-run");
+    all.erase(all.begin() + 1);
+    all.insert(all.end(), {path("run"), "--dry-run"});  // --base takes one name, not what follows
     return json(all);
   }();
   EXPECT_FALSE(fs::exists(path("run")));
@@ -139,6 +140,17 @@ TEST_F(Reproduce, RefusesWhatItCannotUse) {
   both.insert(both.end(), {"--quick", "--full"});
   EXPECT_EQ(rpt(both).code, 2);
   EXPECT_EQ(rpt(words("run", {path("nowhere")})).code, 3);
+  // A base without latents, and one of another vocabulary, are refused before anything is spent.
+  ASSERT_EQ(rpt({"snap", one, path("codes"), "--quiet"}).code, 0);
+  const Outcome codes = rpt(words("run", {path("codes")}));
+  EXPECT_EQ(codes.code, 3) << codes.err;
+  fs::copy(one, path("other"), fs::copy_options::recursive);
+  Json tokenizer = Json::parse(file("other/tokenizer.json"));
+  tokenizer["model"]["merges"].erase(0);  // ids stay, texts are read in other pieces
+  core::write_file_atomic(path("other/tokenizer.json"), tokenizer.dump());
+  const Outcome other = rpt(words("run", {one, path("other")}));
+  EXPECT_EQ(other.code, 3);
+  EXPECT_NE(other.err.find("bases must have one vocabulary"), std::string::npos) << other.err;
   EXPECT_FALSE(fs::exists(path("run")));
 }
 

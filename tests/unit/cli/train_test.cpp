@@ -186,6 +186,13 @@ TEST_F(Train, DryRunEstimatesAndWritesNothing) {
   EXPECT_FALSE(std::filesystem::exists(path("run")));
 }
 
+TEST_F(Train, SaysWhereItDiverged) {
+  const Outcome o = rpt({"train", config({{"optimiser", {{"lr", 1e30}}}}), path("run"), "--quiet"});
+  EXPECT_EQ(o.code, 3);
+  EXPECT_NE(o.err.find("step 2: the model in training"), std::string::npos) << o.err;
+  EXPECT_NE(o.err.find("the training has diverged: lower the learning rate"), std::string::npos) << o.err;
+}
+
 TEST_F(Train, WrongConfigurationsAreNamed) {
   const auto expect = [&](const Json& changes, const std::string& what) {
     const Outcome o = rpt({"train", config(changes), path("run")});

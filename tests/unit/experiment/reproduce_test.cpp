@@ -4,11 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "rpt/experiment/reference_figures.h"
 #include "rpt/experiment/reproduce_report.h"
+#include "tests/tiny_model.h"
 
 namespace rpt::experiment {
 namespace {
@@ -46,6 +48,9 @@ StageFigures made_up(const ReproduceCell& cell) {
   f.numbers = {{"mean_nll", sum / tokens},
                {"perplexity", 50},
                {"scored_tokens", tokens},
+               {"guess_tuning", 1},
+               {"guess_scoring", 1},
+               {"guess_masking", 1},
                {"seconds_scoring", 2},
                {"seconds_masking", 0.1},
                {"codes_zero_share", 0.4},
@@ -60,9 +65,15 @@ StageFigures made_up(const ReproduceCell& cell) {
     f.series["losses"].assign(20, 5.0);
   }
   f.texts["nll_sha256"] = std::to_string(cell.base) + (cell.fine_tune ? " tuned " : " raw ") + std::to_string(cost);
+  f.texts["machine"] = "a machine";
   f.texts["masks_sha256"] = f.texts["nll_sha256"];
   return f;
 }
+
+class ReproduceFolder : public ::testing::Test {
+ protected:
+  test::ScratchFolder folder_;
+};
 
 ReproduceResult run_of(const ReproduceConfig& config) {
   ReproduceResult result;
@@ -93,6 +104,36 @@ TEST(Reproduce, FullRunsHoldTheStagesOfQuickOnesAndNoStageTwice) {
     EXPECT_TRUE(full.insert(cell.stage()).second) << cell.stage();
   }
   for (const ReproduceCell& cell : plan_cells(config_of(5))) EXPECT_TRUE(full.contains(cell.stage())) << cell.stage();
+}
+
+TEST(Reproduce, EveryBaseAndFineTuneDrawsAnew) {
+  const ReproduceConfig config = config_of(5, true, 2);
+  std::map<std::pair<std::size_t, std::int64_t>, std::set<std::uint64_t>> seeds;
+  std::set<std::uint64_t> all;
+  for (const ReproduceCell& cell : plan_cells(config)) {
+    seeds[{cell.base, cell.fine_tune.value_or(0)}].insert(seed_of(config, cell));
+    all.insert(seed_of(config, cell));
+  }
+  EXPECT_EQ(seeds.size(), 10U);
+  EXPECT_EQ(all.size(), 10U);
+  for (const auto& [who, drawn] : seeds) EXPECT_EQ(drawn.size(), 1U);  // whatever arm and gauge
+}
+
+TEST_F(ReproduceFolder, AQuickRunLeavesAFullerOneAlone) {
+  RunDirectory run(folder_ / "run", "{}");
+  const ReproduceConfig quick = config_of(5);
+  for (const ReproduceCell& cell : plan_cells(quick))
+    static_cast<void>(run.stage(cell.stage(), [] { return StageFigures{}; }));
+  EXPECT_NO_THROW(require_nothing_fuller(quick, run));
+  const ReproduceCell beyond = plan_cells(config_of(5, true)).back();
+  static_cast<void>(run.stage(beyond.stage(), [] { return StageFigures{}; }));
+  EXPECT_NO_THROW(require_nothing_fuller(config_of(5, true), run));
+  try {
+    require_nothing_fuller(quick, run);
+    FAIL();
+  } catch (const ConfigError& e) {
+    EXPECT_NE(std::string(e.what()).find(beyond.stage()), std::string::npos) << e.what();
+  }
 }
 
 TEST(Reproduce, FindsWhatWasPutIn) {

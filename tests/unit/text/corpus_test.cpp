@@ -98,6 +98,8 @@ TEST(Corpus, NamesAndPathsAreResolved) {
   EXPECT_FALSE(test.unk_is_unknown);
   EXPECT_TRUE(load_corpus(resolve_text("wikitext-2:test", roots)).unk_is_unknown);
   EXPECT_EQ(resolve_text("wikitext-2:test", roots).rule, DocumentRule::wikitext);
+  const std::vector<std::filesystem::path> shipped = {test::source_dir() / "data"};
+  EXPECT_EQ(load_corpus(resolve_text("facts:test", shipped)).documents.size(), 8U);
 
   EXPECT_EQ(resolve_text(full.write("x.jsonl", "").string(), roots).rule, DocumentRule::jsonl);
   EXPECT_EQ(resolve_text(full.write("x.txt", "").string(), roots).rule, DocumentRule::whole);

@@ -13,6 +13,13 @@ namespace {
 // Rows of 192 take 256 codes in a file of 2 bits each.
 const test::TinyShape kShape{.hidden = 192, .feed_forward = 320, .layers = 3};
 
+TEST(Cost, TimeFollowsOperationsAndRate) {
+  const model::Config config = test::TinyModel::make(kShape)->config;
+  const TrainConfig run;
+  const double operations = operations_per_token(config, run.context);
+  EXPECT_DOUBLE_EQ(guess_seconds_per_token(config, run, 1e9), operations / 0.6e9);
+}
+
 TEST(Cost, MemoryGrowsWithWhatNeedsIt) {
   const model::Config config = test::TinyModel::make(kShape)->config;
   core::set_threads(2);
