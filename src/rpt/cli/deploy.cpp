@@ -63,7 +63,7 @@ Estimate estimate(const DeployConfig& config, const model::Config& shape, const 
   std::uint64_t test_bytes = 0;
   for (const std::string& d : texts.test.documents) test_bytes += d.size();
   Estimate e;
-  const double scored = (2 + 2 * levels) * experiment::guess_scored_tokens(texts);  // every level twice
+  const double scored = (2 + 2 * levels) * experiment::guess_scored_tokens(texts.test);  // every level twice
   e.seconds = (levels * static_cast<double>(c.steps * c.batch * c.accumulation * c.context) + scored / 3) *
               train::guess_seconds_per_token(shape, c, train::measure_product_rate(c.step.backward));
   const auto values = static_cast<double>(train::parameter_count(shape));

@@ -7,6 +7,7 @@
 
 #include "rpt/cli/context.h"
 #include "rpt/cli/experiment_options.h"
+#include "rpt/cli/scoring.h"
 #include "rpt/cli/stop_signals.h"
 #include "rpt/core/memory.h"
 #include "rpt/experiment/reproduce_report.h"
@@ -19,6 +20,7 @@ struct ReproduceOptions {
   std::vector<std::string> bases;
   std::string text = "sotu:train";
   std::string test;
+  std::string retention;
   bool quick = false;
   bool full = false;
   std::int64_t seeds = 0;  ///< 0: one in a quick run, two in a full one
@@ -50,6 +52,18 @@ experiment::Bases open_bases(const std::vector<std::string>& names, const Contex
   return bases;
 }
 
+/// Another text than the one that is trained on: the beginning of an embedded one unless it is named.
+void load_retention(const ReproduceOptions& options, experiment::ReproduceConfig& config, experiment::Texts& texts) {
+  constexpr std::size_t kDocuments = 12;
+  config.retention = options.retention;
+  if (config.retention == "none") config.retention.clear();
+  if (options.retention.empty())
+    config.retention = config.text.starts_with("wikitext") ? "sotu:test" : "wikitext-2:validation";
+  if (config.retention.empty()) return;
+  texts.retention = text::load_corpus(find_text(config.retention));
+  if (texts.retention.documents.size() > kDocuments) texts.retention.documents.resize(kDocuments);
+}
+
 int say_estimate(const experiment::ReproduceConfig& config, const experiment::Bases& bases,
                  const experiment::Texts& texts, const Context& context) {
   const std::vector<experiment::ReproduceCell> plan = experiment::plan_cells(config);
@@ -73,7 +87,8 @@ int run_reproduce(const ReproduceOptions& options, Context& context) {
   experiment::ReproduceConfig config = config_of(options, context);
   const experiment::Bases bases = open_bases(config.bases, context);
   config.test = options.test;
-  const experiment::Texts texts = load_experiment_texts(config.text, config.test, config.seed);
+  experiment::Texts texts = load_experiment_texts(config.text, config.test, config.seed);
+  load_retention(options, config, texts);
   experiment::require_usable(bases, config, texts);
   if (options.dry_run) return say_estimate(config, bases, texts, context);
   if (bases.size() < experiment::kMinBases) {
@@ -124,6 +139,9 @@ Command add_reproduce(CLI::App& program) {
                   "A base: Hugging Face directory with latents or name of an embedded model; several times")
       ->allow_extra_args(false)
       ->capture_default_str();
+  app->add_option("--retention", o->retention,
+                  "Another text, whose first 12 documents show what a fine-tune forgets, or none (default: "
+                  "wikitext-2:validation; sotu:test where WikiText is trained on)");
   add_experiment_options(*app, o->text, o->test, o->tune);
   app->add_option("--seeds", o->seeds, "Fine-tunes of each arm (default: 1, with --full 2)")
       ->check(CLI::Range(1, 1000));

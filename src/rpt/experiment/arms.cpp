@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "rpt/core/error.h"
+#include "rpt/model/gauge_groups.h"
 #include "rpt/prune/apply.h"
 #include "rpt/prune/legacy.h"
 #include "rpt/prune/snap.h"
@@ -52,6 +53,31 @@ prune::Selection selection_of(const TreatmentArm& arm) {
   return {.sparsity = arm.dose, .dose = prune::Dose::codes, .scope = arm.scope};
 }
 
+model::Masks magnitude_global(const model::Model& base, double dose) {
+  return make_masks(base, scored_arm(Score::magnitude, Scope::global, dose), 0, nullptr);
+}
+
+using Linears = std::vector<model::LinearWeight model::BlockWeights::*>;
+
+Linears every_linear() {
+  Linears all;
+  for (const model::GaugeGroup& group : model::kGaugeGroups) {
+    for (const model::GaugeLinear& linear : group.linears) all.push_back(linear.weight);
+  }
+  return all;
+}
+
+/// Makes these layers of a model multiply by the scales that they have in another.
+void set_scales(model::Model& model, const model::Model& like, const Linears& linears) {
+  for (std::size_t b = 0; b < model.weights.blocks.size(); ++b) {
+    for (const auto linear : linears) {
+      model::LinearWeight& to = model.weights.blocks[b].*linear;
+      const float wanted = (like.weights.blocks[b].*linear).weight.codes().scale;
+      to.output_scale = to.output_scale.value_or(1) * (wanted / to.weight.codes().scale);
+    }
+  }
+}
+
 }  // namespace
 
 std::string kind(const TreatmentArm& arm) {
@@ -69,6 +95,16 @@ std::string kind(const TreatmentArm& arm) {
       return "zeros frozen";
     case Treatment::placebo:
       return "placebo";
+    case Treatment::qk_scales:
+      return "q and k scales of magnitude global";
+    case Treatment::matched_scales:
+      return "random with the scales of magnitude global";
+    case Treatment::attention_temperature:
+      return "best attention temperature";
+    case Treatment::logit_temperature:
+      return "best logit temperature";
+    case Treatment::norms:
+      return "norms and embedding only";
   }
   return {};
 }
@@ -97,6 +133,8 @@ bool depends_on_gauge(const TreatmentArm& arm) {
       return arm.score == Score::magnitude && arm.scope == Scope::global;
     case Treatment::matched:
     case Treatment::legacy:
+    case Treatment::qk_scales:
+    case Treatment::matched_scales:
       return true;
     default:
       return false;
@@ -105,6 +143,10 @@ bool depends_on_gauge(const TreatmentArm& arm) {
 
 bool needs_calibration(const TreatmentArm& arm) {
   return arm.treatment == Treatment::score && prune::needs_calibration(arm.score);
+}
+
+bool needs_temperature(const TreatmentArm& arm) {
+  return arm.treatment == Treatment::attention_temperature || arm.treatment == Treatment::logit_temperature;
 }
 
 TreatmentArm declared_arm() {
@@ -117,7 +159,11 @@ std::vector<TreatmentArm> raw_arms(bool full) {
   append(arms, control_arms(kDeclaredDose));
   append(arms, {{.treatment = Treatment::legacy, .dose = kDeclaredDose},
                 {.treatment = Treatment::zeros},
-                {.treatment = Treatment::placebo}});
+                {.treatment = Treatment::placebo},
+                {.treatment = Treatment::qk_scales, .dose = kDeclaredDose},
+                {.treatment = Treatment::matched_scales, .dose = kDeclaredDose},
+                {.treatment = Treatment::attention_temperature},
+                {.treatment = Treatment::logit_temperature}});
   return with_levels(std::move(arms), full);
 }
 
@@ -128,7 +174,8 @@ std::vector<TreatmentArm> tuned_arms(bool full) {
     append(arms, control_arms(kDeclaredDose));
     append(arms, {{.treatment = Treatment::legacy, .dose = kDeclaredDose},
                   {.treatment = Treatment::legacy, .dose = kDeclaredDose, .held = false},
-                  {.treatment = Treatment::zeros}});
+                  {.treatment = Treatment::zeros},
+                  {.treatment = Treatment::norms}});
   }
   return with_levels(std::move(arms), full);
 }
@@ -137,14 +184,17 @@ model::Masks make_masks(const model::Model& base, const TreatmentArm& arm, std::
                         const prune::Calibration* calibration) {
   switch (arm.treatment) {
     case Treatment::none:
+    case Treatment::qk_scales:
+    case Treatment::attention_temperature:
+    case Treatment::logit_temperature:
+    case Treatment::norms:
       break;
     case Treatment::score:
       return prune::select(base, *prune::make_saliency(arm.score, base, seed, calibration), selection_of(arm));
-    case Treatment::matched: {
-      const TreatmentArm like = scored_arm(Score::magnitude, Scope::global, arm.dose);
+    case Treatment::matched:
+    case Treatment::matched_scales:
       return prune::select_matched(base, *prune::random_saliency(base, seed), prune::Dose::codes,
-                                   make_masks(base, like, seed, nullptr));
-    }
+                                   magnitude_global(base, arm.dose));
     case Treatment::legacy:
       return prune::select_above(base, prune::legacy_threshold(prune::legacy_pool(base, seed), 100 * arm.dose));
     case Treatment::zeros:
@@ -154,10 +204,41 @@ model::Masks make_masks(const model::Model& base, const TreatmentArm& arm, std::
   return model::full_masks(base.config);
 }
 
-std::unique_ptr<model::Model> treated(const model::Model& base, const TreatmentArm& arm, const model::Masks& masks) {
+std::unique_ptr<model::Model> treated(const model::Model& base, const TreatmentArm& arm, const model::Masks& masks,
+                                      double temperature) {
   auto model = prune::apply_masks(base, masks);
-  if (arm.treatment != Treatment::placebo) return model;
-  return prune::snap(*model, prune::SnapRule::frozen, {.base = &base}).model;
+  const auto factor = static_cast<float>(temperature);
+  switch (arm.treatment) {
+    case Treatment::placebo:
+      return prune::snap(*model, prune::SnapRule::frozen, {.base = &base}).model;
+    case Treatment::qk_scales:
+      set_scales(*model, *prune::apply_masks(base, magnitude_global(base, arm.dose)),
+                 {&model::BlockWeights::attn_q, &model::BlockWeights::attn_k});
+      break;
+    case Treatment::matched_scales:
+      set_scales(*model, *prune::apply_masks(base, magnitude_global(base, arm.dose)), every_linear());
+      break;
+    case Treatment::attention_temperature:
+      for (model::BlockWeights& block : model->weights.blocks) {
+        block.attn_q.output_scale = block.attn_q.output_scale.value_or(1) * factor;
+      }
+      break;
+    case Treatment::logit_temperature:
+      for (float& gain : model->weights.output_norm.gain) gain *= factor;
+      break;
+    default:
+      break;
+  }
+  return model;
+}
+
+train::TrainConfig tune_of(const TreatmentArm& arm, train::TrainConfig tune) {
+  if (arm.treatment != Treatment::norms) return tune;
+  train::ParameterGroup latents;
+  latents.pattern = R"(blk\.\d+\.(attn_q|attn_k|attn_v|attn_output|ffn_gate|ffn_up|ffn_down))";
+  latents.lr_factor = 0;
+  tune.optimiser.groups.insert(tune.optimiser.groups.begin(), latents);
+  return tune;
 }
 
 }  // namespace rpt::experiment

@@ -10,6 +10,7 @@
 #include "rpt/prune/calibration.h"
 #include "rpt/prune/score.h"
 #include "rpt/prune/select.h"
+#include "rpt/train/train_config.h"
 
 /// What `rpt reproduce` does to a base, treatment by treatment: docs/experiments.md, "The arms".
 namespace rpt::experiment {
@@ -22,6 +23,12 @@ enum class Treatment : std::uint8_t {
   legacy,   ///< the reference's sampled global threshold; the dose is nominal, of latents
   zeros,    ///< all weights whose code is 0, and no other
   placebo,  ///< the same, and the scale stays what it was: nothing changes
+  // Nothing is pruned, or nothing but codes, and scales are set by hand: what of pruning is its change of scale?
+  qk_scales,       ///< no code changes; q and k have the scales that magnitude within the whole model leaves them
+  matched_scales,  ///< `matched`, with the scales that magnitude within the whole model leaves
+  attention_temperature,  ///< no code changes; scores of attention times the one factor that fits best
+  logit_temperature,      ///< the same with logits
+  norms,                  ///< fine-tuned only: latents stay, norms and embedding are trained
 };
 
 struct TreatmentArm {
@@ -49,6 +56,9 @@ bool depends_on_gauge(const TreatmentArm& arm);
 /// Whether making its masks needs a calibration, with inputs.
 bool needs_calibration(const TreatmentArm& arm);
 
+/// Whether its one factor is fitted, on text that is not scored.
+bool needs_temperature(const TreatmentArm& arm);
+
 /// The arm of the contrast that was declared beforehand, and its baseline.
 TreatmentArm declared_arm();
 inline TreatmentArm untouched_arm() {
@@ -70,8 +80,13 @@ std::vector<TreatmentArm> tuned_arms(bool full);
 model::Masks make_masks(const model::Model& base, const TreatmentArm& arm, std::uint64_t seed,
                         const prune::Calibration* calibration);
 
-/// The model under the masks of its arm; the placebo's keeps the scales of `base`, as codes. Throws: as
-/// prune::apply_masks and prune::snap.
-std::unique_ptr<model::Model> treated(const model::Model& base, const TreatmentArm& arm, const model::Masks& masks);
+/// The model under the masks of its arm; the placebo's keeps the scales of `base`, as codes; where scales are set by
+/// hand they are so by the factor of a layer's output. `temperature` is the factor of the arms that have one. Throws:
+/// as prune::apply_masks and prune::snap.
+std::unique_ptr<model::Model> treated(const model::Model& base, const TreatmentArm& arm, const model::Masks& masks,
+                                      double temperature = 1);
+
+/// A fine-tune's configuration as the arm changes it: `norms` trains no latents.
+train::TrainConfig tune_of(const TreatmentArm& arm, train::TrainConfig tune);
 
 }  // namespace rpt::experiment

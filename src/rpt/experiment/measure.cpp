@@ -26,7 +26,11 @@ std::string sha256_of(const Texts& texts) {
   std::string all;
   for (const train::Document& d : texts.train) all += d.text + '\0';
   all += '\1';
-  for (const std::string& d : texts.test.documents) all += d + '\0';
+  for (const text::Corpus* corpus : {&texts.test, &texts.retention}) {
+    if (corpus == &texts.retention && corpus->documents.empty()) continue;
+    for (const std::string& d : corpus->documents) all += d + '\0';
+    all += '\1';
+  }
   return core::sha256_hex(all);
 }
 
@@ -47,9 +51,9 @@ void require_usable(const model::Model& base, const Texts& texts, const train::T
       fmt::format("the text to fine-tune on has {} tokens, a context of {} needs {}", tokens, tune.context, needed));
 }
 
-double guess_scored_tokens(const Texts& texts) {
+double guess_scored_tokens(const text::Corpus& corpus) {
   std::uint64_t bytes = 0;
-  for (const std::string& d : texts.test.documents) bytes += d.size();
+  for (const std::string& d : corpus.documents) bytes += d.size();
   return 2 * static_cast<double>(bytes) / 4;
 }
 
@@ -71,6 +75,14 @@ report::Series loss_series(const std::string& name, std::span<const double> loss
     series.points.push_back({static_cast<double>(i + kMean), sum / kMean});
   }
   return series;
+}
+
+void add_retention(StageFigures& figures, const model::Model& model, const Texts& texts, const Surroundings& around) {
+  if (texts.retention.documents.empty()) return;
+  const evaluate::PerplexityResult r = evaluate::perplexity(model, texts.retention, {}, 0, *around.progress);
+  figures.numbers["retention_nll"] = r.mean_nll;
+  figures.series["retention_nll"] = r.by_document.nll;
+  figures.series["retention_tokens"] = r.by_document.tokens;
 }
 
 StageFigures scored(const model::Model& model, const text::Corpus& test, const Surroundings& around) {

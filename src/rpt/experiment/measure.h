@@ -19,6 +19,7 @@ namespace rpt::experiment {
 struct Texts {
   std::vector<train::Document> train;
   text::Corpus test;
+  text::Corpus retention;  ///< another text, to see what is forgotten; may be empty
 };
 
 /// What tells two models with latents apart: every stored weight, and the gate's likelihoods. Cost: 3 ns a byte.
@@ -31,15 +32,18 @@ std::string sha256_of(const Texts& texts);
 /// few tokens for it.
 void require_usable(const model::Model& base, const Texts& texts, const train::TrainConfig& tune);
 
-/// About how many tokens are run through a model to score the test text: four bytes a token, each read about twice by
-/// windows that overlap.
-double guess_scored_tokens(const Texts& texts);
+/// About how many tokens are run through a model to score a text: four bytes a token, each read about twice by windows
+/// that overlap.
+double guess_scored_tokens(const text::Corpus& corpus);
 
 /// Says so where a finished stage comes from another processor, instruction set or number of threads.
 void warn_of_other_machine(const std::string& stage, const StageFigures& found, const Surroundings& around);
 
 /// Means of ten steps each, to be drawn over the steps.
 report::Series loss_series(const std::string& name, std::span<const double> losses);
+
+/// Scores a model on the retention text: number retention_nll; series retention_nll and retention_tokens, by document.
+void add_retention(StageFigures& figures, const model::Model& model, const Texts& texts, const Surroundings& around);
 
 /// Scores a model: numbers mean_nll, perplexity, scored_tokens; texts nll_sha256, machine; series nll and tokens, by
 /// document. Throws: as evaluate::perplexity.

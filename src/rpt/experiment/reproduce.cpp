@@ -11,6 +11,8 @@
 #include "rpt/core/error.h"
 #include "rpt/core/random.h"
 #include "rpt/core/timer.h"
+#include "rpt/evaluate/perplexity.h"
+#include "rpt/experiment/temperature.h"
 #include "rpt/model/gate.h"
 #include "rpt/model/gauge.h"
 #include "rpt/prune/apply.h"
@@ -24,6 +26,12 @@ namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
 constexpr std::int64_t kCalibrationLength = 256;
+constexpr std::size_t kFittedBytes = 40'000;  // of text that a temperature is fitted on
+
+/// What is forgotten is asked of fine-tuned models, and of the bases to compare with.
+bool is_retained(const ReproduceCell& cell) {
+  return cell.fine_tune || (cell.arm == untouched_arm() && cell.gauge == BaseGauge::own);
+}
 
 bool is_declared(const TreatmentArm& arm) {
   return arm == declared_arm() || arm == untouched_arm();
@@ -33,6 +41,11 @@ bool is_declared(const TreatmentArm& arm) {
 bool worth_tuning(const TreatmentArm& arm, BaseGauge gauge, std::uint64_t number) {
   if (gauge == BaseGauge::own || depends_on_gauge(arm)) return true;
   return number == 0 && (arm.dose == 0 || arm.dose == kDeclaredDose);
+}
+
+/// Whether scoring without training could: what is the same function in both gauges by its making is scored in one.
+bool worth_scoring(const TreatmentArm& arm, BaseGauge gauge) {
+  return gauge == BaseGauge::own || !needs_temperature(arm);
 }
 
 /// What comes first.
@@ -118,6 +131,20 @@ class Runner {
     return *calibration_;
   }
 
+  /// The arm's factor with which a model scores the beginning of the training text best.
+  double fitted(const model::Model& base, const TreatmentArm& arm, const model::Masks& masks) const {
+    text::Corpus beginning;
+    std::size_t bytes = 0;
+    for (const std::string& document : calibration_texts_) {
+      beginning.documents.push_back(document);
+      if ((bytes += document.size()) >= kFittedBytes) break;
+    }
+    return best_temperature([&](double temperature) {
+      const auto model = treated(base, arm, masks, temperature);
+      return evaluate::perplexity(*model, beginning, {}, 0).mean_nll;
+    });
+  }
+
   const train::TokenStream& stream_of(std::size_t base) {
     train::TokenStream& stream = streams_[base];
     if (stream.tokens.empty()) {
@@ -133,12 +160,13 @@ class Runner {
     core::Stopwatch watch;
     const prune::Calibration* calibration = needs_calibration(cell.arm) ? &calibration_of(cell, *base) : nullptr;
     const model::Masks masks = make_masks(*base, cell.arm, seed_of(config_, cell), calibration);
-    auto model = treated(*base, cell.arm, masks);
+    const double temperature = needs_temperature(cell.arm) ? fitted(*base, cell.arm, masks) : 1;
+    auto model = treated(*base, cell.arm, masks, temperature);
     const double masking = watch.seconds();
     std::optional<double> tuning;
     std::vector<double> losses;
     if (cell.fine_tune) {
-      train::TrainConfig tune = config_.tune;
+      train::TrainConfig tune = tune_of(cell.arm, config_.tune);
       tune.seed = seed_of(config_, cell);
       const fs::path folder = run_.stage_folder(cell.stage());
       const bool fresh = !fs::exists(folder / "training.json");
@@ -153,6 +181,12 @@ class Runner {
     watch.restart();
     StageFigures f = scored(*model, texts_.test, around_);
     f.numbers["seconds_scoring"] = watch.seconds();
+    if (is_retained(cell)) {
+      watch.restart();
+      add_retention(f, *model, texts_, around_);
+      f.numbers["seconds_retention"] = watch.seconds();
+    }
+    if (needs_temperature(cell.arm)) f.numbers["temperature"] = temperature;
     f.numbers["seconds_masking"] = masking;
     for (const auto& [work, kind] : kWorks) f.numbers[fmt::format("guess_{}", kind)] = estimate_.guess()[work];
     if (tuning) f.numbers["seconds_tuning"] = *tuning;
@@ -190,7 +224,9 @@ std::vector<ReproduceCell> plan_cells(const ReproduceConfig& config) {
   std::vector<ReproduceCell> plan;
   for (const BaseGauge gauge : {BaseGauge::own, BaseGauge::like_2b}) {
     for (std::size_t base = 0; base < config.bases.size(); ++base) {
-      for (const TreatmentArm& arm : raw_arms(config.full)) plan.push_back({base, gauge, arm, std::nullopt});
+      for (const TreatmentArm& arm : raw_arms(config.full)) {
+        if (worth_scoring(arm, gauge)) plan.push_back({base, gauge, arm, std::nullopt});
+      }
     }
   }
   for (std::uint64_t number = 0; number < static_cast<std::uint64_t>(config.seeds); ++number) {
@@ -220,7 +256,8 @@ WorkAmounts work_of(const ReproduceCell& cell, const ReproduceConfig& config) {
   WorkAmounts amounts;
   amounts[Work::scoring] = 1;
   if (cell.fine_tune) amounts[Work::tuning] = static_cast<double>(config.tune.steps);
-  if (needs_calibration(cell.arm)) amounts[Work::masking] = 1;
+  if (needs_calibration(cell.arm) || needs_temperature(cell.arm)) amounts[Work::masking] = 1;
+  if (is_retained(cell) && !config.retention.empty()) amounts[Work::retention] = 1;
   return amounts;
 }
 
@@ -252,7 +289,8 @@ TimeEstimate first_estimate(const ReproduceConfig& config, const model::Config& 
   const double token = train::guess_seconds_per_token(shape, c, train::measure_product_rate(c.step.backward));
   WorkAmounts guess;
   guess[Work::tuning] = token * static_cast<double>(c.batch * c.accumulation * c.context);
-  guess[Work::scoring] = token / 3 * guess_scored_tokens(texts);
+  guess[Work::scoring] = token / 3 * guess_scored_tokens(texts.test);
+  guess[Work::retention] = token / 3 * guess_scored_tokens(texts.retention);
   guess[Work::masking] = 3 * token * static_cast<double>(config.calibration_tokens);
   return TimeEstimate(guess);
 }
@@ -268,13 +306,14 @@ void learn(TimeEstimate& estimate, const ReproduceCell& cell, const ReproduceCon
 
 std::string to_json(const ReproduceConfig& c, const Bases& bases, const Texts& texts) {
   Json j;
-  j["format"] = "rpt-reproduce-2";
+  j["format"] = "rpt-reproduce-3";
   j["bases"] = c.bases;
   std::vector<std::string> hashes;
   for (const auto& base : bases) hashes.push_back(sha256_of(*base));
   j["bases_sha256"] = hashes;
   j["text"] = c.text;
   j["test"] = c.test;
+  j["retention"] = c.retention;
   j["texts_sha256"] = sha256_of(texts);
   j["seed"] = c.seed;
   j["calibration_tokens"] = c.calibration_tokens;

@@ -25,6 +25,7 @@ struct ReproduceConfig {
   std::vector<std::string> bases;  ///< as they were named, all different
   std::string text;                ///< fine-tuned on, as it was named
   std::string test;                ///< scored, as it was named
+  std::string retention;           ///< scored as well, to see what is forgotten; empty for none
   std::uint64_t seed = 0;          ///< of random masks and of the first fine-tune
   std::int64_t calibration_tokens = 8192;
   train::TrainConfig tune;

@@ -82,6 +82,7 @@ std::string reproduce_command(const ReproduceConfig& config, const std::string& 
   for (const std::string& base : config.bases) command += " --base " + shell_word(base);
   command += " --text " + shell_word(config.text);
   if (config.test != config.text + " (held out)") command += " --test " + shell_word(config.test);
+  command += " --retention " + (config.retention.empty() ? "none" : shell_word(config.retention));
   return command + fmt::format(" --steps {} --batch {} --context {} --lr {:g} --seeds {} --seed {}", t.steps, t.batch,
                                t.context, t.optimiser.lr, config.seeds, config.seed);
 }
@@ -125,12 +126,9 @@ std::string reproduce_known_issues(const ReproduceConfig& config, const Findings
   }
   add("The bases are small models, pre-trained on little text. Nothing here is a measurement of the reference's 2B "
       "model, and none of its figures is comparable: the table says why, figure by figure.");
-  add("One fine-tune text, one test text of its kind, one size of fine-tune: no retention on another text, and not to "
-      "a "
-      "plateau.");
-  add("Not among the arms: random masks matched on scale change, codes frozen while norms and embedding train, the "
-      "best "
-      "temperature of logits and attention, q and k scales alone, other scale rules than online absmean.");
+  add("One fine-tune text, one test text of its kind, one size of fine-tune, and not to a plateau.");
+  add("Not among the arms: scale rules other than online absmean in training. Random masks matched on the scales of "
+      "magnitude are scored without training only, since in training the scale follows the weights.");
   add("The margin, the contrast and the arms were declared before a run of these models; the intervals printed are not "
       "adjusted for their number, the p-values and verdicts are.");
   return text;

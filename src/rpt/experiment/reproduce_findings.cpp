@@ -13,10 +13,11 @@ struct Group {
   TreatmentArm arm;
   BaseGauge gauge = BaseGauge::own;
   bool fine_tuned = false;
+  bool retention = false;
 
   std::string title() const {
-    return fmt::format("{}, {}, gauge {}", experiment::title(arm), fine_tuned ? "fine-tuned" : "without training",
-                       name(gauge));
+    return fmt::format("{}, {}, gauge {}{}", experiment::title(arm), fine_tuned ? "fine-tuned" : "without training",
+                       name(gauge), retention ? ", retention text" : "");
   }
 };
 
@@ -31,6 +32,9 @@ class Finder {
  public:
   Finder(const ReproduceResult& result, const ReproduceConfig& config) : result_(result), config_(config) {
     if (!result.cells.empty()) tokens_ = result.cells.front().second.list("tokens");
+    for (const auto& [cell, found] : result.cells) {
+      if (found.series.contains("retention_tokens")) retention_tokens_ = found.list("retention_tokens");
+    }
   }
 
   Findings find() {
@@ -45,6 +49,11 @@ class Finder {
     for (const TreatmentArm& arm : raw_arms(config_.full)) {
       if (arm != untouched_arm() && arm.treatment != Treatment::placebo) compare_in_gauges(arm, false);
     }
+    const Group kept{untouched_arm(), BaseGauge::own, true, true};
+    compare(kept, {untouched_arm(), BaseGauge::own, false, true}, false);
+    for (const TreatmentArm& arm : tuned_arms(config_.full)) {
+      if (arm != untouched_arm()) compare({arm, BaseGauge::own, true, true}, kept, false);
+    }
     judge_all();
     const auto part = scores(control);
     const auto whole = scores(declared);
@@ -56,7 +65,9 @@ class Finder {
   }
 
  private:
-  std::optional<Arm> scores(const Group& g) const { return arm_of(result_, config_, g.gauge, g.arm, g.fine_tuned); }
+  std::optional<Arm> scores(const Group& g) const {
+    return arm_of(result_, config_, g.gauge, g.arm, g.fine_tuned, g.retention);
+  }
 
   void compare(const Group& of, const Group& to, bool declared) {
     auto arm = scores(of);
@@ -68,10 +79,12 @@ class Finder {
     c.arm = title(of.arm);
     c.gauge = name(of.gauge);
     c.fine_tuned = of.fine_tuned;
+    c.retention = of.retention;
     c.declared = declared;
     c.seeds = arm->models.size() / config_.bases.size();
-    c.contrast = contrast(*arm, *baseline, tokens_);
-    c.by_base = effects_by_base(*arm, *baseline, tokens_);
+    const std::vector<double>& tokens = of.retention ? retention_tokens_ : tokens_;
+    c.contrast = contrast(*arm, *baseline, tokens);
+    c.by_base = effects_by_base(*arm, *baseline, tokens);
     found_.comparisons.push_back(std::move(c));
   }
 
@@ -142,17 +155,20 @@ class Finder {
   const ReproduceResult& result_;
   const ReproduceConfig& config_;
   std::vector<double> tokens_;
+  std::vector<double> retention_tokens_;
   Findings found_;
 };
 
 }  // namespace
 
 std::optional<Arm> arm_of(const ReproduceResult& result, const ReproduceConfig& config, BaseGauge gauge,
-                          const TreatmentArm& arm, bool fine_tuned) {
-  Arm out{.name = Group{arm, gauge, fine_tuned}.title(), .models = {}};
+                          const TreatmentArm& arm, bool fine_tuned, bool retention) {
+  Arm out{.name = Group{arm, gauge, fine_tuned, retention}.title(), .models = {}};
+  const std::string series = retention ? "retention_nll" : "nll";
   for (const auto& [cell, found] : result.cells) {
     if (cell.gauge != gauge || cell.arm != arm || cell.fine_tune.has_value() != fine_tuned) continue;
-    out.models.push_back({config.bases[cell.base], cell.fine_tune.value_or(0), found.list("nll")});
+    if (!found.series.contains(series)) return std::nullopt;
+    out.models.push_back({config.bases[cell.base], cell.fine_tune.value_or(0), found.list(series)});
   }
   for (const std::string& base : config.bases) {
     const auto models = static_cast<std::size_t>(std::count_if(

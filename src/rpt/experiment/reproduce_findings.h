@@ -18,8 +18,9 @@ struct Comparison {
   std::string arm;      ///< its title
   std::string gauge;
   bool fine_tuned = false;
-  bool declared = false;  ///< beforehand; all others are judged as one family
-  std::size_t seeds = 0;  ///< fine-tunes of each base in the arm
+  bool retention = false;  ///< scored on the retention text
+  bool declared = false;   ///< beforehand; all others are judged as one family
+  std::size_t seeds = 0;   ///< fine-tunes of each base in the arm
   Contrast contrast;
   Judgement judgement;
   std::vector<BaseEffect> by_base;
@@ -43,11 +44,12 @@ struct Findings {
 /// The scores of an arm, all bases, for contrast(). Nothing where a base or fine-tune of the run is missing: all bases
 /// of an arm must have as many.
 std::optional<Arm> arm_of(const ReproduceResult& result, const ReproduceConfig& config, BaseGauge gauge,
-                          const TreatmentArm& arm, bool fine_tuned);
+                          const TreatmentArm& arm, bool fine_tuned, bool retention = false);
 
 /// Every arm against its baseline: without training, the untouched base; fine-tuned, the fine-tune of 0 %. Besides: the
-/// fine-tune of 0 % against the untouched base, and arms in the second gauge against themselves in the first. Contrasts
-/// whose scores are the same bits in both gauges stand here once, under the first.
+/// fine-tune of 0 % against the untouched base, and arms in the second gauge against themselves in the first; and on
+/// the retention text fine-tuned arms, in the first gauge, against the fine-tune of 0 %, and that against the bases.
+/// Contrasts whose scores are the same bits in both gauges stand here once, under the first.
 Findings findings_of(const ReproduceResult& result, const ReproduceConfig& config);
 
 }  // namespace rpt::experiment

@@ -74,7 +74,7 @@ std::optional<report::Plot> dose_plot(const Findings& findings, const ReproduceC
     for (const TreatmentArm& arm : fine_tuned ? tuned_arms(config.full) : raw_arms(config.full)) {
       if (kind(arm) != kind(shown.arm)) continue;
       for (const Comparison& c : findings.comparisons) {
-        if (c.arm != title(arm) || c.gauge != name(shown.gauge) || c.fine_tuned != fine_tuned) continue;
+        if (c.arm != title(arm) || c.gauge != name(shown.gauge) || c.fine_tuned != fine_tuned || c.retention) continue;
         if (!c.against.starts_with(kind(untouched_arm()))) continue;
         report::Point point{100 * arm.dose, c.contrast.estimate};
         if (c.contrast.inference) {

@@ -153,6 +153,7 @@ report::Record to_record(const Comparison& c) {
   report::Record r;
   r.set("arm", c.name);
   r.set("baseline", c.against);
+  r.set("text", c.retention ? "retention" : "test");
   r.set("declared_beforehand", c.declared);
   r.set("measure", "percent of NLL");
   r.set("effect", x.estimate);
@@ -183,6 +184,9 @@ report::Record to_record(const ReproduceConfig& config, const ReproduceCell& cel
                              "codes_gained_share", "codes_turned_share", "latents_zeroed_share"}) {
     r.set(number, found.number(number));
   }
+  for (const char* number : {"retention_nll", "temperature"}) {
+    if (found.numbers.contains(number)) r.set(number, found.number(number));
+  }
   r.set("nll_sha256", found.text("nll_sha256"));
   r.set("masks_sha256", found.text("masks_sha256"));
   return r;
@@ -193,6 +197,7 @@ report::Record figures_of(const ReproduceConfig& config, const ReproduceResult& 
   figures.set("bases", config.bases);
   figures.set("text", config.text);
   figures.set("test", config.test);
+  figures.set("retention", config.retention);
   figures.set("protocol", "full");
   figures.set("seed", config.seed);
   figures.set("full", config.full);
@@ -290,10 +295,11 @@ report::Section summary_of(const ReproduceConfig& config, const ReproduceResult&
   section.blocks.emplace_back(fmt::format(
       "{} base{} in two gauges (own, and the scales of BitNet b1.58 2B-4T), {} fine-tune{} of each arm on {}: {} steps "
       "of {} sequences of {} tokens, learning rate {:g} of each tensor's rms. Scored on {}, protocol full: {} tokens "
-      "in {} documents.",
+      "in {} documents.{}",
       config.bases.size(), config.bases.size() == 1 ? "" : "s", config.seeds, config.seeds == 1 ? "" : "s", config.text,
       config.tune.steps, config.tune.batch * config.tune.accumulation, config.tune.context, config.tune.optimiser.lr,
-      config.test, static_cast<std::int64_t>(first.number("scored_tokens")), first.list("nll").size()));
+      config.test, static_cast<std::int64_t>(first.number("scored_tokens")), first.list("nll").size(),
+      config.retention.empty() ? "" : fmt::format(" What is forgotten is asked of {}.", config.retention)));
   if (const Comparison* declared = declared_of(findings)) {
     section.blocks.emplace_back(declared_text(*declared));
     section.blocks.emplace_back(by_base_table(*declared));

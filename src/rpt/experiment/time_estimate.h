@@ -7,15 +7,15 @@
 namespace rpt::experiment {
 
 /// What the stages of an experiment spend their time on.
-enum class Work : std::uint8_t { tuning, scoring, masking };
+enum class Work : std::uint8_t { tuning, scoring, masking, retention };
 
 /// All of them, with their names.
-inline constexpr std::array<std::pair<Work, const char*>, 3> kWorks{
-    {{Work::tuning, "tuning"}, {Work::scoring, "scoring"}, {Work::masking, "masking"}}};
+inline constexpr std::array<std::pair<Work, const char*>, 4> kWorks{
+    {{Work::tuning, "tuning"}, {Work::scoring, "scoring"}, {Work::masking, "masking"}, {Work::retention, "retention"}}};
 
 /// How much of each a stage does, in any unit that is proportional to its time.
 struct WorkAmounts {
-  std::array<double, 3> of{};
+  std::array<double, kWorks.size()> of{};
   double& operator[](Work work) { return of[static_cast<std::size_t>(work)]; }
   double operator[](Work work) const { return of[static_cast<std::size_t>(work)]; }
 };

@@ -33,6 +33,7 @@ class Reproduce : public CommandTest {
       lines += Json({{"text", "Nobody came to hill " + std::to_string(i * 31) + " before winter."}}).dump() + "\n";
     }
     core::write_file_atomic(path("test.jsonl"), lines);
+    core::write_file_atomic(path("other.jsonl"), R"({"text": "A second text, of other words: what becomes of it?"})");
     core::write_file_atomic(path(name + ".json"), config.dump());
     EXPECT_EQ(rpt({"train", path(name + ".json"), path(name), "--quiet"}).code, 0);
     return path(name + "/model");
@@ -40,8 +41,9 @@ class Reproduce : public CommandTest {
 
   std::vector<std::string> words(const std::string& out, const std::vector<std::string>& bases) const {
     std::vector<std::string> all{
-        "reproduce", path(out), "--text", path("text.txt"), "--test", path("test.jsonl"), "--steps",
-        "10",        "--batch", "2",      "--context",      "32",     "--threads",        "1"};
+        "reproduce",   path(out),          "--text", path("text.txt"), "--test", path("test.jsonl"), "--steps",
+        "10",          "--batch",          "2",      "--context",      "32",     "--threads",        "1",
+        "--retention", path("other.jsonl")};
     for (const std::string& b : bases) all.insert(all.end(), {"--base", b});
     return all;
   }
@@ -58,12 +60,12 @@ TEST_F(Reproduce, HoldsItsChecksAndGoesOnToTheSameReport) {
     return json(all);
   }();
   EXPECT_FALSE(fs::exists(path("run")));
-  EXPECT_EQ(dry["stages"], 2 * 2 * (10 + 5));
+  EXPECT_EQ(dry["stages"], 2 * (14 + 12 + 2 * 5));
   EXPECT_GT(dry["seconds"].get<double>(), 0);
 
   const Outcome whole = rpt(words("run", bases));
   ASSERT_EQ(whole.code, 0) << whole.err;
-  EXPECT_LT(whole.err.find("60 stages, about "), whole.err.find("1/60 "));
+  EXPECT_LT(whole.err.find("72 stages, about "), whole.err.find("1/72 "));
   EXPECT_NE(whole.err.find("2 of 5 bases: there will be no intervals"), std::string::npos) << whole.err;
   const std::string report = file("run/report.json");
   const Json figures = Json::parse(report)["figures"];
@@ -86,7 +88,7 @@ TEST_F(Reproduce, HoldsItsChecksAndGoesOnToTheSameReport) {
   EXPECT_EQ(untouched, 2U);
   for (const Json& cell : figures["cells"]) {
     const std::string arm = cell["arm"];
-    if (!cell["fine_tune"].is_null() || arm.starts_with("legacy") || !arm.ends_with("10 %")) continue;
+    if (!cell["fine_tune"].is_null() || arm.starts_with("legacy") || !arm.ends_with("10 %") || arm.starts_with("q and k")) continue;
     EXPECT_NEAR(cell["codes_removed_share"].get<double>(), 0.1, 0.01) << arm;
   }
   // A global threshold prunes whatever gauge it meets.
@@ -102,7 +104,7 @@ TEST_F(Reproduce, HoldsItsChecksAndGoesOnToTheSameReport) {
   for (const Json& c : figures["contrasts"]) {
     EXPECT_TRUE(c["effect"].is_number());
     EXPECT_TRUE(c["interval"].is_null());
-    EXPECT_EQ(c["documents"], 8);
+    EXPECT_EQ(c["documents"], c["text"] == "test" ? 8 : 1);
     EXPECT_EQ(c["bases"], 2);
     EXPECT_EQ(c["seeds"], 1);
     EXPECT_EQ(c["verdict"], "undecided");

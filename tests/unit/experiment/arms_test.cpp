@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
+#include <regex>
 #include <set>
 
 #include "rpt/core/parallel.h"
@@ -47,7 +49,9 @@ TEST_F(TwoGauges, OnlyWhatComparesTensorsByTheirLatentsSeesThem) {
     const model::Masks masks = make_masks(*own_, arm, 7, &seen_own_);
     const model::Masks others = make_masks(*other_, arm, 7, &seen_other_);
     if (depends_on_gauge(arm)) {
-      EXPECT_NE(masks, others) << title(arm);
+      EXPECT_EQ(masks == others, arm.treatment == Treatment::qk_scales) << title(arm);
+      EXPECT_NE(model::gate_nlls(*treated(*own_, arm, masks)), model::gate_nlls(*treated(*other_, arm, others)))
+          << title(arm);
       continue;
     }
     EXPECT_EQ(masks, others) << title(arm);
@@ -88,6 +92,58 @@ TEST_F(TwoGauges, MatchedArmsTakeAsMuchFromEveryTensor) {
   const model::Masks masks = make_masks(*other_, {.treatment = Treatment::matched, .dose = 0.2}, 1, nullptr);
   EXPECT_NE(masks, like);
   for (std::size_t i = 0; i < like.linears.size(); ++i) EXPECT_EQ(masks.linears[i].pruned(), like.linears[i].pruned());
+}
+
+TEST_F(TwoGauges, ScalesSetByHandAreThoseOfMagnitude) {
+  const TreatmentArm like{.treatment = Treatment::score, .dose = 0.1, .scope = prune::Scope::global};
+  const auto pruned = treated(*own_, like, make_masks(*own_, like, 1, nullptr));
+  for (const Treatment treatment : {Treatment::qk_scales, Treatment::matched_scales}) {
+    const TreatmentArm arm{.treatment = treatment, .dose = 0.1};
+    const auto model = treated(*own_, arm, make_masks(*own_, arm, 1, nullptr));
+    const auto effective = [](const model::LinearWeight& w) {
+      return w.weight.codes().scale * w.output_scale.value_or(1);
+    };
+    for (std::size_t b = 0; b < own_->weights.blocks.size(); ++b) {
+      const model::BlockWeights& now = model->weights.blocks[b];
+      const model::BlockWeights& then = pruned->weights.blocks[b];
+      EXPECT_NEAR(effective(now.attn_k) / effective(then.attn_k), 1, 1e-6);
+      EXPECT_NEAR(effective(now.attn_q) / effective(then.attn_q), 1, 1e-6);
+      const model::BlockWeights& up = treatment == Treatment::qk_scales ? own_->weights.blocks[b] : then;
+      EXPECT_NEAR(effective(now.ffn_up) / effective(up.ffn_up), 1, 1e-6);
+    }
+    EXPECT_EQ(prune::account(*own_, *model).total.codes_removed == 0, treatment == Treatment::qk_scales);
+  }
+}
+
+TEST_F(TwoGauges, TemperaturesMultiplyScores) {
+  const std::vector<double> base = model::gate_nlls(*own_);
+  for (const Treatment treatment : {Treatment::attention_temperature, Treatment::logit_temperature}) {
+    const TreatmentArm arm{.treatment = treatment};
+    const model::Masks none = make_masks(*own_, arm, 1, nullptr);
+    EXPECT_EQ(model::gate_nlls(*treated(*own_, arm, none)), base);
+    EXPECT_NE(model::gate_nlls(*treated(*own_, arm, none, 1.5)), base);
+  }
+  // Logits times nearly nothing: every token costs log V.
+  const TreatmentArm flat{.treatment = Treatment::logit_temperature};
+  for (const double nll : model::gate_nlls(*treated(*own_, flat, make_masks(*own_, flat, 1, nullptr), 1e-9))) {
+    EXPECT_NEAR(nll, std::log(static_cast<double>(kSmall.vocabulary)), 1e-5);
+  }
+}
+
+TEST(Arms, NormsLeaveTheLatentsAlone) {
+  const train::TrainConfig tune;
+  EXPECT_EQ(train::to_json(tune_of(declared_arm(), tune)), train::to_json(tune));
+  const train::TrainConfig norms = tune_of({.treatment = Treatment::norms}, tune);
+  ASSERT_EQ(norms.optimiser.groups.size(), 1U);
+  EXPECT_EQ(norms.optimiser.groups[0].lr_factor, 0);
+  const std::regex pattern(norms.optimiser.groups[0].pattern);
+  std::size_t held = 0;
+  const auto model = test::TinyModel::make(kSmall);
+  model::visit_weights(model->weights, [&]<typename W>(const std::string& name, const W&) {
+    EXPECT_EQ(std::regex_match(name, pattern), (std::is_same_v<W, model::LinearWeight>)) << name;
+    held += std::regex_match(name, pattern) ? 1U : 0U;
+  });
+  EXPECT_EQ(held, 7 * model->weights.blocks.size());
 }
 
 TEST(Arms, HaveNamesOfTheirOwn) {

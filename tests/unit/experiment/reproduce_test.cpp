@@ -36,6 +36,11 @@ StageFigures made_up(const ReproduceCell& cell) {
   StageFigures f;
   double sum = 0;
   double tokens = 0;
+  // A fine-tune forgets 3 % of another text, whatever was pruned.
+  f.series["retention_tokens"] = std::vector<double>(9, 100.0);
+  for (std::size_t d = 0; d < 9; ++d) {
+    f.series["retention_nll"].push_back(400 + static_cast<double>(d + cell.base) + (cell.fine_tune ? 12.0 : 0.0));
+  }
   for (std::size_t d = 0; d < kDocuments; ++d) {
     const auto length = static_cast<double>(100 + 10 * d);
     const double noise = cost * (0.02 * static_cast<double>(d % 3) + 0.03 * static_cast<double>(cell.base % 2));
@@ -51,6 +56,7 @@ StageFigures made_up(const ReproduceCell& cell) {
                {"guess_tuning", 1},
                {"guess_scoring", 1},
                {"guess_masking", 1},
+               {"guess_retention", 0},
                {"seconds_scoring", 2},
                {"seconds_masking", 0.1},
                {"codes_zero_share", 0.4},
@@ -63,6 +69,7 @@ StageFigures made_up(const ReproduceCell& cell) {
   if (cell.fine_tune) {
     f.numbers["seconds_tuning"] = 20;
     f.series["losses"].assign(20, 5.0);
+    f.numbers["seconds_retention"] = 1;
   }
   f.texts["nll_sha256"] = std::to_string(cell.base) + (cell.fine_tune ? " tuned " : " raw ") + std::to_string(cost);
   f.texts["machine"] = "a machine";
@@ -90,7 +97,7 @@ const Comparison& find(const Findings& findings, const std::string& name, const 
 
 TEST(Reproduce, BeginsWithTheDeclaredContrast) {
   const std::vector<ReproduceCell> plan = plan_cells(config_of(5));
-  EXPECT_EQ(plan.size(), 2U * 5U * (10U + 5U));
+  EXPECT_EQ(plan.size(), 5U * (14U + 12U + 2U * 5U));  // temperatures in one gauge
   for (std::size_t i = 0; i < 10; ++i) {
     EXPECT_TRUE(plan[i].fine_tune && plan[i].gauge == BaseGauge::own);
     EXPECT_TRUE(plan[i].arm == declared_arm() || plan[i].arm == untouched_arm());
@@ -152,6 +159,10 @@ TEST(Reproduce, FindsWhatWasPutIn) {
             1);
   EXPECT_EQ(find(findings, tuned, untuned).judgement.verdict, Verdict::improves);
   EXPECT_EQ(find(findings, "code global, 10 %, fine-tuned, gauge own", tuned).judgement.verdict, Verdict::equivalent);
+  // What is forgotten is the fine-tune's doing.
+  const std::string there = ", retention text";
+  EXPECT_NEAR(find(findings, tuned + there, untuned + there).contrast.estimate, 3, 0.1);
+  EXPECT_NEAR(find(findings, declared.name + there, tuned + there).contrast.estimate, 0, 1e-9);
   // In the second gauge only what differs there is a contrast of its own.
   const std::string global = "magnitude global, 10 %, fine-tuned, gauge ";
   EXPECT_NEAR(find(findings, global + "own", tuned).contrast.estimate, 2.27, 0.06);
@@ -203,7 +214,7 @@ TEST(Reproduce, ReportHoldsEveryContrast) {
     EXPECT_EQ(c["interval"].size(), 2U);
     EXPECT_LE(c["interval"][0], c["effect"]);
     EXPECT_GE(c["interval"][1], c["effect"]);
-    EXPECT_EQ(c["documents"], 12);
+    EXPECT_EQ(c["documents"], c["text"] == "test" ? 12 : 9);
     EXPECT_EQ(c["bases"], 5);
     EXPECT_EQ(c["seeds"], 1);
     EXPECT_NE(c["verdict"], "undecided");

@@ -3,6 +3,7 @@
 #include <immintrin.h>
 
 #include <cstdint>
+#include <type_traits>
 
 #include "rpt/kernels/kernel_table.h"
 #include "rpt/kernels/lanes/part.h"
@@ -81,10 +82,30 @@ void float_tile_rest(const FloatGemm& a, std::int64_t n, std::int64_t t, std::in
   }
 }
 
+/// Rows up to this length are widened once for all tokens: kGemmRows of them take 32 or 64 KiB of the stack.
+constexpr std::int64_t kMostWidened = 4096;
+
 /// All tokens of kRows outputs; the rows stay in the first-level cache meanwhile.
 template <typename V, template <typename> typename Weight, int kRows>
 void float_rows(const FloatGemm& a, std::int64_t n) {
   constexpr int kTokens = V::kGemmTokens;
+  using Stored = typename Weight<V>::Stored;
+  if constexpr (kRows > 1 && !std::is_same_v<Stored, float>) {
+    if (a.tokens >= 2 * kTokens && a.columns <= kMostWidened) {
+      alignas(64) float wide[kRows * kMostWidened];
+      FloatGemm b = a;
+      b.weights = wide;
+      b.row_stride = (a.columns + 15) / 16 * 16;
+      b.y += n;
+      const Stored* w = static_cast<const Stored*>(a.weights) + n * a.row_stride;
+      for (int r = 0; r < kRows; ++r) {
+        for_each_16(a.columns, [&](std::int64_t k, auto part) {
+          V::store(wide + r * b.row_stride + k, Weight<V>::load(w + r * a.row_stride + k, part), part);
+        });
+      }
+      return float_rows<V, WeightF32, kRows>(b, 0);
+    }
+  }
   std::int64_t t = 0;
   for (; t + kTokens <= a.tokens; t += kTokens) float_tile<V, Weight, kRows, kTokens>(a, n, t);
   float_tile_rest<V, Weight, kRows, kTokens>(a, n, t, a.tokens - t);
