@@ -88,7 +88,9 @@ TEST_F(Reproduce, HoldsItsChecksAndGoesOnToTheSameReport) {
   EXPECT_EQ(untouched, 2U);
   for (const Json& cell : figures["cells"]) {
     const std::string arm = cell["arm"];
-    if (!cell["fine_tune"].is_null() || arm.starts_with("legacy") || !arm.ends_with("10 %") || arm.starts_with("q and k")) continue;
+    if (!cell["fine_tune"].is_null() || arm.starts_with("legacy") || !arm.ends_with("10 %") ||
+        arm.starts_with("q and k"))
+      continue;
     EXPECT_NEAR(cell["codes_removed_share"].get<double>(), 0.1, 0.01) << arm;
   }
   // A global threshold prunes whatever gauge it meets.
