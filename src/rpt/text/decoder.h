@@ -19,21 +19,25 @@ struct DecoderStep {
   std::size_t start = 0, stop = 0;  ///< strip: how many to take away at each end, at most
 };
 
+/// Where encoding put a space in front that is no part of the text: at its start, and behind what kind of tokens.
+enum class SpacePrefix { none, behind_control_tokens, behind_added_tokens };
+
 /// Token ids → bytes: the steps before `fuse` act on each token, those behind it on the whole text. Literal tokens
 /// (special and added ones) are left as they are written. Decoding throws ConfigError where replacements make a text
 /// more than 64 times (and 64 KiB) longer.
 class Decoder {
  public:
   Decoder() = default;
-  explicit Decoder(std::vector<DecoderStep> steps);
+  explicit Decoder(std::vector<DecoderStep> steps, SpacePrefix prefix = SpacePrefix::none);
 
-  /// The bytes of one token.
+  /// The bytes of one token, wherever it stands.
   std::string piece(const Vocabulary& vocabulary, std::int32_t id) const;
-  /// The bytes of all, which must be ids of the vocabulary.
+  /// The bytes of all, which must be ids of the vocabulary; spaces that were put in front are taken away.
   std::string decode(const Vocabulary& vocabulary, std::span<const std::int32_t> ids) const;
 
  private:
   std::vector<DecoderStep> token_steps_, text_steps_;
+  SpacePrefix prefix_ = SpacePrefix::none;
 };
 
 }  // namespace rpt::text
