@@ -59,6 +59,25 @@ TEST(SlowSpeed, EncodesFiveMegabytesASecond) {
   }
 }
 
+TEST(SlowSpeed, SentencePieceEncodesTwoMegabytesASecond) {
+  NEEDS_SPEED();
+  RPT_NEEDS_SHARED("data/tokenizers/llama2/tokenizer.model");
+  const std::string file = core::read_file(test::shared("data/tokenizers/llama2/tokenizer.model"));
+  const double opening = best_seconds(3, [&] { (void)Tokenizer::from_sentencepiece(file, "tokenizer.model"); });
+  print("opening 32,000 pieces from tokenizer.model", opening * 1e3, "ms");
+  const Tokenizer tokenizer = Tokenizer::from_sentencepiece(file, "tokenizer.model");
+  const std::string wiki = core::read_file(test::shared(kWikiTest));
+  // Without spaces there is nowhere to cut: one word of the whole text.
+  std::string unbroken;
+  std::copy_if(wiki.begin(), wiki.end(), std::back_inserter(unbroken), [](char c) { return c != ' '; });
+  for (const std::string& text : {wiki, unbroken, std::string(wiki.size(), ' '), std::string(wiki.size(), 'a')}) {
+    const double seconds = best_seconds(1, [&] { (void)tokenizer.encode_with_offsets(text); });
+    const double speed = static_cast<double>(text.size()) / 1e6 / seconds;
+    print(fmt::format("llama-spm, {} bytes, beginning '{}'", text.size(), text.substr(1, 4)), speed, "MB/s");
+    EXPECT_GT(speed, 2.0);
+  }
+}
+
 TEST(SlowSpeed, LongWordsAreNotQuadratic) {
   NEEDS_SPEED();
   RPT_NEEDS_SHARED(kWikiTest);
