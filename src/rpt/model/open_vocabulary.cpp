@@ -25,7 +25,7 @@ text::Tokenizer open_tokenizer_model(const fs::path& path) {
 }
 
 text::Tokenizer open_gguf_vocabulary(const fs::path& path, std::vector<std::string>& warnings) {
-  const auto file = std::make_shared<const io::GgufFile>(io::GgufFile::open(path));
+  const auto file = std::make_shared<const io::GgufFile>(io::GgufFile::open_keys(path));
   const auto rows = static_cast<std::int64_t>(
       file->find_strings("tokenizer.ggml.tokens").value_or(std::vector<std::string_view>{}).size());
   auto vocabulary = read_gguf_vocabulary(*file, file, rows, warnings);

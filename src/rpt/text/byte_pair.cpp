@@ -234,9 +234,14 @@ void BytePairModel::merge_long(BytePairScratch& scratch) const {
     const PairTable::Entry& entry = pairs_.find(left.id, right);
     if (entry.merged < 0) return;
     heap.push_back({entry.rank, position, left.id, right, entry.merged});
-    std::push_heap(heap.begin(), heap.end(), later);
+  };
+  const auto offer_late = [&](std::uint32_t position) {
+    const std::size_t before = heap.size();
+    offer(position);
+    if (heap.size() > before) std::push_heap(heap.begin(), heap.end(), later);
   };
   for (std::uint32_t i = 0; i + 1 < count; ++i) offer(i);
+  std::make_heap(heap.begin(), heap.end(), later);
   while (!heap.empty()) {
     std::pop_heap(heap.begin(), heap.end(), later);
     const auto best = heap.back();
@@ -249,8 +254,8 @@ void BytePairModel::merge_long(BytePairScratch& scratch) const {
     left.next = right.next;
     right.id = -1;  // gone
     if (left.next != kNone) symbols[left.next].previous = best.position;
-    if (left.previous != kNone) offer(left.previous);
-    if (left.next != kNone) offer(best.position);
+    if (left.previous != kNone) offer_late(left.previous);
+    if (left.next != kNone) offer_late(best.position);
   }
   units.clear();
   for (std::uint32_t i = 0; i != kNone; i = symbols[i].next) units.push_back({symbols[i].id, symbols[i].end});

@@ -7,6 +7,7 @@
 #include "rpt/core/atomic_file.h"
 #include "rpt/core/error.h"
 #include "rpt/io/gguf.h"
+#include "rpt/io/gguf_writer.h"
 #include "rpt/model/export.h"
 #include "rpt/model/model.h"
 #include "tests/shared_data.h"
@@ -93,6 +94,34 @@ TEST(OpenVocabulary, SaysWhatIsMissing) {
   EXPECT_THROW(open_vocabulary(folder / "empty", warnings), ConfigError);
   export_gguf(*test::TinyModel::make(), folder / "none.gguf", tensor::DType::i2_s, {});
   EXPECT_THROW(open_vocabulary(folder / "none.gguf", warnings), ConfigError);
+}
+
+/// Only the keys are read: neither the architecture nor the types of the tensors matter.
+TEST(OpenVocabulary, OfAnyGgufFile) {
+  const test::ScratchFolder folder;
+  const auto path = folder / "m.gguf";
+  {
+    io::GgufWriter writer(path);
+    writer.set_string("general.architecture", "another");
+    writer.set_string("tokenizer.ggml.model", "llama");
+    const std::vector<std::string> tokens = {"<unk>", "<s>", "</s>", "\u2581", "a"};
+    writer.set_strings("tokenizer.ggml.tokens", std::span<const std::string>(tokens));
+    writer.set_f32s("tokenizer.ggml.scores", std::vector<float>(5, 0.0F));
+    writer.set_i32s("tokenizer.ggml.token_type", std::vector<std::int32_t>{2, 3, 3, 1, 1});
+    writer.declare("t", tensor::DType::f32, {1});
+    writer.begin_tensor("t");
+    const float value = 1;
+    writer.write(&value, sizeof value);
+    writer.commit();
+  }
+  std::string bytes = core::read_file(path);
+  const std::size_t extent = bytes.rfind(std::string("t\x01\0\0\0\x01\0\0\0\0\0\0\0", 13));
+  ASSERT_NE(extent, std::string::npos);
+  bytes[extent + 13] = 3;  // Q4_1
+  core::write_file_atomic(path, bytes);
+  EXPECT_THROW(io::GgufFile::open(path), FormatError);
+  EXPECT_TRUE(io::GgufFile::open_keys(path).tensors().empty());
+  EXPECT_EQ(open_quietly(path).encode("aa"), (Ids{3, 4, 4}));
 }
 
 /// A model of made-up weights with this vocabulary, and rows for a few tokens more.
