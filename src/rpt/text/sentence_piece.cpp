@@ -126,9 +126,7 @@ AddedTokens some_added_tokens(const Vocabulary& vocabulary, bool user_defined) {
 
 }  // namespace
 
-std::string with_space_signs(std::string_view text) {
-  std::string out;
-  out.reserve(text.size() + 2);
+void append_with_space_signs(std::string& out, std::string_view text) {
   for (const char c : text) {
     if (c == ' ') {
       out += kSpaceSign;
@@ -136,7 +134,6 @@ std::string with_space_signs(std::string_view text) {
       out += c;
     }
   }
-  return out;
 }
 
 WordBorders::WordBorders(const Vocabulary& vocabulary) {

@@ -13,7 +13,6 @@
 namespace rpt::text {
 
 struct TokenizerState;
-struct SpecialIds;
 
 /// The sign that stands for a space in pieces, U+2581.
 inline constexpr std::string_view kSpaceSign = "\u2581";
@@ -61,7 +60,7 @@ struct SentencePieceParts {
 /// Cost: for each piece as many look-ups as it has characters.
 std::shared_ptr<TokenizerState> make_sentence_piece(SentencePieceParts parts);
 
-/// The text with every space as kSpaceSign.
-std::string with_space_signs(std::string_view text);
+/// Appends the text with every space as kSpaceSign.
+void append_with_space_signs(std::string& out, std::string_view text);
 
 }  // namespace rpt::text

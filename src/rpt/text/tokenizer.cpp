@@ -110,13 +110,7 @@ class Encoding {
     std::string& form = scratch_.form;
     form.clear();
     if (prefix) form += kSpaceSign;
-    for (const char c : text_.substr(begin, end - begin)) {
-      if (c == ' ') {
-        form += kSpaceSign;
-      } else {
-        form += c;
-      }
-    }
+    append_with_space_signs(form, text_.substr(begin, end - begin));
     std::vector<TokenEnd>& tokens = scratch_.tokens;
     tokens.clear();
     out_.dropped_bytes += state_.model.encode(state_.vocabulary, form, scratch_.byte_pair, tokens);
@@ -150,7 +144,9 @@ class Encoding {
 };
 
 EncodedText encode_text(const TokenizerState& state, std::string_view text, EncodeOptions options, bool want_ends) {
-  if (text.size() >= std::numeric_limits<std::uint32_t>::max() / 2) {
+  // A space takes three bytes in the form that SentencePiece merges.
+  const std::size_t growth = state.sentence_piece ? kSpaceSign.size() : 1;
+  if (text.size() >= std::numeric_limits<std::uint32_t>::max() / 2 / growth) {
     throw ConfigError(fmt::format("a text of {} bytes is too long to be encoded at once", text.size()));
   }
   EncodedText out;
@@ -209,7 +205,9 @@ std::optional<std::int32_t> Tokenizer::find(std::string_view piece_bytes) const 
   std::int32_t id = vocabulary.find(piece_bytes);
   if (id >= 0 && vocabulary.is_literal(id)) return id;
   if (state_->sentence_piece) {
-    id = vocabulary.find(with_space_signs(piece_bytes));
+    std::string form;
+    append_with_space_signs(form, piece_bytes);
+    id = vocabulary.find(form);
     if (id >= 0 && vocabulary.type(id) != TokenType::normal) id = -1;
     if (id < 0 && piece_bytes.size() == 1) {
       id = vocabulary.find(fmt::format("<0x{:02X}>", static_cast<unsigned char>(piece_bytes[0])));

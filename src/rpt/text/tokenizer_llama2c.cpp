@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include <algorithm>
+#include <array>
 #include <bit>
 
 #include "rpt/core/error.h"
@@ -65,7 +65,7 @@ class Llama2cReader {
     if (index < 3 && text.size() > 2 && text.starts_with('\n') && text.ends_with('\n')) {
       text = text.substr(1, text.size() - 2);
     }
-    texts_->push_back(with_space_signs(text));
+    append_with_space_signs(texts_->emplace_back(), text);
     types_.push_back(type_of(index, texts_->back()));
   }
 

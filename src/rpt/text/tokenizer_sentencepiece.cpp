@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include <algorithm>
+#include <array>
 #include <bit>
 #include <optional>
 
@@ -145,12 +145,12 @@ class ModelReader {
     if (parts_.pieces.empty()) throw FormatError(file_, 0, "SentencePiece model", "pieces", "none");
     refuse_what_differs();
     parts_.file = file_;
-    parts_.byte_fallback = byte_fallback_;
+    parts_.byte_fallback = byte_fallback_ != 0;
     parts_.user_defined_inside_text = true;
     parts_.rules.model_file = *bytes_;
     parts_.keep_alive = bytes_;
     auto state = make_sentence_piece(std::move(parts_));
-    if (byte_fallback_ && !state->model.holds_every_byte()) {
+    if (byte_fallback_ != 0 && !state->model.holds_every_byte()) {
       throw FormatError(file_, 0, "pieces", "all 256 bytes, because byte_fallback is set", "not all of them");
     }
     read_ids(*state);
@@ -197,7 +197,6 @@ class ModelReader {
       trainer.expect(*field, ProtoField::Wire::varint);
       *value = field->value;
     }
-    byte_fallback_ = byte_fallback_value_ != 0;
   }
 
   std::uint64_t* trainer_value(std::uint64_t number) {
@@ -207,7 +206,7 @@ class ModelReader {
       case 24:
         return &treat_whitespace_as_suffix_;
       case 35:
-        return &byte_fallback_value_;
+        return &byte_fallback_;
       case 40:
         return &unk_id_;
       case 41:
@@ -268,13 +267,14 @@ class ModelReader {
   /// An id of the trainer's, which is -1 for none and counts only where the piece is of the type it should be.
   std::optional<std::int32_t> id_of(const Vocabulary& vocabulary, const char* name, std::uint64_t value,
                                     TokenType type) const {
-    const auto id = static_cast<std::int32_t>(static_cast<std::int64_t>(value));
+    const auto id = static_cast<std::int64_t>(value);
     if (id < 0) return std::nullopt;
-    if (!vocabulary.holds(static_cast<std::int64_t>(value))) {
+    if (!vocabulary.holds(id)) {
       throw FormatError(file_, 0, fmt::format("trainer_spec.{}", name),
-                        fmt::format("an id below {}", vocabulary.size()), fmt::format("{}", value));
+                        fmt::format("an id below {}", vocabulary.size()), fmt::format("{}", id));
     }
-    return vocabulary.type(id) == type ? std::optional(id) : std::nullopt;
+    const auto piece = static_cast<std::int32_t>(id);
+    return vocabulary.type(piece) == type ? std::optional(piece) : std::nullopt;
   }
 
   void read_ids(TokenizerState& state) const {
@@ -291,9 +291,9 @@ class ModelReader {
   const std::string& file_;
   SentencePieceParts parts_;
   // The defaults of sentencepiece_model.proto.
-  std::uint64_t model_type_ = 1, treat_whitespace_as_suffix_ = 0, byte_fallback_value_ = 0;
+  std::uint64_t model_type_ = 1, treat_whitespace_as_suffix_ = 0, byte_fallback_ = 0;
   std::uint64_t unk_id_ = 0, bos_id_ = 1, eos_id_ = 2, pad_id_ = ~std::uint64_t{0};
-  bool byte_fallback_ = false, remove_extra_whitespaces_ = true, escape_whitespaces_ = true;
+  bool remove_extra_whitespaces_ = true, escape_whitespaces_ = true;
 };
 
 }  // namespace
