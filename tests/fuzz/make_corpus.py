@@ -201,11 +201,12 @@ def proto(number, value):
 
 FIRST_PIECES = [("<unk>", 0.0, 2), ("<s>", 0.0, 3), ("</s>", 0.0, 3)]
 BYTE_PIECES = [(f"<0x{byte:02X}>", 0.0, 6) for byte in range(256)]
-SOME_PIECES = [("\u2581", -9.0, 1), ("a", -8.0, 1), ("aa", -1.0, 1), ("\u2581He", -2.0, 1), ("He", -3.0, 1), ("H", -7.0, 1),
-               ("e", -6.0, 1), ("\u2581\u2581", -3.0, 1), ("l\u2581x", -4.0, 1), ("\u00e9b", -4.0, 1)]
+SOME_PIECES = [("\u2581", -9.0, 1), ("a", -8.0, 1), ("aa", -1.0, 1), ("\u2581He", -2.0, 1), ("He", -3.0, 1),
+               ("H", -7.0, 1), ("e", -6.0, 1), ("\u2581\u2581", -3.0, 1), ("l\u2581x", -4.0, 1), ("\u00e9b", -4.0, 1)]
 
 
-def sentencepiece(pieces=FIRST_PIECES + SOME_PIECES, trainer=((3, 2), (35, 0), (43, 2**64 - 1)), normalizer=((3, 1), (4, 0))):
+def sentencepiece(pieces=FIRST_PIECES + SOME_PIECES, trainer=((3, 2), (35, 0), (43, 2**64 - 1)),
+                  normalizer=((3, 1), (4, 0))):
     out = b""
     for piece, score, kind in pieces:
         out += proto(1, proto(1, piece.encode()) + proto(2, score) + proto(3, kind))
@@ -248,8 +249,8 @@ LLAMA2C = {
 }
 
 if __name__ == "__main__":
-    for folder, seeds in (("gguf", GGUF), ("safetensors", SAFETENSORS), ("masks", MASKS), ("sentencepiece", SENTENCEPIECE),
-                          ("llama2c_tokenizer", LLAMA2C)):
+    for folder, seeds in (("gguf", GGUF), ("safetensors", SAFETENSORS), ("masks", MASKS),
+                          ("sentencepiece", SENTENCEPIECE), ("llama2c_tokenizer", LLAMA2C)):
         target = HERE / "corpus" / folder
         target.mkdir(parents=True, exist_ok=True)
         for name, content in seeds.items():

@@ -19,16 +19,15 @@ struct DecoderStep {
   std::size_t start = 0, stop = 0;  ///< strip: how many to take away at each end, at most
 };
 
-/// Where encoding put a space in front that is no part of the text: at its start, and behind what kind of tokens.
-enum class SpacePrefix { none, behind_control_tokens, behind_added_tokens };
-
 /// Token ids → bytes: the steps before `fuse` act on each token, those behind it on the whole text. Literal tokens
 /// (special and added ones) are left as they are written. Decoding throws ConfigError where replacements make a text
 /// more than 64 times (and 64 KiB) longer.
 class Decoder {
  public:
   Decoder() = default;
-  explicit Decoder(std::vector<DecoderStep> steps, SpacePrefix prefix = SpacePrefix::none);
+  /// `prefix_behind`: the types of the tokens behind which encoding puts a space that is no part of the text, as it
+  /// then does at the start; empty: nowhere.
+  explicit Decoder(std::vector<DecoderStep> steps, std::vector<TokenType> prefix_behind = {});
 
   /// The bytes of one token, wherever it stands.
   std::string piece(const Vocabulary& vocabulary, std::int32_t id) const;
@@ -37,7 +36,7 @@ class Decoder {
 
  private:
   std::vector<DecoderStep> token_steps_, text_steps_;
-  SpacePrefix prefix_ = SpacePrefix::none;
+  std::vector<TokenType> prefix_behind_;
 };
 
 }  // namespace rpt::text

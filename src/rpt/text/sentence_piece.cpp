@@ -114,6 +114,15 @@ std::int32_t unknown_of(const Vocabulary& vocabulary, const std::string& file) {
   return found;
 }
 
+/// The tokens behind which a text begins anew. The unknown piece is one of them where only its own text makes it.
+std::vector<TokenType> prefix_behind(const SentencePieceParts& parts, const BytePairModel& model) {
+  if (!parts.rules.space_prefix) return {};
+  std::vector<TokenType> types = {TokenType::control};
+  if (!parts.user_defined_inside_text) types.push_back(TokenType::user_defined);
+  if (model.options().byte_fallback && model.holds_every_byte()) types.push_back(TokenType::unknown);
+  return types;
+}
+
 /// User-defined tokens, or the others that are found in the text itself.
 AddedTokens some_added_tokens(const Vocabulary& vocabulary, bool user_defined) {
   const AddedTokens all = added_tokens_of(vocabulary);
@@ -201,11 +210,9 @@ std::shared_ptr<TokenizerState> make_sentence_piece(SentencePieceParts parts) {
     state->raw_added = added_tokens_of(vocabulary);
   }
   using Kind = DecoderStep::Kind;
-  const auto prefix = !parts.rules.space_prefix        ? SpacePrefix::none
-                      : parts.user_defined_inside_text ? SpacePrefix::behind_control_tokens
-                                                       : SpacePrefix::behind_added_tokens;
-  state->decoder = Decoder(
-      {{.kind = Kind::replace, .from = std::string(kSpaceSign), .to = " "}, {.kind = Kind::byte_fallback}}, prefix);
+  state->decoder =
+      Decoder({{.kind = Kind::replace, .from = std::string(kSpaceSign), .to = " "}, {.kind = Kind::byte_fallback}},
+              prefix_behind(parts, state->model));
   state->sentence_piece = SentencePiece{std::move(parts.rules), WordBorders(vocabulary)};
   return state;
 }

@@ -105,7 +105,7 @@ TEST(SentencePiece, SpecialTokensBeginATextAnew) {
   EXPECT_EQ(t.encode("a</s>a", {.special = true}), (Ids{a, end, a}));
   EXPECT_EQ(t.encode("a</s>a").size(), 6U);
   for (const bool special : {false, true}) {
-    for (const char* text : {"<s>a</s> a", "</s></s>", " a</s>", "a<s>"}) {
+    for (const char* text : {"<s>a</s> a", "</s></s>", " a</s>", "a<s>", "<unk> a<unk>a"}) {
       EXPECT_EQ(t.decode(t.encode(text, {.special = special})), text);
     }
   }
