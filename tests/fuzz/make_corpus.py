@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Writes the seeds of the byte formats into corpus/gguf, corpus/safetensors and corpus/masks, beside this script.
+"""Writes the seeds of the byte formats into corpus/gguf, corpus/safetensors, corpus/masks, corpus/sentencepiece and
+corpus/llama2c_tokenizer, beside this script.
 
 The seeds are valid files and single damages of them; the same bytes come out every time.
 """
@@ -179,8 +180,77 @@ MASKS = {
     "bad_short": masks()[:-1],
 }
 
+
+
+def varint(value):
+    out = b""
+    while value >= 0x80:
+        out += bytes([value & 0x7F | 0x80])
+        value >>= 7
+    return out + bytes([value])
+
+
+def proto(number, value):
+    """A field of a protobuf message: int, float or bytes."""
+    if isinstance(value, float):
+        return varint(number << 3 | 5) + struct.pack("<f", value)
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+FIRST_PIECES = [("<unk>", 0.0, 2), ("<s>", 0.0, 3), ("</s>", 0.0, 3)]
+BYTE_PIECES = [(f"<0x{byte:02X}>", 0.0, 6) for byte in range(256)]
+SOME_PIECES = [("\u2581", -9.0, 1), ("a", -8.0, 1), ("aa", -1.0, 1), ("\u2581He", -2.0, 1), ("He", -3.0, 1),
+               ("H", -7.0, 1), ("e", -6.0, 1), ("\u2581\u2581", -3.0, 1), ("l\u2581x", -4.0, 1), ("\u00e9b", -4.0, 1)]
+
+
+def sentencepiece(pieces=FIRST_PIECES + SOME_PIECES, trainer=((3, 2), (35, 0), (43, 2**64 - 1)),
+                  normalizer=((3, 1), (4, 0))):
+    out = b""
+    for piece, score, kind in pieces:
+        out += proto(1, proto(1, piece.encode()) + proto(2, score) + proto(3, kind))
+    out += proto(2, b"".join(proto(*field) for field in trainer))
+    return out + proto(3, b"".join(proto(*field) for field in normalizer))
+
+
+SENTENCEPIECE = {
+    "whole": sentencepiece(),
+    "bytes": sentencepiece(FIRST_PIECES + BYTE_PIECES + SOME_PIECES, ((3, 2), (35, 1))),
+    "user_defined": sentencepiece(FIRST_PIECES + SOME_PIECES + [("lo", 0.0, 4)]),
+    "no_prefix": sentencepiece(normalizer=((3, 0), (4, 0))),
+    "bad_unigram": sentencepiece(trainer=((3, 1),)),
+    "bad_charsmap": sentencepiece(normalizer=((2, b"abc"), (4, 0))),
+    "bad_bytes_missing": sentencepiece(trainer=((3, 2), (35, 1))),
+    "bad_score": sentencepiece(FIRST_PIECES + [("a", float("nan"), 1)]),
+    "bad_type": sentencepiece(FIRST_PIECES + [("a", 0.0, 9)]),
+    "bad_id": sentencepiece(trainer=((3, 2), (41, 1000))),
+    "bad_length": proto(1, b"")[:1] + varint(2**63) + b"abc",
+    "bad_varint": b"\x08" + b"\xff" * 12,
+    "bad_group": b"\x0b\x0c",
+}
+
+
+def llama2c(pieces, longest=16):
+    return u32(longest) + b"".join(struct.pack("<fI", score, len(piece)) + piece for piece, score in pieces)
+
+
+LLAMA2C_FIRST = [(b"<unk>", 0), (b"\n<s>\n", 0), (b"\n</s>\n", 0)]
+LLAMA2C_SOME = [(piece.replace("\u2581", " ").encode(), score) for piece, score, _ in SOME_PIECES]
+LLAMA2C = {
+    "whole": llama2c(LLAMA2C_FIRST + LLAMA2C_SOME),
+    "bytes": llama2c(LLAMA2C_FIRST + [(piece.encode(), 0) for piece, _, _ in BYTE_PIECES] + LLAMA2C_SOME),
+    "bad_first": llama2c(LLAMA2C_SOME),
+    "bad_longest": llama2c(LLAMA2C_FIRST, 4),
+    "bad_length": llama2c(LLAMA2C_FIRST, 2**32 - 1) + struct.pack("<fI", 0, 2**32 - 1),
+    "bad_score": llama2c(LLAMA2C_FIRST + [(b"a", float("inf"))]),
+    "bad_twice": llama2c(LLAMA2C_FIRST + [(b"a", 0), (b"a", 1)]),
+    "bad_short": llama2c(LLAMA2C_FIRST)[:-1],
+}
+
 if __name__ == "__main__":
-    for folder, seeds in (("gguf", GGUF), ("safetensors", SAFETENSORS), ("masks", MASKS)):
+    for folder, seeds in (("gguf", GGUF), ("safetensors", SAFETENSORS), ("masks", MASKS),
+                          ("sentencepiece", SENTENCEPIECE), ("llama2c_tokenizer", LLAMA2C)):
         target = HERE / "corpus" / folder
         target.mkdir(parents=True, exist_ok=True)
         for name, content in seeds.items():

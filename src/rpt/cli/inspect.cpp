@@ -161,9 +161,11 @@ void print_head(const model::Model& model, const model::ParameterCount& count, s
   if (model.tokenizer) {
     const auto id = [](const std::optional<std::int32_t>& i) { return i ? std::to_string(*i) : std::string("none"); };
     line("vocabulary",
-         fmt::format("{} rows, {} tokens, pre-tokenizer {}, BOS {} ({}), end of text {}", c.vocabulary,
-                     model.tokenizer->vocab_size(), model.tokenizer->gguf_pre().value_or("its own"), id(model.bos_id),
-                     model.adds_bos ? "added" : "not added", fmt::join(model.end_ids, ", ")));
+         fmt::format("{} rows, {} tokens, {}, BOS {} ({}), end of text {}", c.vocabulary, model.tokenizer->vocab_size(),
+                     model.tokenizer->sentence_piece() != nullptr
+                         ? "SentencePiece"
+                         : "pre-tokenizer " + model.tokenizer->gguf_pre().value_or("its own"),
+                     id(model.bos_id), model.adds_bos ? "added" : "not added", fmt::join(model.end_ids, ", ")));
   } else {
     line("vocabulary", fmt::format("{} rows, no tokenizer", c.vocabulary));
   }

@@ -30,16 +30,16 @@ std::string read_input(const TokenizeOptions& options, const Context& context) {
   return {std::istreambuf_iterator<char>(context.in()), std::istreambuf_iterator<char>()};
 }
 
-/// The vocabulary of a model, or one that stands alone: a tokenizer.json, or a folder that holds one but no model.
+/// The vocabulary of a model, or one that stands alone. Of files only the vocabulary is read.
 text::Tokenizer open_vocabulary(const std::string& name, const Context& context) {
-  std::filesystem::path path = name;
+  const std::filesystem::path path = name;
   std::error_code error;
-  if (std::filesystem::exists(path / "tokenizer.json", error) &&
-      !std::filesystem::exists(path / "config.json", error)) {
-    path /= "tokenizer.json";
-  }
-  if (path.extension() != ".json") return open_model(name, context)->vocabulary();
-  return text::Tokenizer::from_tokenizer_json(core::read_file(path), path.string());
+  const bool is_model = !std::filesystem::exists(path, error) || std::filesystem::exists(path / "config.json", error);
+  if (is_model) return open_model(name, context)->vocabulary();
+  std::vector<std::string> warnings;
+  const text::Tokenizer vocabulary = model::open_vocabulary(path, warnings);
+  for (const std::string& warning : warnings) context.say("warning: " + warning);
+  return vocabulary;
 }
 
 /// Integers separated by white space or commas.
@@ -142,7 +142,8 @@ Command add_tokenize(CLI::App& program) {
   auto options = std::make_shared<TokenizeOptions>();
   CLI::App* app = program.add_subcommand("tokenize", "Turn text into token ids, or ids into text");
   app->add_option("MODEL", options->model,
-                  "Hugging Face directory, .gguf file, name of an embedded model, or tokenizer.json")
+                  "Hugging Face directory, .gguf file, name of an embedded model, or a tokenizer.json, "
+                  "tokenizer.model or tokenizer.bin")
       ->required();
   app->add_option("TEXT", options->text, "File, or name of an embedded corpus (default, or -: standard input)");
   app->add_flag("--special", options->special, "Recognise special tokens written in the text");

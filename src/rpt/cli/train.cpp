@@ -26,9 +26,8 @@ std::unique_ptr<model::Model> make_shell(const train::TrainConfig& config, const
   const std::filesystem::path folder = find_path(config.tokenizer, base);
   shell->path = folder;
   // The embedding has as many rows as the vocabulary has ids.
-  shell->config.vocabulary = text::Tokenizer::from_tokenizer_json(core::read_file(folder / "tokenizer.json"),
-                                                                  (folder / "tokenizer.json").string())
-                                 .vocab_size();
+  std::vector<std::string> warnings;
+  shell->config.vocabulary = model::open_vocabulary(folder, warnings).vocab_size();
   model::load_vocabulary(folder, *shell);
   if (!shell->tokenizer) throw ConfigError(fmt::format("{}: {}", folder.string(), shell->tokenizer_fault));
   shell->config.bos_id = shell->bos_id;

@@ -122,6 +122,14 @@ GgufFile GgufFile::open(const std::filesystem::path& path) {
   return file;
 }
 
+GgufFile GgufFile::open_keys(const std::filesystem::path& path) {
+  GgufFile file;
+  file.name_ = path.string();
+  file.mapping_ = MappedFile(path);
+  file.read(file.mapping_.bytes(), true);
+  return file;
+}
+
 GgufFile GgufFile::parse(std::span<const std::byte> bytes, std::string name) {
   GgufFile file;
   file.name_ = std::move(name);
@@ -129,13 +137,14 @@ GgufFile GgufFile::parse(std::span<const std::byte> bytes, std::string name) {
   return file;
 }
 
-void GgufFile::read(std::span<const std::byte> bytes) {
+void GgufFile::read(std::span<const std::byte> bytes, bool keys_only) {
   ByteReader reader(bytes, name_);
   read_header(reader);
   const std::uint64_t tensor_count = read_count(reader, "number of tensors", kMinTensorBytes);
   const std::uint64_t entry_count = read_count(reader, "number of keys", kMinEntryBytes);
   read_entries(reader, entry_count);
   read_alignment();
+  if (keys_only) return;
   read_tensors(reader, tensor_count);
   place_tensors(bytes, reader.offset());
 }

@@ -52,6 +52,8 @@ class GgufFile {
  public:
   /// Maps a file. Throws IoError, FormatError.
   static GgufFile open(const std::filesystem::path& path);
+  /// Maps a file and reads its keys only: tensors() stays empty, and what they are does not matter. Throws as open.
+  static GgufFile open_keys(const std::filesystem::path& path);
   /// Reads bytes that stand in memory and must outlive the result; `name` stands for the file in errors. Throws
   /// FormatError.
   static GgufFile parse(std::span<const std::byte> bytes, std::string name);
@@ -114,7 +116,7 @@ class GgufFile {
     if (!value) fail_key(key, "a value", "no such key");
     return *std::move(value);
   }
-  void read(std::span<const std::byte> bytes);
+  void read(std::span<const std::byte> bytes, bool keys_only = false);
   void read_header(ByteReader& reader);
   void read_entries(ByteReader& reader, std::uint64_t count);
   static GgufEntry read_entry(ByteReader& reader);

@@ -4,6 +4,7 @@
 #include <set>
 #include <string>
 
+#include "rpt/io/gguf.h"
 #include "rpt/model/model.h"
 
 namespace rpt::model {
@@ -29,6 +30,16 @@ NormWeight make_norm(Origin origin, const tensor::StoredView& values);
 /// Fills bos_id, adds_bos and end_ids from the vocabulary and the configuration. Throws: ConfigError where the
 /// vocabulary holds more ids than the embedding has rows.
 void settle_special_ids(Model& model);
+
+/// The vocabulary of a GGUF file, or nothing where it holds none. Ids that are none of its `rows` are left out. What a
+/// user should know is added to `warnings`. Throws: FormatError.
+std::optional<text::GgufVocabulary> read_gguf_vocabulary(const io::GgufFile& file,
+                                                         const std::shared_ptr<const void>& keep_alive,
+                                                         std::int64_t rows, std::vector<std::string>& warnings);
+
+/// The tokenizer.json of a folder, else its tokenizer.model (SentencePiece or tiktoken), else nothing. Throws: as the
+/// readers of text::Tokenizer.
+std::optional<text::Tokenizer> open_tokenizer_files(const std::filesystem::path& folder);
 
 /// Reads the tokenizer of a Hugging Face directory and everything that its side files say of it: BOS rule, special ids,
 /// chat template. Throws: FormatError; ConfigError as settle_special_ids.

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
@@ -117,8 +118,6 @@ class GgufExport {
       return;
     }
     const text::Tokenizer& t = *model_.tokenizer;
-    const auto pre = t.gguf_pre();
-    if (!pre) throw ConfigError(fmt::format("{}: GGUF has no name for this pre-tokenizer", model_.path.string()));
     std::vector<std::string> tokens;
     std::vector<std::int32_t> types;
     for (std::int32_t id = 0; id < model_.config.vocabulary; ++id) {
@@ -126,12 +125,9 @@ class GgufExport {
       tokens.push_back(known ? std::string(t.token_text(id)) : fmt::format("[PAD{}]", id));
       types.push_back(static_cast<std::int32_t>(known ? t.type(id) : text::TokenType::unused));
     }
-    writer_.set_string("tokenizer.ggml.model", "gpt2");
-    writer_.set_string("tokenizer.ggml.pre", *pre);
     writer_.set_strings("tokenizer.ggml.tokens", std::span<const std::string>(tokens));
-    writer_.set_f32s("tokenizer.ggml.scores", std::vector<float>(tokens.size(), 0.0F));
     writer_.set_i32s("tokenizer.ggml.token_type", types);
-    writer_.set_strings("tokenizer.ggml.merges", std::span<const std::string>(t.merges()));
+    t.sentence_piece() != nullptr ? set_sentence_piece(t, types) : set_byte_pairs(t);
     writer_.set_bool("tokenizer.ggml.add_bos_token", model_.adds_bos);
     const auto id = [&](const char* key, std::optional<std::int32_t> value) {
       if (value) writer_.set_u32(fmt::format("tokenizer.ggml.{}_token_id", key), static_cast<std::uint32_t>(*value));
@@ -143,6 +139,33 @@ class GgufExport {
     if (model_.end_ids.size() > 2) id("eom", model_.end_ids[2]);
     id("padding", model_.config.pad_id);
     if (!model_.chat_template.empty()) writer_.set_string("tokenizer.chat_template", model_.chat_template);
+  }
+
+  void set_byte_pairs(const text::Tokenizer& t) {
+    const auto pre = t.gguf_pre();
+    if (!pre) throw ConfigError(fmt::format("{}: GGUF has no name for this pre-tokenizer", model_.path.string()));
+    writer_.set_string("tokenizer.ggml.model", "gpt2");
+    writer_.set_string("tokenizer.ggml.pre", *pre);
+    writer_.set_f32s("tokenizer.ggml.scores",
+                     std::vector<float>(static_cast<std::size_t>(model_.config.vocabulary), 0.0F));
+    writer_.set_strings("tokenizer.ggml.merges", std::span<const std::string>(t.merges()));
+  }
+
+  void set_sentence_piece(const text::Tokenizer& t, std::span<const std::int32_t> types) {
+    if (!t.fits_gguf_llama()) {
+      throw ConfigError(
+          fmt::format("{}: readers of GGUF would put spaces behind the user-defined pieces", model_.path.string()));
+    }
+    std::vector<float> scores = t.sentence_piece()->scores;
+    scores.resize(types.size(), 0.0F);  // unused tokens: theirs mean nothing
+    writer_.set_string("tokenizer.ggml.model", "llama");
+    writer_.set_string("tokenizer.ggml.pre", "default");  // what every writer of such files puts there
+    writer_.set_f32s("tokenizer.ggml.scores", scores);
+    writer_.set_bool("tokenizer.ggml.add_space_prefix", t.sentence_piece()->space_prefix);
+    const auto unknown = std::find(types.begin(), types.end(), static_cast<std::int32_t>(text::TokenType::unknown));
+    if (unknown != types.end()) {
+      writer_.set_u32("tokenizer.ggml.unknown_token_id", static_cast<std::uint32_t>(unknown - types.begin()));
+    }
   }
 
   DType embedding_type(const EmbeddingWeight& weight) {

@@ -135,7 +135,12 @@ class HfExport {
     if (model_.end_ids.size() > 1) generation["eos_token_id"] = model_.end_ids;
     core::write_file_atomic(folder / "generation_config.json", generation.dump(2) + "\n");
     if (!model_.tokenizer) return;
-    core::write_file_atomic(folder / "tokenizer.json", model_.tokenizer->to_tokenizer_json());
+    const text::SentencePieceRules* rules = model_.tokenizer->sentence_piece();
+    if (rules != nullptr && !rules->model_file.empty()) {
+      core::write_file_atomic(folder / "tokenizer.model", rules->model_file);
+    } else {
+      core::write_file_atomic(folder / "tokenizer.json", model_.tokenizer->to_tokenizer_json());
+    }
     core::write_file_atomic(folder / "tokenizer_config.json", tokenizer_config());
     if (!model_.chat_template.empty() && model_.tokenizer_config_json.find("\"chat_template\"") == std::string::npos) {
       core::write_file_atomic(folder / "chat_template.jinja", model_.chat_template);
@@ -145,7 +150,9 @@ class HfExport {
   std::string tokenizer_config() const {
     if (!model_.tokenizer_config_json.empty()) return model_.tokenizer_config_json;
     Json j;
-    j["tokenizer_class"] = "PreTrainedTokenizerFast";
+    const text::SentencePieceRules* rules = model_.tokenizer->sentence_piece();
+    const bool model_file = rules != nullptr && !rules->model_file.empty();
+    j["tokenizer_class"] = model_file ? "LlamaTokenizer" : "PreTrainedTokenizerFast";
     if (model_.bos_id) j["bos_token"] = model_.tokenizer->piece(*model_.bos_id);
     if (!model_.end_ids.empty()) j["eos_token"] = model_.tokenizer->piece(model_.end_ids.front());
     j["add_bos_token"] = model_.adds_bos;

@@ -43,6 +43,11 @@ struct Model {
 /// Throws: IoError, FormatError, ConfigError.
 std::unique_ptr<Model> open_model(const std::filesystem::path& path);
 
+/// Opens a vocabulary alone: that of a GGUF file, whatever its architecture, or of a folder with a tokenizer.json or
+/// tokenizer.model; or one of these two files itself, or llama2.c's tokenizer.bin. What a user should know is added to
+/// `warnings`. Throws: IoError, FormatError, ConfigError.
+text::Tokenizer open_vocabulary(const std::filesystem::path& path, std::vector<std::string>& warnings);
+
 /// The two readers behind open_model.
 std::unique_ptr<Model> open_gguf(const std::filesystem::path& path);
 std::unique_ptr<Model> open_huggingface(const std::filesystem::path& folder);

@@ -132,35 +132,10 @@ Config read_config(const io::GgufFile& file) {
 }
 
 void read_vocabulary(const io::GgufFile& file, const std::shared_ptr<const void>& keep_alive, Model& model) {
-  const auto kind = file.find_string("tokenizer.ggml.model");
-  if (!kind || *kind == "no_vocab" || *kind == "none") return;
-  text::GgufVocabulary v;
-  v.file = file.name();
-  v.model = *kind;
-  if (const auto pre = file.find_string("tokenizer.ggml.pre")) {
-    v.pre = *pre;
-  } else {
-    model.warnings.push_back(file.name() +
-                             ": no tokenizer.ggml.pre, the pre-tokenizer is taken from the vocabulary's size");
-  }
-  v.tokens = file.get_strings("tokenizer.ggml.tokens");
-  v.types = file.find_i32s("tokenizer.ggml.token_type").value_or(std::vector<std::int32_t>{});
-  v.merges = file.find_strings("tokenizer.ggml.merges").value_or(std::vector<std::string_view>{});
-  const auto id = [&](const char* name) -> std::optional<std::int64_t> {
-    const auto value = file.find_i64(fmt::format("tokenizer.ggml.{}_token_id", name));
-    if (!value || *value < 0 || *value >= model.config.vocabulary) return std::nullopt;
-    return value;
-  };
-  v.bos_id = id("bos");
-  v.eos_id = id("eos");
-  v.eot_id = id("eot");
-  v.eom_id = id("eom");
-  v.unk_id = id("unknown");
-  v.pad_id = id("padding");
-  v.add_bos = file.find_bool("tokenizer.ggml.add_bos_token");
-  v.keep_alive = keep_alive;
+  auto vocabulary = read_gguf_vocabulary(file, keep_alive, model.config.vocabulary, model.warnings);
+  if (!vocabulary) return;
   try {
-    model.tokenizer = text::Tokenizer::from_gguf(std::move(v));
+    model.tokenizer = text::Tokenizer::from_gguf(*std::move(vocabulary));
   } catch (const ConfigError& e) {
     // A vocabulary of an unknown kind does not keep anybody from inspecting the weights.
     model.tokenizer_fault = e.what();

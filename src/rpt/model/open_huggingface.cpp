@@ -164,11 +164,7 @@ std::string token_content(const Json& value) {
 
 void read_vocabulary(const fs::path& folder, Model& model) {
   try {
-    if (const fs::path json = folder / "tokenizer.json"; fs::exists(json)) {
-      model.tokenizer = text::Tokenizer::from_tokenizer_json(core::read_file(json, kJsonLimit), json.string());
-    } else if (const fs::path tiktoken = folder / "tokenizer.model"; fs::exists(tiktoken)) {
-      model.tokenizer = text::Tokenizer::from_tiktoken(core::read_file(tiktoken, kJsonLimit), {}, tiktoken.string());
-    }
+    model.tokenizer = open_tokenizer_files(folder);
   } catch (const ConfigError& e) {
     model.tokenizer_fault = e.what();
     model.warnings.push_back(model.tokenizer_fault);

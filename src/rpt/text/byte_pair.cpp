@@ -41,7 +41,7 @@ void BytePairScratch::remember(std::string_view piece, const TokenEnd* tokens, s
 }
 
 BytePairModel::BytePairModel(const Vocabulary& vocabulary, const BytePairOptions& options, std::size_t merge_count)
-    : options_(options), pairs_(merge_count) {
+    : options_(options), vocabulary_size_(vocabulary.size()), pairs_(merge_count) {
   RPT_CHECK(merge_count <= kMaxMerges, "{} merges", merge_count);
   merges_.reserve(merge_count);
   for (unsigned byte = 0; byte < 256; ++byte) {
@@ -58,8 +58,13 @@ BytePairModel::BytePairModel(const Vocabulary& vocabulary, const BytePairOptions
 
 bool BytePairModel::add_merge(std::int32_t left, std::int32_t right, std::uint32_t rank, std::int32_t merged) {
   if (!pairs_.insert(left, right, rank, merged)) return false;
-  merges_.emplace_back(left, right);
+  if (left < vocabulary_size_ && right < vocabulary_size_) merges_.emplace_back(left, right);
   return true;
+}
+
+std::int32_t BytePairModel::stand_in(std::string_view character) {
+  const auto next = vocabulary_size_ + static_cast<std::int32_t>(stand_ins_.size());
+  return stand_ins_.emplace(character, next).first->second;
 }
 
 std::uint64_t BytePairModel::encode(const Vocabulary& vocabulary, std::string_view piece, BytePairScratch& scratch,
@@ -86,12 +91,13 @@ std::uint64_t BytePairModel::encode_uncached(const Vocabulary& vocabulary, std::
   }
   std::vector<TokenEnd>& units = scratch.units_;
   units.clear();
-  const std::uint64_t dropped = make_units(vocabulary, piece, units);
+  std::uint64_t dropped = make_units(vocabulary, piece, units);
   if (units.size() <= kShortWord) {
     merge_short(scratch);
   } else {
     merge_long(scratch);
   }
+  if (!stand_ins_.empty()) dropped += resolve_stand_ins(piece, units);
   out.insert(out.end(), units.begin(), units.end());
   return dropped;
 }
@@ -124,18 +130,50 @@ std::uint64_t BytePairModel::make_units(const Vocabulary& vocabulary, std::strin
       id = vocabulary.find(unit);
       if (id >= 0 && !vocabulary.is_plain(id)) id = -1;
     }
+    if (id < 0 && !stand_ins_.empty()) {
+      const auto found = stand_ins_.find(unit);
+      if (found != stand_ins_.end()) id = found->second;
+    }
     if (id >= 0) {
       units.push_back({id, end});
-    } else if (options_.byte_fallback && add_fallback_bytes(unit, static_cast<std::uint32_t>(begin), units)) {
-      continue;
-    } else if (options_.unknown_id < 0) {
-      dropped += size;
-    } else if (options_.fuse_unknown && !units.empty() && units.back().id == options_.unknown_id) {
-      units.back().end = end;
     } else {
-      units.push_back({options_.unknown_id, end});
+      dropped += add_without_token(unit, static_cast<std::uint32_t>(begin), units);
     }
   }
+  return dropped;
+}
+
+/// Appends what stands for a unit without a token. Returns how many bytes nothing stands for.
+std::uint64_t BytePairModel::add_without_token(std::string_view unit, std::uint32_t begin,
+                                               std::vector<TokenEnd>& units) const {
+  const auto end = begin + static_cast<std::uint32_t>(unit.size());
+  if (options_.byte_fallback && add_fallback_bytes(unit, begin, units)) return 0;
+  if (options_.unknown_id < 0) return unit.size();
+  if (options_.fuse_unknown && !units.empty() && units.back().id == options_.unknown_id) {
+    units.back().end = end;
+  } else {
+    units.push_back({options_.unknown_id, end});
+  }
+  return 0;
+}
+
+std::uint64_t BytePairModel::resolve_stand_ins(std::string_view piece, std::vector<TokenEnd>& units) const {
+  std::uint64_t dropped = 0;
+  std::uint32_t begin = 0;
+  std::vector<TokenEnd> resolved;
+  for (const TokenEnd& unit : units) {
+    const bool fuses =
+        options_.fuse_unknown && unit.id == options_.unknown_id && !resolved.empty() && resolved.back().id == unit.id;
+    if (unit.id >= vocabulary_size_) {
+      dropped += add_without_token(piece.substr(begin, unit.end - begin), begin, resolved);
+    } else if (fuses) {
+      resolved.back().end = unit.end;
+    } else {
+      resolved.push_back(unit);
+    }
+    begin = unit.end;
+  }
+  units = std::move(resolved);
   return dropped;
 }
 
@@ -196,9 +234,14 @@ void BytePairModel::merge_long(BytePairScratch& scratch) const {
     const PairTable::Entry& entry = pairs_.find(left.id, right);
     if (entry.merged < 0) return;
     heap.push_back({entry.rank, position, left.id, right, entry.merged});
-    std::push_heap(heap.begin(), heap.end(), later);
+  };
+  const auto offer_late = [&](std::uint32_t position) {
+    const std::size_t before = heap.size();
+    offer(position);
+    if (heap.size() > before) std::push_heap(heap.begin(), heap.end(), later);
   };
   for (std::uint32_t i = 0; i + 1 < count; ++i) offer(i);
+  std::make_heap(heap.begin(), heap.end(), later);
   while (!heap.empty()) {
     std::pop_heap(heap.begin(), heap.end(), later);
     const auto best = heap.back();
@@ -211,8 +254,8 @@ void BytePairModel::merge_long(BytePairScratch& scratch) const {
     left.next = right.next;
     right.id = -1;  // gone
     if (left.next != kNone) symbols[left.next].previous = best.position;
-    if (left.previous != kNone) offer(left.previous);
-    if (left.next != kNone) offer(best.position);
+    if (left.previous != kNone) offer_late(left.previous);
+    if (left.next != kNone) offer_late(best.position);
   }
   units.clear();
   for (std::uint32_t i = 0; i != kNone; i = symbols[i].next) units.push_back({symbols[i].id, symbols[i].end});

@@ -2,6 +2,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -77,6 +78,10 @@ class BytePairModel {
   /// Adds a merge; ranks need not be dense. False where the pair has one already.
   bool add_merge(std::int32_t left, std::int32_t right, std::uint32_t rank, std::int32_t merged);
 
+  /// The id, beyond the vocabulary, of a character that is no token but may merge with its neighbours. What is left of
+  /// it behind the merges goes the way of every unit without a token.
+  std::int32_t stand_in(std::string_view character);
+
   /// Announces an add_merge.
   void prefetch_merge(std::int32_t left, std::int32_t right) const { pairs_.prefetch(left, right); }
 
@@ -85,9 +90,10 @@ class BytePairModel {
   std::uint64_t encode(const Vocabulary& vocabulary, std::string_view piece, BytePairScratch& scratch,
                        std::vector<TokenEnd>& out) const;
 
-  /// The merges as pairs of ids, in the order they were added.
+  /// The merges of tokens as pairs of ids, in the order they were added.
   const std::vector<std::pair<std::int32_t, std::int32_t>>& merges() const { return merges_; }
   const BytePairOptions& options() const { return options_; }
+  bool has_stand_ins() const { return !stand_ins_.empty(); }
 
   /// True where no byte can be without a token (for byte-level vocabularies and those with byte fallback).
   bool holds_every_byte() const;
@@ -99,11 +105,15 @@ class BytePairModel {
                                 std::vector<TokenEnd>& out) const;
   std::int32_t whole_token(const Vocabulary& vocabulary, std::string_view piece, BytePairScratch& scratch) const;
   std::uint64_t make_units(const Vocabulary& vocabulary, std::string_view piece, std::vector<TokenEnd>& units) const;
+  std::uint64_t add_without_token(std::string_view unit, std::uint32_t begin, std::vector<TokenEnd>& units) const;
+  std::uint64_t resolve_stand_ins(std::string_view piece, std::vector<TokenEnd>& units) const;
   bool add_fallback_bytes(std::string_view character, std::uint32_t begin, std::vector<TokenEnd>& units) const;
   void merge_short(BytePairScratch& scratch) const;
   void merge_long(BytePairScratch& scratch) const;
 
   BytePairOptions options_;
+  std::int32_t vocabulary_size_ = 0;
+  std::map<std::string, std::int32_t, std::less<>> stand_ins_;  ///< by character; ids from vocabulary_size_ on
   PairTable pairs_;
   std::vector<std::pair<std::int32_t, std::int32_t>> merges_;
   std::array<std::int32_t, 256> byte_ids_{};  ///< byte-level: the unit of a byte; else its `<0xNN>`; -1 without

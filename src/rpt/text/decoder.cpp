@@ -63,7 +63,8 @@ std::string apply(const std::vector<DecoderStep>& steps, std::string text) {
 
 }  // namespace
 
-Decoder::Decoder(std::vector<DecoderStep> steps) {
+Decoder::Decoder(std::vector<DecoderStep> steps, std::vector<TokenType> prefix_behind)
+    : prefix_behind_(std::move(prefix_behind)) {
   const auto is_fuse = [](const DecoderStep& step) { return step.kind == DecoderStep::Kind::fuse; };
   const auto fuse = std::find_if(steps.begin(), steps.end(), is_fuse);
   token_steps_.assign(steps.begin(), fuse);
@@ -78,7 +79,13 @@ std::string Decoder::piece(const Vocabulary& vocabulary, std::int32_t id) const 
 
 std::string Decoder::decode(const Vocabulary& vocabulary, std::span<const std::int32_t> ids) const {
   std::string text;
-  for (const std::int32_t id : ids) text += piece(vocabulary, id);
+  bool has_prefix = !prefix_behind_.empty();
+  for (const std::int32_t id : ids) {
+    std::string bytes = piece(vocabulary, id);
+    if (has_prefix && !vocabulary.is_literal(id) && bytes.starts_with(' ')) bytes.erase(0, 1);
+    has_prefix = std::find(prefix_behind_.begin(), prefix_behind_.end(), vocabulary.type(id)) != prefix_behind_.end();
+    text += bytes;
+  }
   return apply(text_steps_, std::move(text));
 }
 

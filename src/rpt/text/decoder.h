@@ -25,15 +25,18 @@ struct DecoderStep {
 class Decoder {
  public:
   Decoder() = default;
-  explicit Decoder(std::vector<DecoderStep> steps);
+  /// `prefix_behind`: the types of the tokens behind which encoding puts a space that is no part of the text, as it
+  /// then does at the start; empty: nowhere.
+  explicit Decoder(std::vector<DecoderStep> steps, std::vector<TokenType> prefix_behind = {});
 
-  /// The bytes of one token.
+  /// The bytes of one token, wherever it stands.
   std::string piece(const Vocabulary& vocabulary, std::int32_t id) const;
-  /// The bytes of all, which must be ids of the vocabulary.
+  /// The bytes of all, which must be ids of the vocabulary; spaces that were put in front are taken away.
   std::string decode(const Vocabulary& vocabulary, std::span<const std::int32_t> ids) const;
 
  private:
   std::vector<DecoderStep> token_steps_, text_steps_;
+  std::vector<TokenType> prefix_behind_;
 };
 
 }  // namespace rpt::text

@@ -98,7 +98,17 @@ const std::vector<NamedPreTokenizer>& named_pre_tokenizers() {
   static const std::vector<NamedPreTokenizer> kNamed = {
       {"llama-bpe", {split_step(kLlama3Expression), byte_level_step(false)}, true, true},
       {"gpt-2", {byte_level_step(true)}, false, false},
-      // As llama.cpp defines it.
+      {"smollm",
+       {{.kind = PreTokenizerStep::Kind::digits, .individual_digits = true}, byte_level_step(true)},
+       false,
+       false},
+      // As llama.cpp defines them.
+      {"default",
+       {split_step(R"([\p{P}\$\+<=>\^~\|]+)"),
+        split_step(R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S))"),
+        split_step(R"(\p{N}+)"), split_step("[0-9][0-9][0-9]"), byte_level_step(false)},
+       false,
+       false},
       {"falcon",
        {split_step(R"([\p{P}\$\+<=>\^~\|`]+)"),
         split_step(R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S))"),
@@ -110,7 +120,7 @@ const std::vector<NamedPreTokenizer>& named_pre_tokenizers() {
 }
 
 const NamedPreTokenizer* find_pre_tokenizer(std::string_view name) {
-  if (name == "llama3" || name == "llama-v3") name = "llama-bpe";
+  if (name == "llama3" || name == "llama-v3" || name == "falcon3") name = "llama-bpe";
   for (const NamedPreTokenizer& named : named_pre_tokenizers()) {
     if (named.name == name) return &named;
   }

@@ -2,6 +2,7 @@
 #include "rpt/text/tokenizer.h"
 
 #include <limits>
+#include <utility>
 
 #include "rpt/core/error.h"
 #include "rpt/text/byte_level.h"
@@ -60,11 +61,13 @@ class Encoding {
   void around(const AddedTokens& added, std::size_t begin, std::size_t end, bool outer) {
     const auto between = [&](std::size_t from, std::size_t to) {
       if (from == to) return;
+      if (outer) wants_prefix_ = state_.sentence_piece && state_.sentence_piece->rules.space_prefix;
       outer ? around(state_.normalized_added, from, to, false) : plain(from, to);
     };
     const std::string_view text = text_.substr(0, end);
     while (const auto found = added.find(text, begin, options_.special)) {
       between(begin, found->begin);
+      if (!outer && wants_prefix_) words(begin, begin);  // the space before a text that begins with an added token
       put(found->id, found->end);
       begin = found->end;
     }
@@ -73,6 +76,7 @@ class Encoding {
 
   /// Text without added tokens: normalise, keep invalid bytes apart, split, merge.
   void plain(std::size_t begin, std::size_t end) {
+    if (state_.sentence_piece) return words(begin, end);
     std::string_view text = text_.substr(begin, end - begin);
     NormalizedText normalized;
     begin_ = begin;
@@ -92,6 +96,31 @@ class Encoding {
     for (const TokenEnd& token : tokens) put(token.id, original_end(span.base + token.end));
   }
 
+  /// SentencePiece: cuts the text where that changes nothing, so that words met before need no merging.
+  void words(std::size_t begin, std::size_t end) {
+    const std::string_view text = text_.substr(0, end);
+    do {
+      const std::size_t border = begin < end ? state_.sentence_piece->borders.next(text, begin) : end;
+      word(begin, border, std::exchange(wants_prefix_, false));
+      begin = border;
+    } while (begin < end);
+  }
+
+  void word(std::size_t begin, std::size_t end, bool prefix) {
+    std::string& form = scratch_.form;
+    form.clear();
+    if (prefix) form += kSpaceSign;
+    append_with_space_signs(form, text_.substr(begin, end - begin));
+    std::vector<TokenEnd>& tokens = scratch_.tokens;
+    tokens.clear();
+    out_.dropped_bytes += state_.model.encode(state_.vocabulary, form, scratch_.byte_pair, tokens);
+    std::size_t form_end = prefix ? kSpaceSign.size() : 0;
+    for (const TokenEnd& token : tokens) {
+      for (; form_end < token.end; ++begin) form_end += text_[begin] == ' ' ? kSpaceSign.size() : 1;
+      put(token.id, begin);
+    }
+  }
+
   /// Turns the end of a token in the (normalised) segment into one in the text.
   std::uint64_t original_end(std::uint64_t end) const {
     if (ends_ == nullptr || end == 0) return begin_ + end;
@@ -109,12 +138,15 @@ class Encoding {
   bool want_ends_;
   EncodeScratch& scratch_;
   EncodedText& out_;
+  bool wants_prefix_ = false;                         // of SentencePiece, for the next word
   std::uint64_t begin_ = 0;                           // of the segment being encoded
   const std::vector<std::uint64_t>* ends_ = nullptr;  // its way back, if it was normalised
 };
 
 EncodedText encode_text(const TokenizerState& state, std::string_view text, EncodeOptions options, bool want_ends) {
-  if (text.size() >= std::numeric_limits<std::uint32_t>::max() / 2) {
+  // A space takes three bytes in the form that SentencePiece merges.
+  const std::size_t growth = state.sentence_piece ? kSpaceSign.size() : 1;
+  if (text.size() >= std::numeric_limits<std::uint32_t>::max() / 2 / growth) {
     throw ConfigError(fmt::format("a text of {} bytes is too long to be encoded at once", text.size()));
   }
   EncodedText out;
@@ -172,7 +204,15 @@ std::optional<std::int32_t> Tokenizer::find(std::string_view piece_bytes) const 
   const Vocabulary& vocabulary = state_->vocabulary;
   std::int32_t id = vocabulary.find(piece_bytes);
   if (id >= 0 && vocabulary.is_literal(id)) return id;
-  if (state_->model.options().byte_level) {
+  if (state_->sentence_piece) {
+    std::string form;
+    append_with_space_signs(form, piece_bytes);
+    id = vocabulary.find(form);
+    if (id >= 0 && vocabulary.type(id) != TokenType::normal) id = -1;
+    if (id < 0 && piece_bytes.size() == 1) {
+      id = vocabulary.find(fmt::format("<0x{:02X}>", static_cast<unsigned char>(piece_bytes[0])));
+    }
+  } else if (state_->model.options().byte_level) {
     std::string form;
     append_byte_level(form, piece_bytes);
     id = vocabulary.find(form);
@@ -213,6 +253,15 @@ std::vector<std::string> Tokenizer::merges() const {
     out.back() += state_->vocabulary.text(right);
   }
   return out;
+}
+
+const SentencePieceRules* Tokenizer::sentence_piece() const {
+  return state_->sentence_piece ? &state_->sentence_piece->rules : nullptr;
+}
+
+bool Tokenizer::fits_gguf_llama() const {
+  return state_->sentence_piece &&
+         (!state_->sentence_piece->rules.space_prefix || state_->normalized_added.tokens().empty());
 }
 
 std::optional<std::string> Tokenizer::gguf_pre() const {

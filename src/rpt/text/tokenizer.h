@@ -40,11 +40,13 @@ struct EncodedText {
 /// A vocabulary as GGUF keys hold it (`tokenizer.ggml.*`). The views point into memory that `keep_alive` owns.
 struct GgufVocabulary {
   std::string file;                      ///< named in errors
-  std::string model;                     ///< "gpt2" (byte-level byte pairs); others are refused
-  std::optional<std::string> pre;        ///< llama-bpe (llama3, llama-v3), gpt-2 or falcon; see from_gguf
-  std::vector<std::string_view> tokens;  ///< [V], byte-to-unicode form; special tokens as they are written
+  std::string model;                     ///< "gpt2" (byte-level byte pairs) or "llama" (SentencePiece merges)
+  std::optional<std::string> pre;        ///< gpt2: the name of the pre-tokenizer; see from_gguf
+  std::vector<std::string_view> tokens;  ///< [V]; gpt2: byte-to-unicode form; special tokens as they are written
   std::vector<std::int32_t> types;       ///< [V] of TokenType, or empty: all normal
-  std::vector<std::string_view> merges;  ///< "left right", rank = index
+  std::vector<std::string_view> merges;  ///< gpt2: "left right", rank = index
+  std::vector<float> scores;             ///< llama: [V]
+  std::optional<bool> add_space_prefix;  ///< llama: true where it is missing
   std::optional<std::int64_t> bos_id, eos_id, eot_id, eom_id, pad_id;
   /// Only checked: what a byte-level vocabulary cannot hold is dropped and counted, as llama.cpp does.
   std::optional<std::int64_t> unk_id;
@@ -60,10 +62,21 @@ struct BytePairVocabulary {
   std::string pattern;  ///< the matches are the pre-tokens, as is what lies between
 };
 
+/// What a SentencePiece vocabulary holds besides its pieces.
+struct SentencePieceRules {
+  std::vector<float> scores;         ///< [V]; of the neighbours that make a piece, the highest merge first
+  bool space_prefix = true;          ///< a space is put before a text, and decode takes it away
+  std::string_view model_file = {};  ///< the bytes of the tokenizer.model it was read from, or empty
+};
+
 struct TokenizerState;
 
-/// A byte-pair vocabulary with its pre-tokenizer: text → token ids and back. A handle: copies share one immutable
-/// vocabulary; encode and decode may be called from any number of threads at once.
+/// A byte-pair vocabulary with its pre-tokenizer, or a SentencePiece vocabulary of the BPE kind: text → token ids and
+/// back. A handle: copies share one immutable vocabulary; encode and decode may be called from any number of threads
+/// at once.
+///
+/// SentencePiece vocabularies write a space as U+2581 and put one before a text, and behind the special tokens in it.
+/// So their decode(encode(x)) == x for every x without U+2581, where all 256 bytes are pieces.
 ///
 /// Bytes that are no UTF-8 are kept, not replaced: each longest run of them is a pre-token by itself, so that for a
 /// vocabulary that holds all 256 bytes decode(encode(x)) == x for every x.
@@ -74,10 +87,12 @@ class Tokenizer {
   /// Throws FormatError where the file is damaged, ConfigError where it asks for what cannot be honoured.
   static Tokenizer from_tokenizer_json(std::string_view json, const std::string& file_name);
 
-  /// Reads a vocabulary from GGUF keys. A missing `pre` means llama-bpe for 128,256 tokens, else it is refused.
-  /// llama-bpe looks whole pre-tokens up before merging, and adds BOS unless add_bos says otherwise; gpt-2 and falcon
-  /// do not. Throws FormatError for contradictory keys, ConfigError for models and pre-tokenizers that are not known.
-  /// Cost: about 50 ms for 128,256 tokens and 280,147 merges; no copy of the texts is made.
+  /// Reads a vocabulary from GGUF keys. Of `gpt2` the pre-tokenizer may be llama-bpe (llama3, llama-v3, falcon3),
+  /// gpt-2, smollm, falcon or default; a missing one means llama-bpe for 128,256 tokens, else it is refused. llama-bpe
+  /// looks whole pre-tokens up before merging, and adds BOS unless add_bos says otherwise; the others do not. `llama`
+  /// needs scores and types, and adds BOS unless add_bos says otherwise. Throws FormatError for contradictory keys,
+  /// ConfigError for models and pre-tokenizers that are not known. Cost: about 50 ms for 128,256 tokens and 280,147
+  /// merges; no copy of the texts is made.
   static Tokenizer from_gguf(GgufVocabulary vocabulary);
 
   /// Reads a tiktoken vocabulary: lines of `base64 rank`, rank = id. The special tokens get the ids behind the last
@@ -86,6 +101,15 @@ class Tokenizer {
   /// FormatError.
   static Tokenizer from_tiktoken(std::string_view text, std::vector<std::string> special_tokens,
                                  const std::string& file_name);
+
+  /// Reads a SentencePiece `tokenizer.model` of the BPE kind. A Unigram model, a normaliser that changes characters,
+  /// and rules for white space other than Llama's are refused by name. BOS is added where the model names one. Throws
+  /// FormatError where the file is damaged, ConfigError where it asks for what cannot be honoured.
+  static Tokenizer from_sentencepiece(std::string_view bytes, const std::string& file_name);
+
+  /// Reads the `tokenizer.bin` of llama2.c: pieces with their scores; ids 0, 1, 2 are <unk>, <s>, </s>. BOS is added.
+  /// Throws FormatError.
+  static Tokenizer from_llama2c(std::string_view bytes, const std::string& file_name);
 
   /// Makes a vocabulary from its parts, with a name for errors. The special tokens are control tokens; BOS is added
   /// where one of them is known as begin-of-text token and not as an end (see bos_id, end_ids). Throws ConfigError for
@@ -134,10 +158,16 @@ class Tokenizer {
   std::string_view token_text(std::int32_t id) const;
   /// The merges as "left right", in order of rank; for a tiktoken vocabulary every split of every token into two.
   std::vector<std::string> merges() const;
+  /// The rules of a SentencePiece vocabulary, or nullptr for any other. They live as long as the tokenizer.
+  const SentencePieceRules* sentence_piece() const;
+  /// False where `model` "llama" of GGUF, whose readers put a space behind user-defined tokens, would mean other ids.
+  bool fits_gguf_llama() const;
   /// The name under which GGUF knows this pre-tokenizer ("llama-bpe"), or nothing where no name means exactly this.
   std::optional<std::string> gguf_pre() const;
   /// A tokenizer.json that Hugging Face's tokenizers loads: the text that was read where it was read from one, else
-  /// written from the vocabulary.
+  /// written from the vocabulary. Of a SentencePiece vocabulary its merges take the order that Hugging Face's
+  /// conversion gives them; where pieces have equal scores, a reader may merge in another order than this tokenizer.
+  /// Throws ConfigError for SentencePiece vocabularies that the form cannot say.
   std::string to_tokenizer_json() const;
   /// The tokenizer_config.json that goes with it: class, special tokens, whether BOS is added. No greatest length.
   std::string to_tokenizer_config_json() const;

@@ -62,9 +62,22 @@ SpecialIds special_ids_of(const GgufVocabulary& gguf, const Vocabulary& vocabula
   return ids;
 }
 
+std::shared_ptr<TokenizerState> sentence_piece_of(GgufVocabulary& gguf) {
+  if (gguf.types.empty() && !gguf.tokens.empty()) {
+    throw FormatError(gguf.file, 0, "key tokenizer.ggml.token_type", "an array, because the model is llama", "none");
+  }
+  SentencePieceParts parts{.file = gguf.file, .types = types_of(gguf), .keep_alive = std::move(gguf.keep_alive)};
+  parts.pieces = std::move(gguf.tokens);
+  parts.rules = {.scores = std::move(gguf.scores), .space_prefix = gguf.add_space_prefix.value_or(true)};
+  auto state = make_sentence_piece(std::move(parts));
+  state->special = special_ids_of(gguf, state->vocabulary, true);
+  return state;
+}
+
 }  // namespace
 
 Tokenizer Tokenizer::from_gguf(GgufVocabulary gguf) {
+  if (gguf.model == "llama") return Tokenizer(sentence_piece_of(gguf));
   if (gguf.model != "gpt2") {
     throw ConfigError(fmt::format("{}: the tokenizer model '{}' is not supported", gguf.file, for_message(gguf.model)));
   }

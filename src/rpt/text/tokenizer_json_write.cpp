@@ -28,11 +28,14 @@ std::string quoted(std::string_view text) {
   return out;
 }
 
-/// The steps that named pre-tokenizers are made of: ByteLevel, and expressions whose matches stand alone.
+/// The steps that named pre-tokenizers are made of: ByteLevel, Digits, and expressions whose matches stand alone.
 std::string step_json(const PreTokenizerStep& step) {
   if (step.kind == PreTokenizerStep::Kind::byte_level) {
     return fmt::format(R"({{"type":"ByteLevel","add_prefix_space":{},"trim_offsets":true,"use_regex":{}}})",
                        step.add_prefix_space, step.use_regex);
+  }
+  if (step.kind == PreTokenizerStep::Kind::digits) {
+    return fmt::format(R"({{"type":"Digits","individual_digits":{}}})", step.individual_digits);
   }
   RPT_CHECK(step == PreTokenizerStep{.pattern = step.pattern}, "a step that no named pre-tokenizer has");
   return fmt::format(R"({{"type":"Split","pattern":{{"Regex":{}}},"behavior":"Isolated","invert":false}})",
@@ -63,7 +66,7 @@ std::string pre_tokenizer_json(const PreTokenizer& pre_tokenizer) {
 std::string post_processor_json(const TokenizerState& state) {
   constexpr std::string_view kByteLevel =
       R"({"type":"ByteLevel","add_prefix_space":true,"trim_offsets":false,"use_regex":true})";
-  if (!state.special.adds_bos) return std::string(kByteLevel);
+  if (!state.special.adds_bos) return state.sentence_piece ? "null" : std::string(kByteLevel);
   const std::int32_t id = *state.special.bos;
   const std::string bos = quoted(state.vocabulary.text(id));
   const std::string special = fmt::format(R"({{"SpecialToken":{{"id":{},"type_id":0}}}})", bos);
@@ -97,26 +100,58 @@ std::string merges_json(const Vocabulary& vocabulary, const BytePairModel& model
   return out + "]";
 }
 
-}  // namespace
-
-std::string Tokenizer::to_tokenizer_json() const {
-  const TokenizerState& state = *state_;
-  if (!state.tokenizer_json.empty()) return state.tokenizer_json;
-  std::string out = R"({"version":"1.0","truncation":null,"padding":null,"added_tokens":)";
-  out += added_tokens_json(state.vocabulary);
-  out += R"(,"normalizer":null,"pre_tokenizer":)" + pre_tokenizer_json(state.pre_tokenizer);
+/// Normaliser and pre-tokenizer, post-processor, decoder, and the model up to its vocab.
+std::string byte_level_parts(const TokenizerState& state) {
+  std::string out = R"(,"normalizer":null,"pre_tokenizer":)" + pre_tokenizer_json(state.pre_tokenizer);
   out += R"(,"post_processor":)" + post_processor_json(state);
   out += R"(,"decoder":{"type":"ByteLevel","add_prefix_space":true,"trim_offsets":true,"use_regex":true})";
   out += R"(,"model":{"type":"BPE","dropout":null,"unk_token":null,"continuing_subword_prefix":null,)";
   out += fmt::format(R"("end_of_word_suffix":null,"fuse_unk":false,"byte_fallback":false,"ignore_merges":{},"vocab":)",
                      state.model.options().ignore_merges);
+  return out;
+}
+
+/// The same for SentencePiece, as Hugging Face converts it.
+std::string sentence_piece_parts(const TokenizerState& state) {
+  const bool prefix = state.sentence_piece->rules.space_prefix;
+  const BytePairOptions& options = state.model.options();
+  std::string out = R"(,"normalizer":{"type":"Sequence","normalizers":[)";
+  if (prefix) out += fmt::format(R"({{"type":"Prepend","prepend":"{}"}},)", kSpaceSign);
+  out += fmt::format(R"({{"type":"Replace","pattern":{{"String":" "}},"content":"{}"}}]}})", kSpaceSign);
+  out += R"(,"pre_tokenizer":null,"post_processor":)" + post_processor_json(state);
+  out += R"(,"decoder":{"type":"Sequence","decoders":[)";
+  out += fmt::format(R"({{"type":"Replace","pattern":{{"String":"{}"}},"content":" "}},)", kSpaceSign);
+  out += R"({"type":"ByteFallback"},{"type":"Fuse"})";
+  if (prefix) out += R"(,{"type":"Strip","content":" ","start":1,"stop":0})";
+  out += R"(]},"model":{"type":"BPE","dropout":null,"unk_token":)";
+  out += options.unknown_id < 0 ? "null" : quoted(state.vocabulary.text(options.unknown_id));
+  out += R"(,"continuing_subword_prefix":null,"end_of_word_suffix":null,"fuse_unk":true,)";
+  out += fmt::format(R"("byte_fallback":{},"ignore_merges":false,"vocab":)", options.byte_fallback);
+  return out;
+}
+
+}  // namespace
+
+std::string Tokenizer::to_tokenizer_json() const {
+  const TokenizerState& state = *state_;
+  if (!state.tokenizer_json.empty()) return state.tokenizer_json;
+  if (state.sentence_piece && (!fits_gguf_llama() || state.model.has_stand_ins())) {
+    throw ConfigError(fmt::format("tokenizer.json cannot say a SentencePiece vocabulary with {}",
+                                  state.model.has_stand_ins() ? "characters that are no pieces in pieces"
+                                                              : "user-defined pieces and a space before the text"));
+  }
+  std::string out = R"({"version":"1.0","truncation":null,"padding":null,"added_tokens":)";
+  out += added_tokens_json(state.vocabulary);
+  out += state.sentence_piece ? sentence_piece_parts(state) : byte_level_parts(state);
   out += vocab_json(state.vocabulary);
   out += R"(,"merges":)" + merges_json(state.vocabulary, state.model);
   return out + "}}\n";
 }
 
 std::string Tokenizer::to_tokenizer_config_json() const {
-  std::string out = "{\n  \"tokenizer_class\": \"PreTrainedTokenizerFast\"";
+  const bool model_file = state_->sentence_piece && !state_->sentence_piece->rules.model_file.empty();
+  std::string out =
+      fmt::format("{{\n  \"tokenizer_class\": \"{}\"", model_file ? "LlamaTokenizer" : "PreTrainedTokenizerFast");
   const auto put_token = [&](std::string_view key, std::optional<std::int32_t> id) {
     if (id) out += fmt::format(",\n  \"{}\": {}", key, quoted(token_text(*id)));
   };

@@ -12,6 +12,7 @@
 #include "rpt/text/decoder.h"
 #include "rpt/text/normalizer.h"
 #include "rpt/text/pre_tokenizer.h"
+#include "rpt/text/sentence_piece.h"
 #include "rpt/text/tokenizer.h"
 #include "rpt/text/vocabulary.h"
 
@@ -21,6 +22,7 @@ namespace rpt::text {
 struct EncodeScratch {
   MatchScratch match;
   BytePairScratch byte_pair;
+  std::string form;  ///< a word with its spaces as SentencePiece writes them
   std::vector<TokenEnd> tokens;
 };
 
@@ -50,6 +52,7 @@ struct TokenizerState {
   AddedTokens normalized_added;  ///< looked for in what is left
   std::vector<NormalizerStep> normalizer;
   PreTokenizer pre_tokenizer;
+  std::optional<SentencePiece> sentence_piece;  ///< instead of normalizer and pre_tokenizer
   Decoder decoder;
   SpecialIds special;
   std::string tokenizer_json;  ///< as it was read, or empty

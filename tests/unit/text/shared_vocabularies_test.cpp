@@ -127,6 +127,8 @@ TEST(SharedVocabularies, LlamaCppVectors) {
   RPT_NEEDS_SHARED("data/tokenizers/llama.cpp-vectors");
   expect_llama_cpp_vectors(test::llama3_from_gguf(), "llama-bpe");
   expect_llama_cpp_vectors(test::gpt2_from_gguf(), "gpt-2");
+  const std::string llama2 = core::read_file(test::shared("data/tokenizers/llama2/tokenizer.model"));
+  expect_llama_cpp_vectors(Tokenizer::from_sentencepiece(llama2, "tokenizer.model"), "llama-spm");
 }
 
 TEST(SharedVocabularies, Gpt2) {

@@ -59,6 +59,30 @@ TEST(SlowSpeed, EncodesFiveMegabytesASecond) {
   }
 }
 
+TEST(SlowSpeed, SentencePieceEncodesTwoMegabytesASecond) {
+  NEEDS_SPEED();
+  RPT_NEEDS_SHARED("data/tokenizers/llama2/tokenizer.model");
+  const std::string file = core::read_file(test::shared("data/tokenizers/llama2/tokenizer.model"));
+  const double opening = best_seconds(3, [&] { (void)Tokenizer::from_sentencepiece(file, "tokenizer.model"); });
+  print("opening 32,000 pieces from tokenizer.model", opening * 1e3, "ms");
+  const Tokenizer tokenizer = Tokenizer::from_sentencepiece(file, "tokenizer.model");
+  const std::string wiki = core::read_file(test::shared(kWikiTest));
+  const auto speed = [&](const std::string& what, const std::string& text) {
+    const double seconds = best_seconds(1, [&] { (void)tokenizer.encode_with_offsets(text); });
+    const double megabytes = static_cast<double>(text.size()) / 1e6;
+    print(fmt::format("llama-spm, {} bytes, {}", text.size(), what), megabytes / seconds, "MB/s");
+    return megabytes / seconds;
+  };
+  EXPECT_GT(speed("wiki.test.raw, first time", wiki), 2.0);
+  EXPECT_GT(speed("wiki.test.raw, again", wiki), 5.0);
+  // Where there is nothing to cut at, the whole text is one word.
+  std::string unbroken;
+  std::copy_if(wiki.begin(), wiki.end(), std::back_inserter(unbroken), [](char c) { return c != ' '; });
+  EXPECT_GT(speed("wiki.test.raw without its spaces", unbroken), 0.5);
+  EXPECT_GT(speed("spaces", std::string(wiki.size(), ' ')), 0.5);
+  EXPECT_GT(speed("the letter a", std::string(wiki.size(), 'a')), 0.5);
+}
+
 TEST(SlowSpeed, LongWordsAreNotQuadratic) {
   NEEDS_SPEED();
   RPT_NEEDS_SHARED(kWikiTest);

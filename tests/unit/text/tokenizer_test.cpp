@@ -71,7 +71,8 @@ void expect_round_trips(const Tokenizer& tokenizer, int rounds) {
 }
 
 TEST(Tokenizer, DecodeOfEncodeIsTheText) {
-  for (const char* pre : {"llama-bpe", "gpt-2", "falcon"}) expect_round_trips(test::small_tokenizer(pre), 2000);
+  for (const char* pre : {"llama-bpe", "gpt-2", "falcon", "smollm", "default"})
+    expect_round_trips(test::small_tokenizer(pre), 2000);
 }
 
 TEST(Tokenizer, DecodeOfEncodeIsTheTextForLlama3) {
@@ -149,7 +150,7 @@ TEST(Tokenizer, GgufFaultsAreNamed) {
   };
   EXPECT_NE(failure<ConfigError>(broken([](auto& g) { g.pre = "qwen2"; })).find("'qwen2'"), std::string::npos);
   EXPECT_NE(failure<ConfigError>(broken([](auto& g) { g.pre.reset(); })).find("tokenizer.ggml.pre"), std::string::npos);
-  EXPECT_NE(failure<ConfigError>(broken([](auto& g) { g.model = "llama"; })).find("'llama'"), std::string::npos);
+  EXPECT_NE(failure<ConfigError>(broken([](auto& g) { g.model = "bert"; })).find("'bert'"), std::string::npos);
   failure<FormatError>(broken([](auto& g) { g.tokens[3] = g.tokens[4]; }));
   failure<FormatError>(broken([](auto& g) { g.tokens[3] = ""; }));
   failure<FormatError>(broken([](auto& g) { g.tokens[3] = "\xff"; }));
@@ -161,7 +162,7 @@ TEST(Tokenizer, GgufFaultsAreNamed) {
 }
 
 TEST(Tokenizer, AliasesOfLlamaBpe) {
-  for (const char* alias : {"llama3", "llama-v3", "llama-bpe"}) {
+  for (const char* alias : {"llama3", "llama-v3", "falcon3", "llama-bpe"}) {
     EXPECT_EQ(test::small_tokenizer(alias).gguf_pre(), "llama-bpe");
   }
 }
@@ -175,6 +176,28 @@ TEST(Tokenizer, FalconSplitsDigitsByThreeAndPunctuationFirst) {
   EXPECT_EQ(piece_ends("x hello"), (std::vector<std::uint64_t>{1, 7}));
   EXPECT_EQ(piece_ends("x, hello"), (std::vector<std::uint64_t>{1, 2, 8}));
   EXPECT_EQ(piece_ends("x  hello"), (std::vector<std::uint64_t>{1, 2, 8}));
+}
+
+TEST(Tokenizer, SmollmSplitsEveryDigitFirst) {
+  const Tokenizer tokenizer = test::small_tokenizer("smollm");
+  EXPECT_EQ(tokenizer.gguf_pre(), "smollm");
+  EXPECT_FALSE(tokenizer.adds_bos());
+  // Two spaces are one token, unless the second belongs to the number.
+  EXPECT_EQ(tokenizer.encode_with_offsets("x  1").ends, (std::vector<std::uint64_t>{1, 3, 4}));
+  EXPECT_EQ(test::small_tokenizer("gpt-2").encode_with_offsets("x  1").ends, (std::vector<std::uint64_t>{1, 2, 3, 4}));
+  const Tokenizer read = Tokenizer::from_tokenizer_json(tokenizer.to_tokenizer_json(), "written");
+  EXPECT_EQ(read.encode("x  12 hello"), tokenizer.encode("x  12 hello"));
+  EXPECT_EQ(read.gguf_pre(), "smollm");
+}
+
+TEST(Tokenizer, DefaultIsFalconButForTheBacktickAndNumbers) {
+  const Tokenizer tokenizer = test::small_tokenizer("default");
+  EXPECT_EQ(tokenizer.gguf_pre(), "default");
+  EXPECT_FALSE(tokenizer.adds_bos());
+  const auto ends = [](const Tokenizer& t, const char* text) { return t.encode_with_offsets(text).ends; };
+  EXPECT_EQ(ends(tokenizer, "x, hello"), (std::vector<std::uint64_t>{1, 2, 8}));
+  EXPECT_EQ(ends(tokenizer, "  `"), (std::vector<std::uint64_t>{1, 2, 3}));
+  EXPECT_EQ(ends(test::small_tokenizer("falcon"), "  `"), (std::vector<std::uint64_t>{2, 3}));
 }
 
 TEST(Tokenizer, BytesWithoutTokenAreDroppedAndCounted) {
