@@ -91,6 +91,7 @@ std::string describe_machine();
 Command add_inspect(CLI::App& program);
 Command add_tokenize(CLI::App& program);
 Command add_generate(CLI::App& program);
+Command add_chat(CLI::App& program);
 Command add_perplexity(CLI::App& program);
 Command add_compare(CLI::App& program);
 Command add_export(CLI::App& program);

@@ -449,8 +449,7 @@ class ExpressionParser {
       case Token::Kind::real:
         return true;
       case Token::Kind::name:
-        return !is_name("else") && !is_name("or") && !is_name("and") && !is_name("is") && !is_name("if") &&
-               !is_name("in") && !is_name("not");
+        return !is_name("else") && !is_name("or") && !is_name("and") && !is_name("is");
       default:
         return is_symbol("(") || is_symbol("[") || is_symbol("{");
     }

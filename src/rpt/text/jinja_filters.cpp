@@ -258,7 +258,7 @@ Value filter_indent(Runtime& rt, const Value& v, const Arguments& a) {
   const std::string space = given[0].text() != nullptr
                                 ? *given[0].text()
                                 : std::string(static_cast<std::size_t>(std::max<std::int64_t>(width, 0)), ' ');
-  const std::string text = to_text(rt, v);
+  const std::string& text = text_argument(rt, v, "indent");
   std::string out = truth(given[1]) ? space : "";
   for (std::size_t at = 0; at < text.size();) {
     std::size_t end = text.find('\n', at);

@@ -129,12 +129,11 @@ struct SliceBounds {
 };
 
 SliceBounds bounds(Runtime& runtime, std::int64_t size, const Value& begin, const Value& end, const Value& step) {
-  const std::int64_t by = whole_argument(runtime, step, 1, "a slice");
-  if (by == 0) runtime.fail("a slice of step 0");
-  if (by > size || by < -size) {  // at most one item, whatever the step
-    const SliceBounds one = bounds(runtime, size, begin, end, {std::int64_t{by > 0 ? 1 : -1}});
-    return {one.begin, 1, std::min<std::int64_t>(one.count, 1)};
-  }
+  const std::int64_t wanted = whole_argument(runtime, step, 1, "a slice");
+  if (wanted == 0) runtime.fail("a slice of step 0");
+  // A step beyond the size takes one item, as one of the size does.
+  const std::int64_t most = std::max<std::int64_t>(size, 1);
+  const std::int64_t by = std::clamp(wanted, -most, most);
   const auto place = [&](const Value& value, std::int64_t otherwise) {
     if (value.is_undefined() || value.is_none()) return otherwise;
     std::int64_t at = whole_argument(runtime, value, 0, "a slice");
@@ -397,7 +396,7 @@ Value get_slice(Runtime& runtime, const Value& value, const Value& begin, const 
   const auto* list = value.as<List*>();
   if (list == nullptr || (*list)->form == List::Form::view || (*list)->form == List::Form::generator) {
     if (value.is_undefined()) return get_item(runtime, value, {});
-    return {};  // as jinja2, which takes what cannot be had for undefined
+    runtime.fail(fmt::format("a {} cannot be sliced", type_name(value)));
   }
   const SliceBounds b = bounds(runtime, std::ssize((*list)->items), begin, end, step);
   runtime.charge(static_cast<std::uint64_t>(b.count));

@@ -81,7 +81,8 @@ TEST(ChatTemplate, PublishedTemplatesRenderAsTransformersDoes) {
   EXPECT_GT(refused, 20U);
 }
 
-/// Renders every snippet as jinja2 did. What ours refuses as not supported although jinja2 renders it goes to `refused`.
+/// Renders every snippet as jinja2 did. What ours refuses as not supported although jinja2 renders it goes to
+/// `refused`.
 void compare_snippets(const Json& goldens, std::set<std::string>& refused) {
   const std::vector<Message> messages = messages_of(goldens["messages"]);
   RenderOptions options;
