@@ -213,6 +213,7 @@ std::optional<double> read_float(std::string_view text) {
 
 Value filter_int(Runtime& rt, const Value& v, const Arguments& a) {
   const auto given = a.bind(rt, "int", {"default"});
+  if (v.is_undefined()) get_item(rt, v, {});  // says what is undefined
   const Value otherwise = given[0].is_undefined() ? Value{std::int64_t{0}} : given[0];
   if (const auto whole = whole_number(v)) return {*whole};
   if (const std::string* text = v.text()) {
@@ -231,6 +232,7 @@ Value filter_int(Runtime& rt, const Value& v, const Arguments& a) {
 
 Value filter_float(Runtime& rt, const Value& v, const Arguments& a) {
   const auto given = a.bind(rt, "float", {"default"});
+  if (v.is_undefined()) get_item(rt, v, {});  // says what is undefined
   const auto real = v.text() != nullptr ? read_float(*v.text()) : number(v);
   if (real) return {*real};
   return given[0].is_undefined() ? Value{0.0} : given[0];

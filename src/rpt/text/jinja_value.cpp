@@ -95,10 +95,10 @@ bool equal_lists(Runtime& runtime, const List& a, const List& b, int depth) {
 bool equal_dicts(Runtime& runtime, const Dict& a, const Dict& b, int depth) {
   if (&a == &b) return true;
   if (a.entries.size() != b.entries.size()) return false;
-  for (const auto& [key, value] : a.entries) {
+  for (const auto& entry : a.entries) {
     const auto found = std::find_if(b.entries.begin(), b.entries.end(),
-                                    [&](const auto& e) { return equal_at(runtime, e.first, key, depth + 1); });
-    if (found == b.entries.end() || !equal_at(runtime, value, found->second, depth + 1)) return false;
+                                    [&](const auto& e) { return equal_at(runtime, e.first, entry.first, depth + 1); });
+    if (found == b.entries.end() || !equal_at(runtime, entry.second, found->second, depth + 1)) return false;
   }
   return true;
 }
@@ -263,7 +263,7 @@ int order(Runtime& runtime, const Value& a, const Value& b) {
   if (x && y) return *x < *y ? -1 : *x > *y ? 1 : 0;
   const auto u = number(a);
   const auto v = number(b);
-  if (!u || !v) runtime.fail(fmt::format("a {} and a {} have no order", type_name(a), type_name(b)));
+  if (!u || !v) runtime.fail(fmt::format("the order of a {} and a {} is not supported", type_name(a), type_name(b)));
   return *u < *v ? -1 : *u > *v ? 1 : 0;
 }
 
@@ -396,7 +396,7 @@ Value get_slice(Runtime& runtime, const Value& value, const Value& begin, const 
   const auto* list = value.as<List*>();
   if (list == nullptr || (*list)->form == List::Form::view || (*list)->form == List::Form::generator) {
     if (value.is_undefined()) return get_item(runtime, value, {});
-    runtime.fail(fmt::format("a {} cannot be sliced", type_name(value)));
+    runtime.fail(fmt::format("a slice of a {} is not supported", type_name(value)));
   }
   const SliceBounds b = bounds(runtime, std::ssize((*list)->items), begin, end, step);
   runtime.charge(static_cast<std::uint64_t>(b.count));
