@@ -86,7 +86,7 @@ class Talk {
       try {
         ask(line);
       } catch (const ConfigError& e) {
-        context_.say(fmt::format("not asked: {}", text::for_message(e.what())));
+        context_.say(one_line(fmt::format("not asked: {}", e.what())));
       }
     }
     return true;

@@ -15,13 +15,6 @@ namespace {
 
 enum ExitCode : int { kDone = 0, kCheckFailed = 1, kWrongUsage = 2, kBadInput = 3, kEnvironment = 4 };
 
-/// Messages come from files as well: what is not printable must not reach a terminal.
-std::string one_line(std::string text) {
-  std::replace_if(
-      text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, ' ');
-  return text;
-}
-
 int fail(std::ostream& err, int code, const std::string& message) {
   err << "rpt: " << one_line(message) << '\n';
   return code;

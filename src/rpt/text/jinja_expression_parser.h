@@ -414,7 +414,10 @@ class ExpressionParser {
       outer->name = expect_name();
       outer->filter = find_filter(outer->name);
       if (outer->filter == nullptr) fail(fmt::format("the filter '{}' is not supported", for_message(outer->name)));
-      if (outer->name == "safe") safe_line_ = outer->line;
+      if (outer->name == "safe") {
+        safe_line_ = outer->line;
+        ++safe_count_;
+      }
       add(*outer, std::move(e));
       if (skip_symbol("(")) arguments(*outer);
       e = std::move(outer);
@@ -459,14 +462,15 @@ class ExpressionParser {
   void drop_safe(ExpressionPtr& e) {
     while (e->kind == Kind::filter && e->name == "safe" && e->arguments.size() == 1) {
       e = std::move(e->arguments.front());
-      safe_line_ = 0;
+      --safe_count_;
     }
   }
   void refuse_safe_within() {
-    if (safe_line_ != 0) fail_at(where_, safe_line_, "the filter 'safe' is supported only at the end of {{ … }}");
+    if (safe_count_ > 0) fail_at(where_, safe_line_, "the filter 'safe' is supported only at the end of {{ … }}");
   }
 
-  int safe_line_ = 0;  ///< where a filter `safe` stands that was not dropped
+  int safe_count_ = 0;  ///< filters `safe` that were not dropped
+  int safe_line_ = 1;   ///< where the last one stands
 
  private:
   std::vector<Token> tokens_;

@@ -166,7 +166,9 @@ class Parser : private ExpressionParser {
     s.kind = Statement::Kind::set_block;
     if (is_symbol("|")) s.expression = filters(nullptr);
     expect(Token::Kind::block_end);
+    const int outer = std::exchange(loops_, 0);
     s.body = block({"endset"});
+    loops_ = outer;
     take();
     return s;
   }

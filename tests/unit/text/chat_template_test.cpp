@@ -36,6 +36,7 @@ TEST(ChatTemplate, WhatIsNotSupportedIsRefusedByNameAndLine) {
   EXPECT_EQ(refusal("{{ range(*[1]) }}"), "x.jinja: line 1: unpacked arguments are not supported");
   EXPECT_EQ(refusal("{{ ('a' | safe) ~ '<' }}"),
             "x.jinja: line 1: the filter 'safe' is supported only at the end of {{ … }}");
+  EXPECT_NE(refusal("{{ ('a' | safe) ~ '<' | safe }}").find("only at the end"), std::string::npos);
   EXPECT_EQ(refusal("{{ 'a'.format(1) }}"), "x.jinja: line 1: the function 'format' is undefined or not supported");
   EXPECT_NE(refusal("{{ 'é' | upper }}").find("only letters of ASCII"), std::string::npos);
   EXPECT_EQ(render("{{ 'é' | trim | safe }}"), "é");
