@@ -5,7 +5,7 @@
 Writes chat/rendered.json and chat/snippets.json. Versions: requirements.txt. The same bytes come out every time.
 
 With --random COUNT SEED FILE it writes random small templates instead, in the form of snippets.json: a check that
-ours does the same (RPT_CHAT_SNIPPETS=FILE test_text --gtest_filter='ChatTemplate.Snippets*').
+ours does the same (RPT_CHAT_SNIPPETS=FILE test_text --gtest_also_run_disabled_tests --gtest_filter='*OfAFile*').
 """
 import json
 import pathlib

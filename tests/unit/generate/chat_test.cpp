@@ -65,7 +65,9 @@ TEST(Chat, EveryAnswerIsThatOfANewSession) {
       EXPECT_EQ(answer.generation.token_ids, answer_to(*model, prompter.render(said, true), options.generation));
       EXPECT_EQ(streamed, answer.generation.text);
       EXPECT_EQ(answer.dropped_messages, 0);
-      if (said.size() > 2) EXPECT_GT(answer.reused_tokens, 20);  // what stood before the last answer, at least
+      if (said.size() > 2) {
+        EXPECT_GT(answer.reused_tokens, 20);  // what stood before the last answer, at least
+      }
       said.push_back({"assistant", answer.generation.text});
     }
     ASSERT_EQ(chat.messages().size(), said.size());

@@ -113,13 +113,12 @@ TEST(ChatTemplate, SnippetsRenderAsJinjaDoes) {
 }
 
 /// A file that make_chat_goldens.py --random has written, to be looked at by hand.
-TEST(ChatTemplate, SnippetsOfAFileRenderAsJinjaDoes) {
+TEST(ChatTemplate, DISABLED_SnippetsOfAFileRenderAsJinjaDoes) {
   const char* path = std::getenv("RPT_CHAT_SNIPPETS");
-  if (path == nullptr) GTEST_SKIP() << "RPT_CHAT_SNIPPETS names no file";
+  ASSERT_NE(path, nullptr) << "RPT_CHAT_SNIPPETS names no file";
   const Json goldens = read(path);
   std::set<std::string> refused;
   compare_snippets(goldens, refused);
-  RecordProperty("refused", static_cast<int>(refused.size()));
   EXPECT_LT(refused.size(), goldens["cases"].size() / 2);
 }
 

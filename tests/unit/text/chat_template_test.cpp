@@ -85,8 +85,8 @@ TEST(ChatTemplate, HostileTemplatesComeToAnEnd) {
   // A list of itself twice, fifty times over: 2^50 values to print or to compare.
   const std::string doubled =
       "{% set ns = namespace(x=[1]) %}{% for i in range(45) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}";
-  EXPECT_NE(refusal(doubled + "{{ ns.x }}").find(steps), std::string::npos);
-  EXPECT_NE(refusal(doubled + "{{ ns.x | tojson | length }}").find(steps), std::string::npos);
+  EXPECT_NE(refusal(doubled + "{{ ns.x }}").find("more than"), std::string::npos);
+  EXPECT_NE(refusal(doubled + "{{ ns.x | tojson | length }}").find("more than"), std::string::npos);
   const std::string tall =
       "{% set ns = namespace(x=[1]) %}{% for i in range(9999) %}{% set ns.x = [ns.x] %}{% endfor %}";
   EXPECT_NE(refusal(tall + "{{ ns.x }}").find(deep), std::string::npos);
