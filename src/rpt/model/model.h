@@ -31,7 +31,7 @@ struct Model {
   /// What a chat template finds as bos_token and eos_token: tokenizer_config.json's where there is one, else the
   /// vocabulary's.
   std::optional<std::string> chat_bos_token, chat_eos_token;
-  std::vector<std::string> warnings;         ///< what a user should know about this file, a line each
+  std::vector<std::string> warnings;                 ///< what a user should know about this file, a line each
   std::vector<std::shared_ptr<const void>> storage;  ///< mapped files and buffers that the weights point into
 
   bool adds_bos = false;               ///< the vocabulary's rule, or tokenizer_config.json's where that is given
