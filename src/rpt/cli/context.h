@@ -73,6 +73,9 @@ struct Command {
 /// Adds the options that every command takes.
 void add_common_options(CLI::App& app, CommonOptions& options);
 
+/// Messages come from files as well: the text with a space for each character that must not reach a terminal.
+std::string one_line(std::string text);
+
 /// A check of option values: a whole number from 0 to 2^63 − 1, nothing else.
 std::string check_whole_number(const std::string& text);
 /// A check of option values: a number in [low, high]. (CLI::Range lets NaN pass.)
@@ -93,6 +96,7 @@ std::string describe_machine();
 Command add_inspect(CLI::App& program);
 Command add_tokenize(CLI::App& program);
 Command add_generate(CLI::App& program);
+Command add_chat(CLI::App& program);
 Command add_perplexity(CLI::App& program);
 Command add_compare(CLI::App& program);
 Command add_export(CLI::App& program);

@@ -5,8 +5,10 @@
 #include <optional>
 
 #include "rpt/cli/context.h"
+#include "rpt/cli/sampling_options.h"
 #include "rpt/core/machine.h"
 #include "rpt/core/trace.h"
+#include "rpt/generate/prompt.h"
 #include "rpt/generate/session.h"
 #include "rpt/model/memory.h"
 
@@ -20,30 +22,6 @@ struct GenerateOptions {
   bool no_special = false;
   generate::GenerationOptions generation;
 };
-
-std::vector<std::int32_t> encode_prompt(const model::Model& model, const GenerateOptions& options,
-                                        const Context& context) {
-  std::vector<std::int32_t> ids;
-  std::uint64_t dropped = 0;
-  const auto text_ids = model.vocabulary().encode(options.prompt, {.special = !options.no_special}, &dropped);
-  if (dropped > 0) context.say(fmt::format("warning: {} bytes of the prompt have no token and were dropped", dropped));
-  // A prompt that begins with a written BOS has one already.
-  const bool written = !text_ids.empty() && model.bos_id && text_ids.front() == *model.bos_id;
-  if (model.adds_bos && model.bos_id && !options.no_bos && !written) ids.push_back(*model.bos_id);
-  ids.insert(ids.end(), text_ids.begin(), text_ids.end());
-  return ids;
-}
-
-/// "nan" passes every range.
-std::string check_number(const std::string& text) {
-  return text.find_first_of("nN") == std::string::npos ? std::string() : text + " is no number";
-}
-
-/// Tokens a second, or nothing where nothing was timed.
-std::optional<double> rate(std::int64_t tokens, double seconds) {
-  if (tokens == 0 || seconds <= 0) return std::nullopt;
-  return static_cast<double>(tokens) / seconds;
-}
 
 /// Says and records what was generated and how fast, beside what the memory could give.
 void report_speed(const GenerateOptions& options, const Context& context, const model::Model& model,
@@ -85,7 +63,12 @@ int run_generate(const GenerateOptions& options, Context& context) {
   const auto model = open_model(options.model, context);
   generate::GenerationOptions generation = options.generation;
   generation.sampling.seed = context.common.seed;
-  const std::vector<std::int32_t> prompt = encode_prompt(*model, options, context);
+  const generate::Prompt encoded =
+      generate::encode_prompt(*model, options.prompt, {.special = !options.no_special, .bos = !options.no_bos});
+  const std::vector<std::int32_t>& prompt = encoded.ids;
+  if (encoded.dropped_bytes > 0) {
+    context.say(fmt::format("warning: {} bytes of the prompt have no token and were dropped", encoded.dropped_bytes));
+  }
   if (prompt.empty()) throw UsageError("the prompt is empty and no begin-of-text token stands before it");
   const auto prompt_tokens = static_cast<std::int64_t>(prompt.size());
 
@@ -120,24 +103,7 @@ Command add_generate(CLI::App& program) {
   app->add_option("MODEL", options->model, "Hugging Face directory, .gguf file, or name of an embedded model")
       ->required();
   app->add_option("-p,--prompt", options->prompt, "Text to go on from");
-  app->add_option("-n,--tokens", g.max_tokens, "Most tokens to generate")
-      ->check(check_whole_number)
-      ->capture_default_str();
-  app->add_option("--temperature", g.sampling.temperature, "0 takes the most likely token")
-      ->check(between(0.0, 1e6))
-      ->check(check_number)
-      ->capture_default_str();
-  app->add_option("--top-k", g.sampling.top_k, "Keep the k most likely tokens (0: all)")
-      ->check(check_whole_number)
-      ->capture_default_str();
-  app->add_option("--top-p", g.sampling.top_p, "Keep the most likely tokens up to this probability")
-      ->check(CLI::Range(1e-9, 1.0))
-      ->check(check_number)
-      ->capture_default_str();
-  app->add_option("--repeat-penalty", g.sampling.repeat_penalty, "Make the last 64 tokens less likely")
-      ->check(CLI::Range(1e-6, 1e6))
-      ->check(check_number)
-      ->capture_default_str();
+  add_sampling_options(*app, g);
   app->add_option("--stop", g.stop, "End where this text appears (may be given several times)")
       ->allow_extra_args(false)
       ->check(check_not_empty);

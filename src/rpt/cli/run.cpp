@@ -15,13 +15,6 @@ namespace {
 
 enum ExitCode : int { kDone = 0, kCheckFailed = 1, kWrongUsage = 2, kBadInput = 3, kEnvironment = 4 };
 
-/// Messages come from files as well: what is not printable must not reach a terminal.
-std::string one_line(std::string text) {
-  std::replace_if(
-      text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, ' ');
-  return text;
-}
-
 int fail(std::ostream& err, int code, const std::string& message) {
   err << "rpt: " << one_line(message) << '\n';
   return code;
@@ -46,11 +39,11 @@ int run(int argc, const char* const* argv, std::istream& in, std::ostream& out, 
   program.require_subcommand(1);
   program.failure_message(CLI::FailureMessage::simple);
 
-  const std::vector<Command> commands{add_inspect(program),     add_tokenize(program), add_generate(program),
-                                      add_perplexity(program),  add_compare(program),  add_export(program),
-                                      add_gauge(program),       add_prune(program),    add_snap(program),
-                                      add_train(program),       add_finetune(program), add_tokenizer_train(program),
-                                      add_bench_train(program), add_deploy(program),   add_reproduce(program)};
+  const std::vector<Command> commands{
+      add_inspect(program),         add_tokenize(program),    add_generate(program), add_chat(program),
+      add_perplexity(program),      add_compare(program),     add_export(program),   add_gauge(program),
+      add_prune(program),           add_snap(program),        add_train(program),    add_finetune(program),
+      add_tokenizer_train(program), add_bench_train(program), add_deploy(program),   add_reproduce(program)};
   for (const Command& command : commands) add_common_options(*command.app, context.common);
   try {
     const std::string first = argc > 1 ? argv[1] : "";

@@ -8,10 +8,21 @@
 
 namespace rpt::generate {
 Session::Session(const model::Model& model, std::int64_t capacity, const SamplingOptions& sampling)
-    : decoder_(model.config, model.weights), cache_(model.config, capacity), sampler_(sampling) {}
+    : decoder_(model.config, model.weights), cache_(model.config, capacity), sampling_(sampling), sampler_(sampling) {}
 
 void Session::append(std::span<const std::int32_t> tokens) {
   tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
+}
+
+std::int64_t Session::restart(std::span<const std::int32_t> tokens) {
+  if (tokens.empty()) throw ShapeError("restart: no token to go on from");
+  const auto known = std::span(tokens_).first(std::min(tokens_.size(), static_cast<std::size_t>(cache_.size())));
+  const auto kept = std::mismatch(known.begin(), known.end(), tokens.begin(), tokens.end()).first - known.begin();
+  // The last token runs again: the logits behind it are what the next one is chosen from.
+  cache_.truncate(std::min<std::int64_t>(kept, std::ssize(tokens) - 1));
+  tokens_.assign(tokens.begin(), tokens.end());
+  sampler_ = Sampler(sampling_);
+  return cache_.size();
 }
 
 std::optional<std::int32_t> Session::next_token() {

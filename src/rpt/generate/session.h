@@ -28,6 +28,11 @@ class Session {
   /// Appends tokens (a prompt); they run at the next call of next_token().
   void append(std::span<const std::int32_t> tokens);
 
+  /// Begins another text. Of what stands there already, the start that both have in common is kept, and only the rest
+  /// of `tokens` (not empty) runs at the next call of next_token(); the sampler begins anew, so that the same tokens
+  /// follow as in a new session. Returns the number of tokens that need not run again.
+  std::int64_t restart(std::span<const std::int32_t> tokens);
+
   /// Where a long prompt reports how far it is; null_progress() unless set. The sink must outlive the session.
   void set_progress(core::ProgressSink& progress) { progress_ = &progress; }
 
@@ -46,6 +51,7 @@ class Session {
   model::Decoder decoder_;
   model::KvCache cache_;
   core::ProgressSink* progress_ = &core::null_progress();
+  SamplingOptions sampling_;
   Sampler sampler_;
   std::vector<std::int32_t> tokens_;
   tensor::Tensor hidden_;

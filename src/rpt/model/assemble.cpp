@@ -46,6 +46,11 @@ void settle_special_ids(Model& model) {
   if (t.bos_id()) model.bos_id = t.bos_id();
   model.adds_bos = t.adds_bos() && model.bos_id.has_value();
   for (const std::int32_t id : t.end_ids()) add(id);
+  const auto text_of = [&](std::optional<std::int32_t> id) {
+    return id && *id < t.vocab_size() ? std::optional(std::string(t.token_text(*id))) : std::nullopt;
+  };
+  model.chat_bos_token = text_of(model.bos_id);
+  model.chat_eos_token = text_of(t.eos_id());
 }
 
 const text::Tokenizer& Model::vocabulary() const {

@@ -28,7 +28,10 @@ struct Model {
   std::string tokenizer_fault;               ///< why there is no tokenizer although the file names a vocabulary
   std::string tokenizer_config_json;         ///< tokenizer_config.json as it was read; empty where there was none
   std::string chat_template;                 ///< Jinja source; empty where the model has none
-  std::vector<std::string> warnings;         ///< what a user should know about this file, a line each
+  /// What a chat template finds as bos_token and eos_token: tokenizer_config.json's where there is one, else the
+  /// vocabulary's.
+  std::optional<std::string> chat_bos_token, chat_eos_token;
+  std::vector<std::string> warnings;                 ///< what a user should know about this file, a line each
   std::vector<std::shared_ptr<const void>> storage;  ///< mapped files and buffers that the weights point into
 
   bool adds_bos = false;               ///< the vocabulary's rule, or tokenizer_config.json's where that is given

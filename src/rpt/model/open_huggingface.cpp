@@ -171,6 +171,37 @@ void read_vocabulary(const fs::path& folder, Model& model) {
   }
 }
 
+/// The template among those that a tokenizer_config.json may hold: one text, or a list of which "default" is meant.
+std::string chat_template_of(const Json& config) {
+  const auto it = config.find("chat_template");
+  if (it == config.end()) return {};
+  if (it->is_string()) return it->get<std::string>();
+  if (!it->is_array()) return {};
+  for (const Json& entry : *it) {
+    const bool whole = entry.is_object() && entry.contains("name") && entry.contains("template");
+    if (whole && entry["name"] == "default" && entry["template"].is_string()) return entry["template"];
+  }
+  return {};
+}
+
+/// The chat template as transformers finds it: a file of its own wins over tokenizer_config.json.
+void read_chat_template(const fs::path& folder, const Json& tokenizer, Model& model) {
+  if (tokenizer.is_object()) model.chat_template = chat_template_of(tokenizer);
+  if (const Json own = read_json(folder / "chat_template.json"); own.is_object()) {
+    if (std::string text = chat_template_of(own); !text.empty()) model.chat_template = std::move(text);
+  }
+  if (const fs::path jinja = folder / "chat_template.jinja"; fs::exists(jinja)) {
+    model.chat_template = core::read_file(jinja, kJsonLimit);
+  }
+  if (!tokenizer.is_object()) return;
+  const auto token = [&](const char* name) {
+    const std::string text = token_content(tokenizer.value(name, Json()));
+    return text.empty() ? std::nullopt : std::optional(text);
+  };
+  model.chat_bos_token = token("bos_token");
+  model.chat_eos_token = token("eos_token");
+}
+
 /// tokenizer_config.json and generation_config.json: BOS rule, special ids, chat template.
 void read_side_files(const fs::path& folder, Model& model) {
   const Json tokenizer = read_json(folder / "tokenizer_config.json", &model.tokenizer_config_json);
@@ -187,14 +218,7 @@ void read_side_files(const fs::path& folder, Model& model) {
     if (id && std::find(model.end_ids.begin(), model.end_ids.end(), *id) == model.end_ids.end())
       model.end_ids.push_back(*id);
   }
-  if (tokenizer.is_object()) {
-    if (const auto it = tokenizer.find("chat_template"); it != tokenizer.end() && it->is_string()) {
-      model.chat_template = it->get<std::string>();
-    }
-  }
-  if (const fs::path jinja = folder / "chat_template.jinja"; fs::exists(jinja)) {
-    model.chat_template = core::read_file(jinja, kJsonLimit);
-  }
+  read_chat_template(folder, tokenizer, model);
   const Json generation = read_json(folder / "generation_config.json");
   if (generation.is_object() && generation.contains("eos_token_id")) {
     const Json& eos = generation["eos_token_id"];

@@ -14,7 +14,8 @@ class Cli : public CommandTest {};
 TEST_F(Cli, HelpNamesEveryCommandAndGivesAnExampleOfEach) {
   const Outcome help = rpt({"--help"});
   EXPECT_EQ(help.code, 0);
-  for (const std::string command : {"inspect", "tokenize", "generate", "perplexity", "compare", "export", "gauge"}) {
+  for (const std::string command :
+       {"inspect", "tokenize", "generate", "chat", "perplexity", "compare", "export", "gauge"}) {
     EXPECT_NE(help.out.find(command), std::string::npos);
     const Outcome one = rpt({command, "--help"});
     EXPECT_EQ(one.code, 0);

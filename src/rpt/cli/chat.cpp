@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: MIT
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <iostream>
+#include <optional>
+
+#include "rpt/cli/context.h"
+#include "rpt/cli/sampling_options.h"
+#include "rpt/cli/stop_signals.h"
+#include "rpt/core/atomic_file.h"
+#include "rpt/core/error.h"
+#include "rpt/generate/chat.h"
+#include "rpt/text/utf8.h"
+
+namespace rpt::cli {
+namespace {
+
+constexpr std::string_view kHelp =
+    "/clear forgets the conversation, /exit ends, /help says this; everything else is a question\n";
+
+struct ChatCommand {
+  std::string model;
+  std::string question;
+  std::string template_file;
+  generate::ChatOptions chat;
+};
+
+text::ChatTemplate open_template(const model::Model& model, const ChatCommand& options) {
+  constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 20;
+  if (!options.template_file.empty()) {
+    return text::ChatTemplate::parse(core::read_file(options.template_file, kMostBytes), options.template_file);
+  }
+  if (model.chat_template.empty()) {
+    throw ConfigError(
+        fmt::format("{}: has no chat template; --template FILE gives one (Jinja, as in "
+                    "tokenizer_config.json)",
+                    model.path.string()));
+  }
+  return text::ChatTemplate::parse(model.chat_template, model.path.string() + ": chat template");
+}
+
+/// A conversation at a terminal, or with whoever else writes lines.
+class Talk {
+ public:
+  Talk(const ChatCommand& options, Context& context)
+      : options_(options),
+        context_(context),
+        model_(open_model(options.model, context)),
+        chat_(*model_, open_template(*model_, options), options.chat),
+        at_terminal_(&context.in() == &std::cin && isatty(STDIN_FILENO) == 1) {
+    chat_.set_progress(context.progress());
+  }
+
+  int run() {
+    if (!options_.question.empty()) {
+      ask(options_.question);
+    } else {
+      if (at_terminal_) context_.say("/help says what there is besides questions");
+      std::string line;
+      while (read(line) && take(line)) {
+      }
+    }
+    write_json();
+    return 0;
+  }
+
+ private:
+  bool read(std::string& line) {
+    if (at_terminal_) context_.out() << "> " << std::flush;
+    if (std::getline(context_.in(), line)) return true;
+    if (at_terminal_) context_.out() << '\n';
+    return false;
+  }
+
+  /// False where the conversation ends.
+  bool take(const std::string& line) {
+    if (line == "/exit") return false;
+    if (line == "/clear") {
+      chat_.clear();
+    } else if (line == "/help") {
+      context_.out() << kHelp;
+    } else if (line.starts_with('/')) {
+      context_.say(fmt::format("no command {}; {}", text::for_message(line), kHelp.substr(0, kHelp.size() - 1)));
+    } else if (!line.empty()) {
+      try {
+        ask(line);
+      } catch (const ConfigError& e) {
+        context_.say(one_line(fmt::format("not asked: {}", e.what())));
+      }
+    }
+    return true;
+  }
+
+  void ask(const std::string& question) {
+    const StopSignals signals;
+    const generate::Answer answer = chat_.ask(
+        question, [&](std::string_view text) { context_.out() << text << std::flush; }, StopSignals::asked);
+    context_.out() << std::endl;
+    report(answer);
+  }
+
+  void report(const generate::Answer& answer) {
+    const generate::Generation& g = answer.generation;
+    if (answer.dropped_messages > 0) {
+      context_.say(fmt::format("the context is full: the {} oldest messages were dropped", answer.dropped_messages));
+    }
+    if (answer.dropped_bytes > 0) {
+      context_.say(
+          fmt::format("warning: {} bytes of the conversation have no token and were dropped", answer.dropped_bytes));
+    }
+    if (answer.interrupted) {
+      context_.say("interrupted");
+    } else if (g.reason == generate::FinishReason::context_full) {
+      context_.say("the context is full: the answer ends here");
+    } else if (g.reason == generate::FinishReason::length) {
+      context_.say(fmt::format("the answer ends after {} tokens (-n)", g.token_ids.size()));
+    }
+    const auto prompt_rate = rate(answer.prompt_tokens - answer.reused_tokens, g.prompt_seconds);
+    const auto generation_rate = rate(g.timed_tokens, g.generation_seconds);
+    context_.detail(fmt::format("{} tokens, {} of them from before, {} generated{}", answer.prompt_tokens,
+                                answer.reused_tokens, g.token_ids.size(),
+                                generation_rate ? fmt::format(" at {:.1f}/s", *generation_rate) : ""));
+    report::Record r;
+    r.set("text", g.text);
+    r.set("prompt_tokens", answer.prompt_tokens);
+    r.set("reused_tokens", answer.reused_tokens);
+    r.set("generated_tokens", g.token_ids.size());
+    r.set("token_ids", std::vector<std::int64_t>(g.token_ids.begin(), g.token_ids.end()));
+    r.set("finish_reason", answer.interrupted ? std::string_view("interrupted") : generate::name(g.reason));
+    r.set("dropped_messages", answer.dropped_messages);
+    r.set("prompt_tokens_per_second", prompt_rate);
+    r.set("generation_tokens_per_second", generation_rate);
+    answers_.push_back(std::move(r));
+  }
+
+  void write_json() const {
+    std::vector<report::Record> messages;
+    for (const text::Message& m : chat_.messages()) {
+      report::Record r;
+      r.set("role", m.role);
+      r.set("content", m.content);
+      messages.push_back(std::move(r));
+    }
+    report::Record figures;
+    figures.set("messages", std::move(messages));
+    figures.set("answers", answers_);
+    context_.write_json("chat", options_.model, figures);
+  }
+
+  const ChatCommand& options_;
+  Context& context_;
+  std::unique_ptr<model::Model> model_;
+  generate::Chat chat_;
+  bool at_terminal_;
+  std::vector<report::Record> answers_;
+};
+
+int run_chat(ChatCommand options, Context& context) {
+  options.chat.generation.sampling.seed = context.common.seed;
+  return Talk(options, context).run();
+}
+
+}  // namespace
+
+Command add_chat(CLI::App& program) {
+  auto options = std::make_shared<ChatCommand>();
+  CLI::App* app = program.add_subcommand("chat", "Talk with a model, by its own chat template");
+  auto& chat = options->chat;
+  chat.generation.max_tokens = 512;
+  app->add_option("MODEL", options->model, "Hugging Face directory, .gguf file, or name of an embedded model")
+      ->required();
+  app->add_option("-p,--prompt", options->question, "One question; without it, questions are lines of standard input")
+      ->check(check_not_empty);
+  app->add_option("--template", options->template_file, "Chat template (Jinja) in place of the model's own")
+      ->check(check_not_empty)
+      ->type_name("FILE");
+  app->add_option("--system", chat.system, "System message before the conversation");
+  app->add_option("--context", chat.context, "Tokens of conversation and answer together (0: the model's context)")
+      ->check(check_whole_number)
+      ->capture_default_str();
+  add_sampling_options(*app, chat.generation);
+  app->footer(
+      "Ctrl-C stops an answer. Special tokens written in a message are read as plain text.\n"
+      "Example:\n  rpt chat model.gguf --system \"Answer briefly\" -p \"Who was Archimedes?\"");
+  return {app, [options](Context& context) { return run_chat(*options, context); }};
+}
+
+}  // namespace rpt::cli

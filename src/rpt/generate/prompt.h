@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "rpt/model/model.h"
+#include "rpt/text/chat_template.h"
+
+namespace rpt::generate {
+
+/// A text as tokens to go on from.
+struct Prompt {
+  std::vector<std::int32_t> ids;
+  std::uint64_t dropped_bytes = 0;  ///< bytes that the vocabulary cannot hold
+};
+
+struct PromptOptions {
+  bool special = true;  ///< recognise special tokens written in the text
+  bool bos = true;      ///< begin with BOS where the model's rule asks for it and the text does not
+};
+
+/// The ids of a prompt. Throws: ConfigError for a model without a vocabulary.
+Prompt encode_prompt(const model::Model& model, std::string_view text, const PromptOptions& options = {});
+
+/// Conversations as tokens, by a chat template.
+///
+/// Special tokens are recognised in what the template writes; where a message holds the text of one, that is encoded as
+/// plain text, as transformers does with sanitize_control_tokens: nobody can end a turn or begin another role's by
+/// typing. A conversation without such texts has the ids of its rendered text, whatever merges across the borders of
+/// its messages.
+class ChatPrompter {
+ public:
+  /// The model must outlive it. Throws ConfigError for a model without a vocabulary.
+  ChatPrompter(const model::Model& model, text::ChatTemplate chat_template);
+
+  /// The rendered text; special tokens in messages stand in it as they were typed.
+  std::string render(std::span<const text::Message> messages, bool add_generation_prompt) const;
+  /// Its ids, with BOS as encode_prompt puts it. Throws as ChatTemplate::render.
+  Prompt encode(std::span<const text::Message> messages, bool add_generation_prompt) const;
+
+ private:
+  text::RenderOptions render_options(bool add_generation_prompt) const;
+  std::string mark(std::string_view content) const;
+
+  const model::Model& model_;
+  text::ChatTemplate template_;
+  std::vector<std::string> special_;  ///< texts of the control tokens, longest first
+};
+
+}  // namespace rpt::generate
