@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
+#include <map>
 
 #include "rpt/cli/terminal_progress.h"
 #include "rpt/core/atomic_file.h"
@@ -124,6 +125,22 @@ void add_common_options(CLI::App& app, CommonOptions& options) {
   app.add_flag("--verbose", options.verbose, "More messages on standard error");
 }
 
+void add_open_options(CLI::App& app, CommonOptions& options) {
+  using model::ScaleReading;
+  using ternary::I2sLayout;
+  app.add_option("--scale", options.open.scale,
+                 "Of a Hugging Face directory of 0 and ±s that declares online: declared (default), or stored, which "
+                 "takes s for the scale")
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, ScaleReading>{{"declared", ScaleReading::declared}, {"stored", ScaleReading::stored}}))
+      ->type_name("WHICH");
+  app.add_option("--i2s-layout", options.open.i2_s,
+                 "Order of the codes in the I2_S tensors of a GGUF file: x86 (default), arm")
+      ->transform(
+          CLI::CheckedTransformer(std::map<std::string, I2sLayout>{{"x86", I2sLayout::x86}, {"arm", I2sLayout::arm}}))
+      ->type_name("LAYOUT");
+}
+
 std::vector<fs::path> data_roots() {
   std::vector<fs::path> roots;
   if (const char* data = std::getenv("RPT_DATA"); data != nullptr && *data != '\0') roots.emplace_back(data);
@@ -147,10 +164,17 @@ std::unique_ptr<model::Model> open_model(const std::string& name_or_path, const 
     }
   }
   const core::Stopwatch watch;
-  auto opened = model::open_model(path);
+  auto opened = model::open_model(path, context.common.open);
   context.detail(fmt::format("opened {} ({}) in {:.1f} ms; {} with {} threads", path.string(), opened->format,
                              1e3 * watch.seconds(), kernels::active().name, core::threads()));
   for (const std::string& warning : opened->warnings) context.say("warning: " + warning);
+  return opened;
+}
+
+std::unique_ptr<model::Model> open_bitnet_model(const std::string& name_or_path, std::string_view what,
+                                                const Context& context) {
+  auto opened = open_model(name_or_path, context);
+  model::require_bitnet_blocks(*opened, what);
   return opened;
 }
 
