@@ -8,7 +8,6 @@
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
-#include <map>
 
 #include "rpt/cli/terminal_progress.h"
 #include "rpt/core/atomic_file.h"
@@ -126,19 +125,14 @@ void add_common_options(CLI::App& app, CommonOptions& options) {
 }
 
 void add_open_options(CLI::App& app, CommonOptions& options) {
-  using model::ScaleReading;
-  using ternary::I2sLayout;
-  app.add_option("--scale", options.open.scale,
-                 "Of a Hugging Face directory of 0 and ±s that declares online: declared (default), or stored, which "
-                 "takes s for the scale")
-      ->transform(CLI::CheckedTransformer(
-          std::map<std::string, ScaleReading>{{"declared", ScaleReading::declared}, {"stored", ScaleReading::stored}}))
-      ->type_name("WHICH");
-  app.add_option("--i2s-layout", options.open.i2_s,
-                 "Order of the codes in the I2_S tensors of a GGUF file: x86 (default), arm")
-      ->transform(
-          CLI::CheckedTransformer(std::map<std::string, I2sLayout>{{"x86", I2sLayout::x86}, {"arm", I2sLayout::arm}}))
-      ->type_name("LAYOUT");
+  app.add_option("--scale", options.scale,
+                 "Of a Hugging Face directory of 0 and ±s that declares online: declared, which quantises again, or "
+                 "stored, which takes s for the scale")
+      ->check(CLI::IsMember({"declared", "stored"}))
+      ->capture_default_str();
+  app.add_option("--i2s-layout", options.i2s_layout, "Order of the codes in the I2_S tensors of a GGUF file: x86, arm")
+      ->check(CLI::IsMember({"x86", "arm"}))
+      ->capture_default_str();
 }
 
 std::vector<fs::path> data_roots() {
@@ -164,7 +158,10 @@ std::unique_ptr<model::Model> open_model(const std::string& name_or_path, const 
     }
   }
   const core::Stopwatch watch;
-  auto opened = model::open_model(path, context.common.open);
+  model::OpenOptions how;
+  if (context.common.scale == "stored") how.scale = model::ScaleReading::stored;
+  if (context.common.i2s_layout == "arm") how.i2_s = ternary::I2sLayout::arm;
+  auto opened = model::open_model(path, how);
   context.detail(fmt::format("opened {} ({}) in {:.1f} ms; {} with {} threads", path.string(), opened->format,
                              1e3 * watch.seconds(), kernels::active().name, core::threads()));
   for (const std::string& warning : opened->warnings) context.say("warning: " + warning);

@@ -30,7 +30,8 @@ struct CommonOptions {
   std::string json;  ///< file, "-" for standard output, empty for none
   bool quiet = false;
   bool verbose = false;
-  model::OpenOptions open;
+  std::string scale = "declared";  ///< how a directory of 0 and ±s is read, or "stored"
+  std::string i2s_layout = "x86";  ///< of I2_S tensors, or "arm"
 };
 
 /// What a command works with: its streams, the common options, and the way results and messages take.

@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "rpt/core/error.h"
+#include "rpt/io/byte_reader.h"
 #include "tests/unit/io/io_test_support.h"
 
 namespace rpt::io {
@@ -114,7 +115,9 @@ TEST(Llama2c, PlacesTheTensorsOfVersion1) {
     EXPECT_EQ(first(file, Llama2cPart::ffn_gate), 120 + 384);
     EXPECT_EQ(first(file, Llama2cPart::ffn_down), 120 + 384 + 192);
     EXPECT_EQ(first(file, Llama2cPart::ffn_up), 120 + 384 + 384);
-    if (!shared) EXPECT_EQ(first(file, Llama2cPart::output), 120 + 384 + 576);
+    if (!shared) {
+      EXPECT_EQ(first(file, Llama2cPart::output), 120 + 384 + 576);
+    }
   }
 }
 
