@@ -85,8 +85,8 @@ class HfExport {
  private:
   void plan(const std::string& name, const EmbeddingWeight& weight) { plan_dense(name, weight); }
 
-  /// Plain types stay, blocked ones become f16 or f32; returns which.
-  DType plan_dense(const std::string& name, const DenseWeight& weight) {
+  /// Plain types stay, blocked ones become f16 or f32.
+  void plan_dense(const std::string& name, const DenseWeight& weight) {
     const tensor::StoredView& v = weight.values();
     const bool plain = tensor::is_float(v.type);
     const DType type = plain ? v.type : exact_in(weight, DType::f16) ? DType::f16 : DType::f32;
@@ -97,7 +97,9 @@ class HfExport {
                             write_float_rows(weight, type, 0, sink);
                           }
                         }});
-    return type;
+    // transformers loads all tensors in one type: of a dense model one that holds them all.
+    if (class_ == LinearClass::dense)
+      declared_type_ = planned_.size() == 1 || declared_type_ == type ? type : DType::f32;
   }
 
   void plan(const std::string& name, const NormWeight& weight) {
@@ -129,12 +131,12 @@ class HfExport {
         throw ConfigError(fmt::format("{}: is dense ({}), there are no codes to pack; write it with --to hf", name,
                                       tensor::name(weight.stored_type())));
       }
-      latent_type_ = plan_dense(name, *weight.dense);
+      plan_dense(name, *weight.dense);
       return;
     }
     if (form_ == HfForm::latents) {
       const tensor::StoredView v = latents_of(name, weight);
-      latent_type_ = v.type;
+      declared_type_ = v.type;
       planned_.push_back({hf_name, v.type, {v.rows, v.columns}, [v](const RowSink& sink) { sink({v.data, v.bytes}); }});
       return;
     }
@@ -164,9 +166,9 @@ class HfExport {
     hf.config.eos_ids = model_.end_ids;
     hf.linear_class = class_;
     hf.mode = form_ == HfForm::latents ? QuantizationMode::online : QuantizationMode::offline;
-    hf.dtype = form_ == HfForm::packed || latent_type_ == DType::bf16 ? "bfloat16"
-               : latent_type_ == DType::f16                           ? "float16"
-                                                                      : "float32";
+    hf.dtype = form_ == HfForm::packed || declared_type_ == DType::bf16 ? "bfloat16"
+               : declared_type_ == DType::f16                           ? "float16"
+                                                                        : "float32";
     core::write_file_atomic(folder / "config.json", to_hf_config_json(hf));
     Json generation = Json::object();
     if (model_.bos_id) generation["bos_token_id"] = *model_.bos_id;
@@ -195,7 +197,7 @@ class HfExport {
   HfForm form_;
   const ExportOptions& options_;
   LinearClass class_;
-  DType latent_type_ = DType::bf16;
+  DType declared_type_ = DType::bf16;
   std::vector<Planned> planned_;
 };
 
