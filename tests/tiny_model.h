@@ -27,7 +27,9 @@ struct TinyShape {
   std::int64_t context = 256;
   model::Activation activation = model::Activation::relu2;
   bool tied_head = true;
-  tensor::DType type = tensor::DType::bf16;  ///< of latents and embedding: f32, f16 or bf16
+  bool llama = false;                        ///< no sub-norms, SiLU; else BitNet's blocks
+  bool dense = false;                        ///< dense linear layers; only of llama
+  tensor::DType type = tensor::DType::bf16;  ///< of latents, dense weights and embedding: f32, f16 or bf16
   std::uint64_t seed = 1;
 };
 
@@ -45,6 +47,11 @@ class TinyModel {
     c.name = "tiny";
     c.architecture = shape.activation == model::Activation::relu2 ? "bitnet-b1.58" : "bitnet";
     c.activation = shape.activation;
+    if (shape.llama) {
+      c.architecture = "llama";
+      c.activation = model::Activation::silu;
+      c.sub_norms = false;
+    }
     c.hidden = shape.hidden;
     c.feed_forward = shape.feed_forward;
     c.layers = shape.layers;
@@ -57,6 +64,7 @@ class TinyModel {
     model_->path = "tiny";
     model_->format = "memory";
     model_->weights.blocks.resize(static_cast<std::size_t>(shape.layers));
+    model_->weights.sub_norms = c.sub_norms;
     if (!shape.tied_head) model_->weights.head.emplace();
     model::visit_weights(model_->weights, [&](const std::string& name, auto& weight) { fill(name, weight); });
   }
@@ -94,7 +102,12 @@ class TinyModel {
   }
   void fill(const std::string& name, model::LinearWeight& weight) {
     const auto [rows, columns] = model::expected_shape(name, model_->config);
-    weight.weight = model::TernaryWeight::latent({"tiny", name, 0}, random_matrix(rows, columns, 0.05), false);
+    const tensor::StoredView values = random_matrix(rows, columns, 0.05);
+    if (shape_.dense) {
+      weight.dense.emplace(model::Origin{"tiny", name, 0}, values);
+    } else {
+      weight.weight = model::TernaryWeight::latent({"tiny", name, 0}, values, false);
+    }
   }
 
   TinyShape shape_;

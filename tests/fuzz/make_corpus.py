@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Writes the seeds of the byte formats into corpus/gguf, corpus/safetensors, corpus/masks, corpus/sentencepiece and
-corpus/llama2c_tokenizer, beside this script.
+"""Writes the seeds of the byte formats into corpus/gguf, corpus/safetensors, corpus/masks, corpus/sentencepiece,
+corpus/llama2c_tokenizer and corpus/llama2c, beside this script.
 
 The seeds are valid files and single damages of them; the same bytes come out every time.
 """
@@ -231,26 +231,59 @@ SENTENCEPIECE = {
 }
 
 
-def llama2c(pieces, longest=16):
+def tokenizer_bin(pieces, longest=16):
     return u32(longest) + b"".join(struct.pack("<fI", score, len(piece)) + piece for piece, score in pieces)
 
 
-LLAMA2C_FIRST = [(b"<unk>", 0), (b"\n<s>\n", 0), (b"\n</s>\n", 0)]
-LLAMA2C_SOME = [(piece.replace("\u2581", " ").encode(), score) for piece, score, _ in SOME_PIECES]
+TOKENIZER_BIN_FIRST = [(b"<unk>", 0), (b"\n<s>\n", 0), (b"\n</s>\n", 0)]
+TOKENIZER_BIN_SOME = [(piece.replace("\u2581", " ").encode(), score) for piece, score, _ in SOME_PIECES]
+TOKENIZER_BIN = {
+    "whole": tokenizer_bin(TOKENIZER_BIN_FIRST + TOKENIZER_BIN_SOME),
+    "bytes": tokenizer_bin(TOKENIZER_BIN_FIRST + [(piece.encode(), 0) for piece, _, _ in BYTE_PIECES] + TOKENIZER_BIN_SOME),
+    "bad_first": tokenizer_bin(TOKENIZER_BIN_SOME),
+    "bad_longest": tokenizer_bin(TOKENIZER_BIN_FIRST, 4),
+    "bad_length": tokenizer_bin(TOKENIZER_BIN_FIRST, 2**32 - 1) + struct.pack("<fI", 0, 2**32 - 1),
+    "bad_score": tokenizer_bin(TOKENIZER_BIN_FIRST + [(b"a", float("inf"))]),
+    "bad_twice": tokenizer_bin(TOKENIZER_BIN_FIRST + [(b"a", 0), (b"a", 1)]),
+    "bad_short": tokenizer_bin(TOKENIZER_BIN_FIRST)[:-1],
+}
+
+
+def llama2c(shape=(4, 6, 1, 2, 1, 3, 5), version=0, shared=True, more=0):
+    """dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocabulary, max_seq_len; legacy or version 1."""
+    dim, ffn, layers, heads, kv_heads, vocabulary, context = shape
+    kv = dim // heads * kv_heads
+    floats = vocabulary * dim * (1 if shared else 2) + layers * (2 * dim + 2 * dim * dim + 2 * kv * dim + 3 * ffn * dim) + dim
+    numbers = struct.pack("<7i", dim, ffn, layers, heads, kv_heads, vocabulary if shared or version else -vocabulary, context)
+    if version == 0:
+        return numbers + bytes(i % 251 for i in range(4 * (floats + 2 * context * (dim // heads // 2)) + more))
+    header = struct.pack("<Ii", 0x616B3432, version) + numbers + bytes([shared])
+    return header + bytes(256 - len(header)) + bytes(i % 251 for i in range(4 * floats + more))
+
+
+def patched(content, at, value):
+    return content[:at] + struct.pack("<i", value) + content[at + 4:]
+
+
 LLAMA2C = {
-    "whole": llama2c(LLAMA2C_FIRST + LLAMA2C_SOME),
-    "bytes": llama2c(LLAMA2C_FIRST + [(piece.encode(), 0) for piece, _, _ in BYTE_PIECES] + LLAMA2C_SOME),
-    "bad_first": llama2c(LLAMA2C_SOME),
-    "bad_longest": llama2c(LLAMA2C_FIRST, 4),
-    "bad_length": llama2c(LLAMA2C_FIRST, 2**32 - 1) + struct.pack("<fI", 0, 2**32 - 1),
-    "bad_score": llama2c(LLAMA2C_FIRST + [(b"a", float("inf"))]),
-    "bad_twice": llama2c(LLAMA2C_FIRST + [(b"a", 0), (b"a", 1)]),
-    "bad_short": llama2c(LLAMA2C_FIRST)[:-1],
+    "legacy": llama2c(),
+    "legacy_untied": llama2c(shared=False),
+    "version1": llama2c(version=1),
+    "version1_untied": llama2c(version=1, shared=False),
+    "bad_version": llama2c(version=2),
+    "bad_short": llama2c(more=-1),
+    "bad_long": llama2c(version=1, more=4),
+    "bad_heads": patched(llama2c(), 12, 3),
+    "bad_zero": patched(llama2c(), 8, 0),
+    "bad_negative": patched(llama2c(), 4, -6),
+    "bad_product": patched(patched(patched(llama2c(), 0, 2**30), 4, 2**31 - 1), 8, 2**31 - 1),
+    "bad_vocabulary": patched(llama2c(), 20, -(2**31)),
 }
 
 if __name__ == "__main__":
     for folder, seeds in (("gguf", GGUF), ("safetensors", SAFETENSORS), ("masks", MASKS),
-                          ("sentencepiece", SENTENCEPIECE), ("llama2c_tokenizer", LLAMA2C)):
+                          ("sentencepiece", SENTENCEPIECE), ("llama2c_tokenizer", TOKENIZER_BIN),
+                          ("llama2c", LLAMA2C)):
         target = HERE / "corpus" / folder
         target.mkdir(parents=True, exist_ok=True)
         for name, content in seeds.items():

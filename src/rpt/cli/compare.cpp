@@ -67,7 +67,7 @@ Command add_compare(CLI::App& program) {
   app->add_option("--expect", options->expect, "identical: exit with 1 where one bit differs")
       ->check(CLI::IsMember({"identical"}));
   app->footer("Example:\n  rpt compare seedling seedling.gguf --text sotu:test --expect identical");
-  return {app, [options](Context& context) { return run_compare(*options, context); }};
+  return {app, [options](Context& context) { return run_compare(*options, context); }, true};
 }
 
 }  // namespace rpt::cli

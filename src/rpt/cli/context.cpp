@@ -139,6 +139,17 @@ void add_common_options(CLI::App& app, CommonOptions& options) {
   app.add_flag("--verbose", options.verbose, "More messages on standard error");
 }
 
+void add_open_options(CLI::App& app, CommonOptions& options) {
+  app.add_option("--scale", options.scale,
+                 "Of a Hugging Face directory of 0 and ±s that declares online: declared, which quantises again, or "
+                 "stored, which takes s for the scale")
+      ->check(CLI::IsMember({"declared", "stored"}))
+      ->capture_default_str();
+  app.add_option("--i2s-layout", options.i2s_layout, "Order of the codes in the I2_S tensors of a GGUF file: x86, arm")
+      ->check(CLI::IsMember({"x86", "arm"}))
+      ->capture_default_str();
+}
+
 std::vector<fs::path> data_roots() {
   std::vector<fs::path> roots;
   if (const char* data = std::getenv("RPT_DATA"); data != nullptr && *data != '\0') roots.emplace_back(data);
@@ -162,10 +173,20 @@ std::unique_ptr<model::Model> open_model(const std::string& name_or_path, const 
     }
   }
   const core::Stopwatch watch;
-  auto opened = model::open_model(path);
+  model::OpenOptions how;
+  if (context.common.scale == "stored") how.scale = model::ScaleReading::stored;
+  if (context.common.i2s_layout == "arm") how.i2_s = ternary::I2sLayout::arm;
+  auto opened = model::open_model(path, how);
   context.detail(fmt::format("opened {} ({}) in {:.1f} ms; {} with {} threads", path.string(), opened->format,
                              1e3 * watch.seconds(), kernels::active().name, core::threads()));
   for (const std::string& warning : opened->warnings) context.say("warning: " + warning);
+  return opened;
+}
+
+std::unique_ptr<model::Model> open_bitnet_model(const std::string& name_or_path, std::string_view what,
+                                                const Context& context) {
+  auto opened = open_model(name_or_path, context);
+  model::require_bitnet_blocks(*opened, what);
   return opened;
 }
 

@@ -30,6 +30,8 @@ struct CommonOptions {
   std::string json;  ///< file, "-" for standard output, empty for none
   bool quiet = false;
   bool verbose = false;
+  std::string scale = "declared";  ///< how a directory of 0 and ±s is read, or "stored"
+  std::string i2s_layout = "x86";  ///< of I2_S tensors, or "arm"
 };
 
 /// What a command works with: its streams, the common options, and the way results and messages take.
@@ -68,10 +70,14 @@ class Context {
 struct Command {
   CLI::App* app = nullptr;
   std::function<int(Context&)> run;
+  bool reads_any_form = false;  ///< takes the options of how a model is to be read
 };
 
 /// Adds the options that every command takes.
 void add_common_options(CLI::App& app, CommonOptions& options);
+
+/// Adds the options of how a model is to be read.
+void add_open_options(CLI::App& app, CommonOptions& options);
 
 /// Messages come from files as well: the text with a space for each character that must not reach a terminal.
 std::string one_line(std::string text);
@@ -88,6 +94,10 @@ std::vector<std::filesystem::path> data_roots();
 
 /// Opens MODEL: a path, or the name of an embedded model; says the file's warnings.
 std::unique_ptr<model::Model> open_model(const std::string& name_or_path, const Context& context);
+
+/// The same of a model with BitNet's blocks, as `what` ("pruning") needs it. Throws: ConfigError for another one.
+std::unique_ptr<model::Model> open_bitnet_model(const std::string& name_or_path, std::string_view what,
+                                                const Context& context);
 
 /// Processor, instruction set and threads in force, as one line.
 std::string describe_machine();

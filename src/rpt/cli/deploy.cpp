@@ -75,7 +75,7 @@ Estimate estimate(const DeployConfig& config, const model::Config& shape, const 
 
 int run_deploy(DeployOptions options, Context& context) {
   core::keep_freed_memory();
-  const auto base = open_model(options.model, context);
+  const auto base = open_bitnet_model(options.model, "deploying", context);
   const Texts texts = load_experiment_texts(options.text, options.test, context.common.seed);
   DeployConfig config;
   config.model = options.model;

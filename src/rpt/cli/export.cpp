@@ -46,7 +46,8 @@ evaluate::CompareResult compare_on_gate(const model::Model& a, const model::Mode
 std::string write_model(const ExportCommandOptions& options, const model::Model& source, core::ProgressSink& progress) {
   const model::ExportOptions how{.lossy = options.lossy, .replace_folder = options.force, .progress = &progress};
   if (options.to == "gguf") {
-    return model::export_gguf(source, options.out, gguf_types().at(options.type.empty() ? "i2_s" : options.type), how);
+    const auto type = options.type.empty() ? std::nullopt : std::optional(gguf_types().at(options.type));
+    return model::export_gguf(source, options.out, type, how);
   }
   const auto form = options.to == "hf" ? model::HfForm::latents : model::HfForm::packed;
   return model::export_huggingface(source, options.out, form, how);
@@ -67,7 +68,9 @@ int run_export(const ExportCommandOptions& options, Context& context) {
 
   report::Record figures;
   figures.set("output", options.out);
-  figures.set("form", options.to == "gguf" ? (options.type.empty() ? "i2_s" : options.type) : options.to);
+  const bool plain_gguf = options.to == "gguf" && options.type.empty();
+  const bool ternary = written->weights.blocks.front().attn_q.ternary();
+  figures.set("form", options.to != "gguf" ? options.to : !plain_gguf ? options.type : ternary ? "i2_s" : "stored");
   if (!options.lossy) {  // it has passed the gate
     context.out() << fmt::format("{} written in {:.1f} s, same output to the last bit (nll_sha256 {:.16}…)\n",
                                  options.out, seconds, hash);
@@ -98,19 +101,22 @@ int run_export(const ExportCommandOptions& options, Context& context) {
 Command add_export(CLI::App& program) {
   auto options = std::make_shared<ExportCommandOptions>();
   CLI::App* app = program.add_subcommand("export", "Write a model as GGUF or as a Hugging Face directory");
-  app->add_option("MODEL", options->model, "Hugging Face directory, .gguf file, or name of an embedded model")
+  app->add_option("MODEL", options->model,
+                  "Hugging Face directory, .gguf file, llama2.c checkpoint, or name of an embedded model")
       ->required();
   app->add_option("OUT", options->out, "File or directory to write")->required()->check(check_not_empty);
-  app->add_option("--to", options->to, "gguf, hf (latents), hf-packed")
+  app->add_option("--to", options->to, "gguf, hf (latents, or dense layers), hf-packed")
       ->check(CLI::IsMember({"gguf", "hf", "hf-packed"}))
       ->capture_default_str();
-  app->add_option("--type", options->type,
-                  "Ternary weights of a GGUF file: i2_s (default), tq1_0, tq2_0, f16, bf16, f32")
+  app->add_option(
+         "--type", options->type,
+         "Linear layers of a GGUF file: ternary ones i2_s (default), tq1_0, tq2_0, f16, bf16, f32; dense ones as they "
+         "are stored (default), f16, bf16, f32")
       ->check(CLI::IsMember({"i2_s", "tq1_0", "tq2_0", "f16", "bf16", "f32"}));
   app->add_flag("--lossy", options->lossy, "Accept a form that cannot hold a value exactly; says what it costs");
   app->add_flag("--force", options->force, "Replace a directory that exists and is not empty");
   app->footer("Example:\n  rpt export seedling seedling.gguf --type i2_s");
-  return {app, [options](Context& context) { return run_export(*options, context); }};
+  return {app, [options](Context& context) { return run_export(*options, context); }, true};
 }
 
 }  // namespace rpt::cli

@@ -48,7 +48,7 @@ int run_finetune(const FinetuneOptions& options, Context& context) {
   job.resume = options.resume;
   job.dry_run = options.dry_run;
   job.make_parameters = [&, masters = job.config.masters] {
-    auto parameters = train::Parameters::of_model(open_model(options.model, context), masters);
+    auto parameters = train::Parameters::of_model(open_bitnet_model(options.model, "fine-tuning", context), masters);
     if (!options.mask.empty()) {
       model::Masks masks = model::read_masks(options.mask, parameters->model().config);
       parameters->set_hook(std::make_shared<train::MaskHook>(std::move(masks)));

@@ -54,7 +54,7 @@ model::Gauge choose_gauge(const GaugeOptions& options, const model::Model& sourc
   if (options.like == "native") return model::native_gauge(source);
   if (options.like == "2b") return model::gauge_towards(source, model::k2b4tScales);
   if (options.like == "inverse") return model::gauge_towards(source, model::inverse(model::k2b4tScales));
-  return model::gauge_towards(source, *open_model(options.like, context));
+  return model::gauge_towards(source, *open_bitnet_model(options.like, "a gauge", context));
 }
 
 /// The tokens on which no bit may differ: the gate's, and those of --text.
@@ -121,7 +121,7 @@ void write_json(const GaugeOptions& options, const model::GaugeReport& r, const 
 int run_gauge(const GaugeOptions& options, Context& context) {
   if (options.like.empty() == options.scales.empty()) throw UsageError("one of --like and --scales says which gauge");
   if (!options.scales.empty()) parse_scales(options.scales);  // better now than after the model
-  const auto source = open_model(options.model, context);
+  const auto source = open_bitnet_model(options.model, "a gauge", context);
   std::error_code none;
   if (std::filesystem::equivalent(source->path, options.out, none)) {
     throw UsageError(fmt::format("{} is the model itself; write to another name", options.out));

@@ -100,7 +100,8 @@ Command add_generate(CLI::App& program) {
   auto options = std::make_shared<GenerateOptions>();
   CLI::App* app = program.add_subcommand("generate", "Continue a prompt");
   auto& g = options->generation;
-  app->add_option("MODEL", options->model, "Hugging Face directory, .gguf file, or name of an embedded model")
+  app->add_option("MODEL", options->model,
+                  "Hugging Face directory, .gguf file, llama2.c checkpoint, or name of an embedded model")
       ->required();
   app->add_option("-p,--prompt", options->prompt, "Text to go on from");
   add_sampling_options(*app, g);
@@ -110,7 +111,7 @@ Command add_generate(CLI::App& program) {
   app->add_flag("--no-bos", options->no_bos, "Do not put the begin-of-text token before the prompt");
   app->add_flag("--no-special", options->no_special, "Read special tokens written in the prompt as plain text");
   app->footer("Example:\n  rpt generate seedling -p \"The old house\" -n 40");
-  return {app, [options](Context& context) { return run_generate(*options, context); }};
+  return {app, [options](Context& context) { return run_generate(*options, context); }, true};
 }
 
 }  // namespace rpt::cli

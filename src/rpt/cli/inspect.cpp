@@ -60,21 +60,24 @@ class Inspector {
                         .bytes = static_cast<std::uint64_t>(n * tensor::element_size(weight.stored_type))});
   }
   void look(const std::string& name, const model::LinearWeight& linear) {
-    const auto& w = linear.weight;
     TensorReport r{.name = name,
-                   .type = std::string(tensor::name(w.stored_type())),
-                   .rows = w.rows(),
-                   .columns = w.columns(),
-                   .bytes = w.stored_bytes()};
-    r.ternary = true;
-    r.rule = ternary::name(w.rule());
-    r.scale = static_cast<double>(w.codes().scale);
-    r.codes = ternary::code_statistics(w.codes());
-    if (const auto latents = w.latents()) r.latents = ternary::latent_statistics(*latents);
+                   .type = std::string(tensor::name(linear.stored_type())),
+                   .rows = linear.rows(),
+                   .columns = linear.columns(),
+                   .bytes = linear.stored_bytes()};
+    r.ternary = linear.ternary();
+    if (r.ternary) describe_codes(linear.weight, r);
     reports_.push_back(std::move(r));
     if (linear.output_scale) {
       reports_.push_back({.name = name + ".scale", .type = "f32", .rows = 1, .columns = 1, .bytes = sizeof(float)});
     }
+  }
+
+  static void describe_codes(const model::TernaryWeight& w, TensorReport& r) {
+    r.rule = ternary::name(w.rule());
+    r.scale = static_cast<double>(w.codes().scale);
+    r.codes = ternary::code_statistics(w.codes());
+    if (const auto latents = w.latents()) r.latents = ternary::latent_statistics(*latents);
   }
 
   core::ProgressSink& progress_;
@@ -188,10 +191,13 @@ int run_inspect(const std::string& name, Context& context) {
   }
   print_head(*model, count, context.out());
   context.out() << to_table(reports).to_text();
-  context.out() << fmt::format(
-      "\nall codes: -1 {:.2f} %, 0 {:.2f} %, +1 {:.2f} %, {:.4f} bits per weight; {} bytes of tensors\n",
-      100 * share(all.negative, all.total()), 100 * all.zero_share(), 100 * share(all.positive, all.total()),
-      all.entropy_bits(), bytes);
+  context.out() << '\n';
+  if (count.ternary > 0) {
+    context.out() << fmt::format("all codes: -1 {:.2f} %, 0 {:.2f} %, +1 {:.2f} %, {:.4f} bits per weight; ",
+                                 100 * share(all.negative, all.total()), 100 * all.zero_share(),
+                                 100 * share(all.positive, all.total()), all.entropy_bits());
+  }
+  context.out() << fmt::format("{} bytes of tensors\n", bytes);
 
   const model::Config& c = model->config;
   report::Record figures;
@@ -226,9 +232,11 @@ int run_inspect(const std::string& name, Context& context) {
 Command add_inspect(CLI::App& program) {
   auto name = std::make_shared<std::string>();
   CLI::App* app = program.add_subcommand("inspect", "Show what is inside a model file");
-  app->add_option("FILE", *name, "Hugging Face directory, .gguf file, or name of an embedded model")->required();
+  app->add_option("FILE", *name,
+                  "Hugging Face directory, .gguf file, llama2.c checkpoint, or name of an embedded model")
+      ->required();
   app->footer("Example:\n  rpt inspect seedling --json inspect.json");
-  return {app, [name](Context& context) { return run_inspect(*name, context); }};
+  return {app, [name](Context& context) { return run_inspect(*name, context); }, true};
 }
 
 }  // namespace rpt::cli

@@ -77,13 +77,14 @@ int run_perplexity(const PerplexityOptions& options, Context& context) {
 Command add_perplexity(CLI::App& program) {
   auto options = std::make_shared<PerplexityOptions>();
   CLI::App* app = program.add_subcommand("perplexity", "Score a text");
-  app->add_option("MODEL", options->model, "Hugging Face directory, .gguf file, or name of an embedded model")
+  app->add_option("MODEL", options->model,
+                  "Hugging Face directory, .gguf file, llama2.c checkpoint, or name of an embedded model")
       ->required();
   add_scoring_options(*app, options->scoring);
   app->add_option("--save-logits", options->save_logits, "Write the logits of every scored token to this file");
   app->add_option("--save-nll", options->save_nll, "Write the NLL of every scored token to this file");
   app->footer("Example:\n  rpt perplexity seedling --text wikitext-2-raw:test --protocol llama.cpp --context 256");
-  return {app, [options](Context& context) { return run_perplexity(*options, context); }};
+  return {app, [options](Context& context) { return run_perplexity(*options, context); }, true};
 }
 
 }  // namespace rpt::cli

@@ -210,7 +210,7 @@ void print(const PruneOptions& o, const prune::Account& account, const model::Ma
 
 int run_prune(const PruneOptions& o, Context& context) {
   prune::Recipe recipe = load_recipe(o, context);  // better now than after the model
-  const auto source = open_model(o.model, context);
+  const auto source = open_bitnet_model(o.model, "pruning", context);
   std::error_code none;
   if (fs::equivalent(source->path, o.out, none)) {
     throw UsageError(fmt::format("{} is the model itself; write to another name", o.out));

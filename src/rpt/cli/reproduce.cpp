@@ -47,7 +47,7 @@ experiment::Bases open_bases(const std::vector<std::string>& names, const Contex
     if (std::find(names.begin(), name, *name) != name) {
       throw UsageError(fmt::format("--base {} stands twice; bases must be different models", *name));
     }
-    bases.push_back(open_model(*name, context));
+    bases.push_back(open_bitnet_model(*name, "an experiment", context));
   }
   return bases;
 }

@@ -85,7 +85,7 @@ report::Record to_record(const prune::SnappedTensor& t) {
 prune::Snapped snap_source(const SnapCommandOptions& o, prune::SnapRule rule, const model::Model& source,
                            const Context& context) {
   if (!prune::needs_base(rule)) return prune::snap(source, rule);
-  const auto base = open_model(o.base, context);
+  const auto base = open_bitnet_model(o.base, "snapping", context);
   if (o.calibration.text.empty()) return prune::snap(source, rule, {.base = base.get()});
   const prune::Calibration calibration =
       calibrate_on(describe_calibration(o.calibration, *base), *base, prune::Moments::inputs, context);
@@ -118,7 +118,7 @@ int run_snap(const SnapCommandOptions& o, Context& context) {
   if (rule != prune::SnapRule::refit && !o.calibration.text.empty()) {
     throw UsageError("--calibration belongs to --scale refit");
   }
-  const auto source = open_model(o.model, context);
+  const auto source = open_bitnet_model(o.model, "snapping", context);
   std::error_code none;
   if (fs::equivalent(source->path, o.out, none)) {
     throw UsageError(fmt::format("{} is the model itself; write to another name", o.out));

@@ -83,6 +83,7 @@ struct SupportedType {
 
 constexpr std::array kSupported = {
     SupportedType{DType::f32, 0, 1, 4, 0},       SupportedType{DType::f16, 1, 1, 2, 0},
+    SupportedType{DType::q4_0, 2, 32, 18, 0},    SupportedType{DType::q4_1, 3, 32, 20, 0},
     SupportedType{DType::q8_0, 8, 32, 34, 0},    SupportedType{DType::q6_k, 14, 256, 210, 0},
     SupportedType{DType::i8, 24, 1, 1, 0},       SupportedType{DType::i32, 26, 1, 4, 0},
     SupportedType{DType::i64, 27, 1, 8, 0},      SupportedType{DType::f64, 28, 1, 8, 0},

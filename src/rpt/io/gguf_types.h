@@ -47,8 +47,8 @@ std::optional<tensor::DType> dtype_of_ggml_type(std::uint32_t ggml_type);
 /// The ggml type number of a dtype, or nothing where GGUF has none (u8, hf_packed).
 std::optional<std::uint32_t> ggml_type_of_dtype(tensor::DType type);
 
-/// The contiguous extent ne[0] must be a multiple of this: 1 for plain types, 32 for q8_0, 128 for i2_s, 256 for q6_k,
-/// tq1_0 and tq2_0.
+/// The contiguous extent ne[0] must be a multiple of this: 1 for plain types, 32 for q8_0, q4_0 and q4_1, 128 for i2_s,
+/// 256 for q6_k, tq1_0 and tq2_0.
 std::int64_t gguf_block(tensor::DType type);
 
 /// Bytes of a tensor in a GGUF file, padding behind it not counted; nothing where that overflows or the type is none of

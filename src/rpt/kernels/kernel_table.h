@@ -179,6 +179,12 @@ struct KernelTable {
   void (*f16_to_f32)(const std::uint16_t* x, std::int64_t n, float* y) noexcept = nullptr;
   /// Widens bfloat16 bits.
   void (*bf16_to_f32)(const std::uint16_t* x, std::int64_t n, float* y) noexcept = nullptr;
+  /// Rows of GGUF's blocked types, n a multiple of 32, widened by one product and one add in float, no fma. Blocks of
+  /// 32: {f16 d, int8 q[32]} y = d · q; {f16 d, nibbles[16]} y = d · (q − 8); {f16 d, f16 m, nibbles[16]} y = d · q +
+  /// m; of the nibbles, the low ones are values 0 … 15, the high ones 16 … 31.
+  void (*q8_0_to_f32)(const std::uint8_t* row, std::int64_t n, float* y) noexcept = nullptr;
+  void (*q4_0_to_f32)(const std::uint8_t* row, std::int64_t n, float* y) noexcept = nullptr;
+  void (*q4_1_to_f32)(const std::uint8_t* row, std::int64_t n, float* y) noexcept = nullptr;
 
   // ---- attention and loss -----------------------------------------------------------------------------------------
 

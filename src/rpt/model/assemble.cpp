@@ -4,12 +4,14 @@
 #include <algorithm>
 #include <cmath>
 
+#include "rpt/io/llama2c.h"
 #include "rpt/tensor/ops.h"
 
 namespace rpt::model {
 
 void load_weights(TensorLoader& loader, const Config& config, Weights& weights) {
   weights.blocks.resize(static_cast<std::size_t>(config.layers));
+  weights.sub_norms = config.sub_norms;
   if (!config.tied_head) weights.head.emplace();
   visit_weights(weights, [&](const std::string& name, auto& weight) {
     const auto [rows, columns] = expected_shape(name, config);
@@ -18,7 +20,7 @@ void load_weights(TensorLoader& loader, const Config& config, Weights& weights) 
 }
 
 NormWeight make_norm(Origin origin, const tensor::StoredView& values) {
-  if (values.type != tensor::DType::f32 && values.type != tensor::DType::f16 && values.type != tensor::DType::bf16) {
+  if (!tensor::is_float(values.type)) {
     throw FormatError(origin.file, origin.offset, "tensor " + origin.tensor, "type f32, f16 or bf16",
                       std::string(tensor::name(values.type)));
   }
@@ -61,11 +63,26 @@ const text::Tokenizer& Model::vocabulary() const {
   return *tokenizer;
 }
 
-std::unique_ptr<Model> open_model(const std::filesystem::path& path) {
+std::unique_ptr<Model> open_model(const std::filesystem::path& path, const OpenOptions& options) {
   std::error_code error;
-  if (std::filesystem::is_directory(path, error)) return open_huggingface(path);
+  if (std::filesystem::is_directory(path, error)) return open_huggingface(path, options);
   if (!std::filesystem::exists(path, error)) throw IoError(fmt::format("{}: no such file or directory", path.string()));
-  return open_gguf(path);
+  if (io::is_llama2c(path)) return open_llama2c(path);
+  return open_gguf(path, options);
+}
+
+void require_bitnet_blocks(const Model& model, std::string_view what) {
+  visit_weights(model.weights, [&](const std::string& name, const auto& weight) {
+    if constexpr (std::is_same_v<std::decay_t<decltype(weight)>, LinearWeight>) {
+      if (weight.ternary()) return;
+      throw ConfigError(fmt::format("{}: {} needs ternary linear layers, and {} is dense ({})", model.path.string(),
+                                    what, name, tensor::name(weight.stored_type())));
+    }
+  });
+  if (!model.config.sub_norms) {
+    throw ConfigError(fmt::format("{}: {} needs BitNet blocks, and those of architecture {} have no attn_sub_norm",
+                                  model.path.string(), what, model.config.architecture));
+  }
 }
 
 }  // namespace rpt::model

@@ -21,6 +21,7 @@ struct BlockGradients {
 
 /// The same for all weights. visit_weights() goes over it as over Weights.
 struct Gradients {
+  static constexpr bool sub_norms = true;  ///< other blocks are not trained
   tensor::MutableMatrix token_embd;
   std::vector<BlockGradients> blocks;
   tensor::MutableMatrix output_norm;

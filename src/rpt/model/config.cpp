@@ -109,39 +109,75 @@ void require(bool fits, const std::string& source, std::string_view property, st
   if (!fits) throw ConfigError(fmt::format("{}: {} is {}, expected {}", source, property, value, expected));
 }
 
-QuantizationMode read_mode(const Reader& reader, const std::string& file) {
+HfFamily read_family(const Reader& reader, const std::string& file) {
+  const std::string type = reader.text("model_type", "");
+  if (type == "llama") return HfFamily::llama;
+  if (type != "bitnet") {
+    throw ConfigError(fmt::format("{}: model_type is \"{}\", expected \"bitnet\" or \"llama\"", file, type));
+  }
+  return reader.find("weight_bits") != nullptr ? HfFamily::one_bit : HfFamily::bitnet;
+}
+
+/// A list of modules that stay dense may name the head alone.
+void refuse_dense_modules(const Reader& q, const std::string& file) {
+  const Json* modules = q.find("modules_to_not_convert");
+  if (modules == nullptr) return;
+  if (!modules->is_array()) q.wrong("modules_to_not_convert", "a list", *modules);
+  for (const Json& module : *modules) {
+    if (module != "lm_head") {
+      throw ConfigError(file + ": modules_to_not_convert holds more than lm_head, which is not supported");
+    }
+  }
+}
+
+void read_quantization(const Reader& reader, const std::string& file, HfConfig& out) {
+  if (out.family == HfFamily::one_bit) {
+    for (const auto& [key, bits] : {std::pair("weight_bits", 1), std::pair("input_bits", 8)}) {
+      const std::int64_t found = reader.integer(key, bits);
+      require(found == bits, file, key, found, std::to_string(bits));
+    }
+  }
   if (reader.find("quantization_config") == nullptr) {
-    throw ConfigError(file + ": no quantization_config: a dense model, whose linear layers rpt does not run yet");
+    if (out.family == HfFamily::bitnet) {
+      throw ConfigError(file + ": no quantization_config: dense linear layers in BitNet blocks are not supported");
+    }
+    out.linear_class = out.family == HfFamily::llama ? LinearClass::dense : LinearClass::autobitlinear;
+    return;
   }
   const Reader q = reader.object("quantization_config");
   const std::string method = q.text("quant_method", "");
   if (method != "bitnet")
     throw ConfigError(fmt::format("{}: quant_method is \"{}\", expected \"bitnet\"", file, method));
   const std::string linear = q.text("linear_class", "bitlinear");
-  if (linear != "autobitlinear") {
-    throw ConfigError(fmt::format("{}: linear_class is \"{}\", expected \"autobitlinear\"", file, linear));
+  if (linear != "autobitlinear" && linear != "bitlinear") {
+    throw ConfigError(
+        fmt::format("{}: linear_class is \"{}\", expected \"autobitlinear\" or \"bitlinear\"", file, linear));
   }
   if (q.boolean("use_rms_norm", false))
     throw ConfigError(file + ": use_rms_norm inside linear layers is not supported");
+  refuse_dense_modules(q, file);
+  out.linear_class = linear == "bitlinear" ? LinearClass::bitlinear : LinearClass::autobitlinear;
   const std::string mode = q.text("quantization_mode", "offline");
-  if (mode == "online") return QuantizationMode::online;
-  if (mode == "offline") return QuantizationMode::offline;
-  throw ConfigError(fmt::format("{}: quantization_mode is \"{}\", expected \"online\" or \"offline\"", file, mode));
+  if (mode != "online" && mode != "offline") {
+    throw ConfigError(fmt::format("{}: quantization_mode is \"{}\", expected \"online\" or \"offline\"", file, mode));
+  }
+  out.mode = mode == "online" ? QuantizationMode::online : QuantizationMode::offline;
 }
 
-Activation read_activation(const Reader& reader, const std::string& file) {
-  const std::string name = reader.text("hidden_act", "relu2");
-  if (name == "relu2") return Activation::relu2;
+Activation read_activation(const Reader& reader, HfFamily family, const std::string& file) {
+  const std::string name = reader.text("hidden_act", family == HfFamily::bitnet ? "relu2" : "silu");
   if (name == "silu") return Activation::silu;
-  throw ConfigError(fmt::format("{}: hidden_act is \"{}\", expected \"relu2\" or \"silu\"", file, name));
+  if (name == "relu2" && family != HfFamily::llama) return Activation::relu2;
+  throw ConfigError(fmt::format("{}: hidden_act is \"{}\", expected {}\"silu\"", file, name,
+                                family == HfFamily::llama ? "" : "\"relu2\" or "));
 }
 
-double read_theta(const Reader& reader, const std::string& file) {
+double read_theta(const Reader& reader, double fallback, const std::string& file) {
   const Reader rope = reader.object("rope_parameters");  // transformers 5; it wins over rope_theta
   const std::string type = rope.text("rope_type", "default");
   if (type != "default") throw ConfigError(fmt::format("{}: rope_type is \"{}\", expected \"default\"", file, type));
   if (reader.find("rope_scaling") != nullptr) throw ConfigError(file + ": rope_scaling is not supported");
-  return rope.number("rope_theta", reader.number("rope_theta", 500000.0));
+  return rope.number("rope_theta", reader.number("rope_theta", fallback));
 }
 
 }  // namespace
@@ -188,13 +224,14 @@ HfConfig parse_hf_config(std::string_view json, const std::string& file) {
   if (!root.is_object()) throw FormatError(file, 0, "JSON", "a JSON object", root.type_name());
   const Reader reader(root, file);
 
-  const std::string type = reader.text("model_type", "");
-  if (type != "bitnet") throw ConfigError(fmt::format("{}: model_type is \"{}\", expected \"bitnet\"", file, type));
   HfConfig out;
-  out.mode = read_mode(reader, file);
+  out.family = read_family(reader, file);
+  read_quantization(reader, file, out);
   Config& c = out.config;
-  c.activation = read_activation(reader, file);
-  c.architecture = c.activation == Activation::relu2 ? "bitnet-b1.58" : "bitnet";
+  const bool llama = out.family == HfFamily::llama;
+  c.sub_norms = !llama;
+  c.activation = read_activation(reader, out.family, file);
+  c.architecture = llama ? "llama" : c.activation == Activation::relu2 ? "bitnet-b1.58" : "bitnet";
   c.hidden = reader.integer("hidden_size");
   c.feed_forward = reader.integer("intermediate_size");
   c.layers = reader.integer("num_hidden_layers");
@@ -204,10 +241,12 @@ HfConfig parse_hf_config(std::string_view json, const std::string& file) {
   c.head_size = reader.integer("head_dim", c.hidden / c.heads);
   c.vocabulary = reader.integer("vocab_size");
   c.context = reader.integer("max_position_embeddings", 2048);
-  c.norm_epsilon = static_cast<float>(reader.number("rms_norm_eps", 1e-5));
-  c.rope_theta = read_theta(reader, file);
+  c.norm_epsilon = static_cast<float>(reader.number("rms_norm_eps", llama ? 1e-6 : 1e-5));
+  c.rope_theta = read_theta(reader, out.family == HfFamily::bitnet ? 500000.0 : 10000.0, file);
   c.tied_head = reader.boolean("tie_word_embeddings", false);
-  if (reader.boolean("attention_bias", false)) throw ConfigError(file + ": attention_bias is not supported");
+  for (const char* bias : {"attention_bias", "mlp_bias"}) {
+    if (reader.boolean(bias, false)) throw ConfigError(fmt::format("{}: {} is not supported", file, bias));
+  }
   const auto bos = reader.ids("bos_token_id");
   if (!bos.empty()) c.bos_id = bos.front();
   c.eos_ids = reader.ids("eos_token_id");
@@ -223,8 +262,8 @@ HfConfig parse_hf_config(std::string_view json, const std::string& file) {
 std::string to_hf_config_json(const HfConfig& hf) {
   const Config& c = hf.config;
   Json j;
-  j["architectures"] = {"BitNetForCausalLM"};
-  j["model_type"] = "bitnet";
+  j["architectures"] = {c.sub_norms ? "BitNetForCausalLM" : "LlamaForCausalLM"};
+  j["model_type"] = c.sub_norms ? "bitnet" : "llama";
   j["hidden_act"] = c.activation == Activation::relu2 ? "relu2" : "silu";
   j["hidden_size"] = c.hidden;
   j["intermediate_size"] = c.feed_forward;
@@ -246,9 +285,12 @@ std::string to_hf_config_json(const HfConfig& hf) {
   j["use_cache"] = true;
   j["torch_dtype"] = hf.dtype;
   j["dtype"] = hf.dtype;
-  j["quantization_config"] = {{"quant_method", "bitnet"},
-                              {"linear_class", "autobitlinear"},
-                              {"quantization_mode", hf.mode == QuantizationMode::online ? "online" : "offline"}};
+  if (hf.linear_class != LinearClass::dense) {
+    j["quantization_config"] = {
+        {"quant_method", "bitnet"},
+        {"linear_class", hf.linear_class == LinearClass::bitlinear ? "bitlinear" : "autobitlinear"},
+        {"quantization_mode", hf.mode == QuantizationMode::online ? "online" : "offline"}};
+  }
   return j.dump(2) + "\n";
 }
 

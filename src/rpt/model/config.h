@@ -11,13 +11,14 @@ namespace rpt::model {
 /// What stands between gate and up of the feed-forward layer.
 enum class Activation : std::uint8_t { relu2, silu };
 
-/// Shape and constants of a decoder of BitNet blocks.
+/// Shape and constants of a decoder.
 /// Letters used in this room: L layers, H hidden, F feed-forward, A query heads, G key/value heads, D head size,
 /// V vocabulary, T tokens, S positions in the cache.
 struct Config {
-  std::string architecture = "bitnet-b1.58";  ///< GGUF's name: bitnet-b1.58, bitnet-25 (relu²), bitnet (SiLU)
+  std::string architecture = "bitnet-b1.58";  ///< GGUF's name: bitnet-b1.58, bitnet-25 (relu²), bitnet, llama (SiLU)
   std::string name;                           ///< general.name, or the folder's name
   Activation activation = Activation::relu2;
+  bool sub_norms = true;  ///< BitNet's norms before attn_output and ffn_down; llama has none
   std::int64_t hidden = 0;
   std::int64_t feed_forward = 0;
   std::int64_t layers = 0;
@@ -47,16 +48,32 @@ enum class QuantizationMode : std::uint8_t {
   offline,  ///< packed uint8 and weight_scale
 };
 
-/// What config.json of a BitNetForCausalLM says.
+/// What a Hugging Face directory calls its linear layers.
+enum class LinearClass : std::uint8_t {
+  dense,          ///< no quantization_config
+  autobitlinear,  ///< weight_scale multiplies
+  bitlinear,      ///< weight_scale divides
+};
+
+/// Whose names and defaults a directory has.
+enum class HfFamily : std::uint8_t {
+  bitnet,   ///< transformers' BitNetForCausalLM
+  one_bit,  ///< 1bitLLM's BitnetForCausalLM: latents, sub-norms by other names
+  llama,    ///< LlamaForCausalLM
+};
+
+/// What config.json says.
 struct HfConfig {
   Config config;
+  HfFamily family = HfFamily::bitnet;
+  LinearClass linear_class = LinearClass::autobitlinear;
   QuantizationMode mode = QuantizationMode::online;
   std::string dtype = "bfloat16";
 };
 
 /// Reads config.json; both homes of rope_theta and dtype (transformers 4 and 5).
 /// Throws: FormatError for malformed JSON or a property of the wrong type, ConfigError for a model that is not
-/// supported (another model_type, a rope_type other than default, biases, dense linears, another linear_class).
+/// supported (another model_type, a rope_type other than default, biases, another quantisation, norms inside linears).
 HfConfig parse_hf_config(std::string_view json, const std::string& file);
 
 /// Writes config.json as transformers reads it.

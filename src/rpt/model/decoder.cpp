@@ -33,14 +33,6 @@ std::vector<std::int32_t> lay_out(std::span<const Segment> segments, const Confi
   return tokens;
 }
 
-/// First row with a value that is not finite, or −1.
-std::int64_t first_not_finite(tensor::MatrixView x) {
-  for (std::int64_t t = 0; t < x.rows; ++t) {
-    if (!std::all_of(x.row(t), x.row(t) + x.columns, [](float v) { return std::isfinite(v); })) return t;
-  }
-  return -1;
-}
-
 }  // namespace
 
 Decoder::Decoder(const Config& config, const Weights& weights)
@@ -136,7 +128,7 @@ void Decoder::run_block(std::span<const std::int32_t> tokens, tensor::MutableMat
   }
   if (tape != nullptr) tensor::copy(h, tape->last);
   std::int64_t bad = tensor::rms_norm(h, weights_.output_norm.gain, config_.norm_epsilon, h);
-  if (bad < 0) bad = first_not_finite(h);
+  if (bad < 0) bad = tensor::first_not_finite(h);
   if (bad >= 0) {
     fail(fmt::format("layer output_norm: the output of row {} holds an infinity or NaN", bad), bad);
   }

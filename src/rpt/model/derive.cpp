@@ -25,6 +25,7 @@ std::unique_ptr<Model> without_blocks(const Model& model) {
   out->bos_id = model.bos_id;
   out->end_ids = model.end_ids;
   out->weights.token_embd = shared(model.weights.token_embd);
+  out->weights.sub_norms = model.weights.sub_norms;
   out->weights.output_norm = model.weights.output_norm;
   if (model.weights.head) out->weights.head = shared(*model.weights.head);
   return out;

@@ -2,6 +2,7 @@
 #pragma once
 #include <filesystem>
 #include <functional>
+#include <optional>
 
 #include "rpt/core/progress.h"
 #include "rpt/model/model.h"
@@ -27,26 +28,28 @@ struct ExportOptions {
 /// linear layer do not divide into blocks of `type`.
 void require_gguf_rows(const Config& config, tensor::DType type);
 
-/// How the ternary weights stand in a Hugging Face directory.
+/// How the linear layers stand in a Hugging Face directory.
 enum class HfForm : std::uint8_t {
-  latents,  ///< quantization_mode online; only for models that still have latents
-  packed,   ///< quantization_mode offline
+  latents,  ///< as floats: quantization_mode online, only for models that still have latents; or dense layers
+  packed,   ///< quantization_mode offline; only ternary layers
 };
 
-/// Writes a GGUF file with ternary weights as `type`: i2_s, tq1_0, tq2_0, or f16, bf16, f32 holding 0 and ±s.
-/// Embeddings become F16 where what the forward reads is exact in it, else F32; q8_0 and q6_k stay. Before the file
-/// appears it is read again and passes the gate, whose hash is returned; empty where `lossy`. Throws: ConfigError where
-/// the form cannot hold a tensor exactly (named; `lossy` allows it) or not at all; CheckError where the gate fails;
-/// IoError.
-std::string export_gguf(const Model& model, const std::filesystem::path& target, tensor::DType type,
+/// Writes a GGUF file with ternary weights as `type`: i2_s, tq1_0, tq2_0, or, of BitNet's architectures, f16, bf16, f32
+/// holding 0 and ±s; and with dense linear layers as f16, bf16 or f32. Without a type, ternary weights become i2_s and
+/// dense ones stay as they are stored. Embeddings become F16 where what the forward reads is exact in it, else F32;
+/// those of blocked types stay. Before the file appears it is read again and passes the gate, whose hash is returned;
+/// empty where `lossy`. Throws: ConfigError where the form cannot hold a tensor exactly (named; `lossy` allows it) or
+/// not at all; CheckError where the gate fails; IoError.
+std::string export_gguf(const Model& model, const std::filesystem::path& target, std::optional<tensor::DType> type,
                         const ExportOptions& options);
 
-/// Writes a Hugging Face directory that transformers loads: config.json, model.safetensors, tokenizer files. Before the
-/// folder appears it is read again and passes the gate. Throws: as export_gguf.
+/// Writes a Hugging Face directory that transformers loads: config.json, model.safetensors, tokenizer files. Dense
+/// layers of blocked types become f16 where that is exact, else f32. Before the folder appears it is read again and
+/// passes the gate. Throws: as export_gguf.
 std::string export_huggingface(const Model& model, const std::filesystem::path& target, HfForm form,
                                const ExportOptions& options);
 
-/// Whether the forward reads embedding values that f16 holds exactly. Cost: one pass over the embedding.
-bool exact_in_f16(const EmbeddingWeight& embedding);
+/// Whether the values that the forward reads are exact in `type` (f32, f16 or bf16). Cost: one pass over the weights.
+bool exact_in(const DenseWeight& weight, tensor::DType type);
 
 }  // namespace rpt::model

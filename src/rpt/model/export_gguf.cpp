@@ -32,6 +32,14 @@ std::uint32_t file_type(DType type) {
       return 0;
     case DType::f16:
       return 1;
+    case DType::q4_0:
+      return 2;
+    case DType::q4_1:
+      return 3;
+    case DType::q8_0:
+      return 7;
+    case DType::q6_k:
+      return 18;
     case DType::bf16:
       return 32;
     case DType::tq1_0:
@@ -48,7 +56,8 @@ std::uint32_t file_type(DType type) {
 /// One GGUF file in the making: declares every tensor, then streams them in the same order.
 class GgufExport {
  public:
-  GgufExport(const Model& model, const std::filesystem::path& target, DType type, const ExportOptions& options)
+  GgufExport(const Model& model, const std::filesystem::path& target, std::optional<DType> type,
+             const ExportOptions& options)
       : model_(model), type_(type), options_(options), writer_(target) {}
 
   std::string run() {
@@ -80,7 +89,7 @@ class GgufExport {
  private:
   void set_keys() {
     const Config& c = model_.config;
-    const std::string arch = c.activation == Activation::relu2 ? "bitnet-b1.58" : "bitnet";
+    const std::string arch = !c.sub_norms ? "llama" : c.activation == Activation::relu2 ? "bitnet-b1.58" : "bitnet";
     const auto u32 = [&](const char* key, std::int64_t value) {
       writer_.set_u32(arch + "." + key, static_cast<std::uint32_t>(value));
     };
@@ -104,7 +113,7 @@ class GgufExport {
     }
     writer_.set_f32(arch + ".attention.layer_norm_rms_epsilon", c.norm_epsilon);
     writer_.set_f32(arch + ".rope.freq_base", theta);
-    writer_.set_u32("general.file_type", file_type(type_));
+    writer_.set_u32("general.file_type", file_type(linear_type("blk.0.attn_q", model_.weights.blocks.front().attn_q)));
     set_vocabulary();
     writer_.set_u32("general.quantization_version", 2);
   }
@@ -170,8 +179,30 @@ class GgufExport {
 
   DType embedding_type(const EmbeddingWeight& weight) {
     const DType stored = weight.values().type;
-    if (stored == DType::q8_0 || stored == DType::q6_k) return stored;
-    return exact_in_f16(weight) ? DType::f16 : DType::f32;
+    if (!tensor::is_float(stored)) return stored;
+    return exact_in(weight, DType::f16) ? DType::f16 : DType::f32;
+  }
+
+  /// The type in which a linear layer is written. Throws ConfigError where it cannot have the one that was asked for.
+  DType linear_type(const std::string& name, const LinearWeight& weight) const {
+    if (!type_) return weight.ternary() ? DType::i2_s : weight.stored_type();
+    if (weight.ternary() && !model_.config.sub_norms && !tensor::is_ternary(*type_)) {
+      throw ConfigError(
+          fmt::format("{}: readers take {} weights of architecture llama for dense ones; ternary ones are "
+                      "written as i2_s, tq1_0 or tq2_0",
+                      name, tensor::name(*type_)));
+    }
+    if (!weight.ternary() && tensor::is_ternary(*type_)) {
+      throw ConfigError(fmt::format("{}: is dense ({}), and {} holds ternary weights", name,
+                                    tensor::name(weight.stored_type()), tensor::name(*type_)));
+    }
+    return *type_;
+  }
+
+  /// Architecture `llama` wants the rows of queries and keys in rope pairs.
+  std::int64_t rope_pairs(const std::string& name) const {
+    const bool turned = name.ends_with("attn_q") || name.ends_with("attn_k");
+    return turned && !model_.config.sub_norms ? model_.config.head_size : 0;
   }
 
   void declare(const std::string& name, const EmbeddingWeight& weight) {
@@ -182,10 +213,15 @@ class GgufExport {
     writer_.declare(name + ".weight", DType::f32, {static_cast<std::int64_t>(weight.gain.size())});
   }
   void declare(const std::string& name, const LinearWeight& weight) {
-    const auto& codes = weight.weight.codes();
-    require_whole_blocks(name, codes.columns, type_);
-    require_exact_scale(name, codes.scale, type_, options_);
-    writer_.declare(name + ".weight", type_, {codes.columns, codes.rows});
+    const DType type = linear_type(name, weight);
+    if (weight.ternary()) {
+      require_whole_blocks(name, weight.columns(), type);
+      require_exact_scale(name, weight.weight.codes().scale, type, options_);
+    } else if (type != weight.stored_type() && !options_.lossy && !exact_in(*weight.dense, type)) {
+      throw ConfigError(fmt::format("{}: its {} values are not exact in {} (--lossy rounds them)", name,
+                                    tensor::name(weight.stored_type()), tensor::name(type)));
+    }
+    writer_.declare(name + ".weight", type, {weight.columns(), weight.rows()});
     if (weight.output_scale) writer_.declare(name + ".scale", DType::f32, {1});
   }
 
@@ -197,7 +233,7 @@ class GgufExport {
       writer_.write(v.data, v.bytes);
       return;
     }
-    write_float_rows(weight.values(), type, [&](std::span<const std::byte> row) { writer_.write(row); });
+    write_float_rows(weight, type, 0, to_file());
   }
   void write(const std::string& name, const NormWeight& weight) {
     writer_.begin_tensor(name + ".weight");
@@ -205,22 +241,37 @@ class GgufExport {
   }
   void write(const std::string& name, const LinearWeight& weight) {
     writer_.begin_tensor(name + ".weight");
-    const auto& codes = weight.weight.codes();
-    if (tensor::is_ternary(type_)) {
-      const ternary::PackedTernary packed = ternary::repack(codes, type_, options_.lossy);
-      writer_.write(packed.view().data, packed.view().bytes);
-      if (type_ == DType::i2_s) writer_.write(&codes.scale, sizeof codes.scale);
+    const DType type = linear_type(name, weight);
+    if (!weight.ternary()) {
+      write_dense(name, *weight.dense, type);
+    } else if (tensor::is_ternary(type)) {
+      const auto& codes = weight.weight.codes();
+      const ternary::PackedTernary packed = ternary::repack(codes, type, options_.lossy);
+      const auto view = packed.view();
+      write_stored_rows(std::as_bytes(std::span(view.data, view.bytes)), view.rows, rope_pairs(name), to_file());
+      if (type == DType::i2_s) writer_.write(&codes.scale, sizeof codes.scale);
     } else {
-      write_code_rows(codes, type_, [&](std::span<const std::byte> row) { writer_.write(row); });
+      write_code_rows(weight.weight.codes(), type, to_file());
     }
     if (weight.output_scale) {
       writer_.begin_tensor(name + ".scale");
       writer_.write(&*weight.output_scale, sizeof(float));
     }
   }
+  void write_dense(const std::string& name, const DenseWeight& weight, DType type) {
+    const tensor::StoredView& v = weight.values();
+    if (type == v.type) {
+      write_stored_rows({v.data, v.bytes}, v.rows, rope_pairs(name), to_file());
+    } else {
+      write_float_rows(weight, type, rope_pairs(name), to_file());
+    }
+  }
+  RowSink to_file() {
+    return [this](std::span<const std::byte> bytes) { writer_.write(bytes); };
+  }
 
   const Model& model_;
-  DType type_;
+  std::optional<DType> type_;
   const ExportOptions& options_;
   io::GgufWriter writer_;
 };
@@ -235,7 +286,7 @@ void require_gguf_rows(const Config& config, tensor::DType type) {
   }
 }
 
-std::string export_gguf(const Model& model, const std::filesystem::path& target, tensor::DType type,
+std::string export_gguf(const Model& model, const std::filesystem::path& target, std::optional<tensor::DType> type,
                         const ExportOptions& options) {
   return GgufExport(model, target, type, options).run();
 }

@@ -38,11 +38,29 @@ tensor::StoredView latents_of(const std::string& name, const LinearWeight& weigh
   return *latents;
 }
 
+/// What the directory declares: autobitlinear, whose scales multiply, unless some scale is not exact in bf16 and every
+/// one is the reciprocal of a bf16 number, as those of a bitlinear are.
+LinearClass choose_class(const Model& model, HfForm form) {
+  if (!model.weights.blocks.front().attn_q.ternary()) return LinearClass::dense;
+  if (form == HfForm::latents) return LinearClass::autobitlinear;
+  bool exact = true;
+  bool reciprocal = true;
+  visit_weights(model.weights, [&](const std::string&, const auto& weight) {
+    if constexpr (std::is_same_v<std::decay_t<decltype(weight)>, LinearWeight>) {
+      if (!weight.ternary()) return;
+      const float scale = weight.weight.codes().scale;
+      exact = exact && round_to(scale, DType::bf16) == scale;
+      reciprocal = reciprocal && scale != 0 && 1.0F / round_to(1.0F / scale, DType::bf16) == scale;
+    }
+  });
+  return !exact && reciprocal ? LinearClass::bitlinear : LinearClass::autobitlinear;
+}
+
 /// Collects the tensors of a directory and writes them.
 class HfExport {
  public:
   HfExport(const Model& model, HfForm form, const ExportOptions& options)
-      : model_(model), form_(form), options_(options) {}
+      : model_(model), form_(form), options_(options), class_(choose_class(model, form)) {}
 
   void write(const fs::path& folder) {
     visit_weights(model_.weights, [&](const std::string& name, const auto& weight) { plan(name, weight); });
@@ -65,17 +83,23 @@ class HfExport {
   }
 
  private:
-  void plan(const std::string& name, const EmbeddingWeight& weight) {
+  void plan(const std::string& name, const EmbeddingWeight& weight) { plan_dense(name, weight); }
+
+  /// Plain types stay, blocked ones become f16 or f32.
+  void plan_dense(const std::string& name, const DenseWeight& weight) {
     const tensor::StoredView& v = weight.values();
-    const bool plain = tensor::element_size(v.type) > 0;
-    const DType type = plain ? v.type : exact_in_f16(weight) ? DType::f16 : DType::f32;
-    planned_.push_back({hf_tensor_name(name), type, {v.rows, v.columns}, [v, plain, type](const RowSink& sink) {
+    const bool plain = tensor::is_float(v.type);
+    const DType type = plain ? v.type : exact_in(weight, DType::f16) ? DType::f16 : DType::f32;
+    planned_.push_back({hf_tensor_name(name), type, {v.rows, v.columns}, [&weight, plain, type](const RowSink& sink) {
                           if (plain) {
-                            sink({v.data, v.bytes});
+                            sink({weight.values().data, weight.values().bytes});
                           } else {
-                            write_float_rows(v, type, sink);
+                            write_float_rows(weight, type, 0, sink);
                           }
                         }});
+    // transformers loads all tensors in one type: of a dense model one that holds them all.
+    if (class_ == LinearClass::dense)
+      declared_type_ = planned_.size() == 1 || declared_type_ == type ? type : DType::f32;
   }
 
   void plan(const std::string& name, const NormWeight& weight) {
@@ -96,9 +120,23 @@ class HfExport {
           "{}: multiplies its output by a scale of its own, which a Hugging Face directory cannot say", name));
     }
     const std::string hf_name = hf_tensor_name(name);
+    if (weight.ternary() != (class_ != LinearClass::dense)) {
+      throw ConfigError(
+          fmt::format("{}: a Hugging Face directory cannot say that some linear layers are ternary and "
+                      "some dense",
+                      name));
+    }
+    if (!weight.ternary()) {
+      if (form_ == HfForm::packed) {
+        throw ConfigError(fmt::format("{}: is dense ({}), there are no codes to pack; write it with --to hf", name,
+                                      tensor::name(weight.stored_type())));
+      }
+      plan_dense(name, *weight.dense);
+      return;
+    }
     if (form_ == HfForm::latents) {
       const tensor::StoredView v = latents_of(name, weight);
-      latent_type_ = v.type;
+      declared_type_ = v.type;
       planned_.push_back({hf_name, v.type, {v.rows, v.columns}, [v](const RowSink& sink) { sink({v.data, v.bytes}); }});
       return;
     }
@@ -106,15 +144,17 @@ class HfExport {
     if (codes.rows % 4 != 0) {
       throw ConfigError(fmt::format("{}: {} rows cannot be packed by fours", name, codes.rows));
     }
-    require_exact_scale(name, codes.scale, DType::bf16, options_);
+    const bool divides = class_ == LinearClass::bitlinear;
+    if (!divides) require_exact_scale(name, codes.scale, DType::bf16, options_);
     const bool lossy = options_.lossy;
     planned_.push_back({hf_name, DType::u8, {codes.rows / 4, codes.columns}, [&codes, lossy](const RowSink& sink) {
                           const auto packed = ternary::repack(codes, DType::hf_packed, lossy);
                           sink({reinterpret_cast<const std::byte*>(packed.view().data), packed.view().bytes});
                         }});
-    planned_.push_back({hf_name + "_scale", DType::bf16, {1}, [&codes](const RowSink& sink) {
+    planned_.push_back({hf_name + "_scale", DType::bf16, {1}, [&codes, divides](const RowSink& sink) {
+                          const float scale = divides ? 1.0F / codes.scale : codes.scale;
                           std::vector<std::byte> bytes;
-                          append_as({&codes.scale, 1}, DType::bf16, bytes);
+                          append_as({&scale, 1}, DType::bf16, bytes);
                           sink(bytes);
                         }});
   }
@@ -124,10 +164,11 @@ class HfExport {
     hf.config = model_.config;
     hf.config.bos_id = model_.bos_id;
     hf.config.eos_ids = model_.end_ids;
+    hf.linear_class = class_;
     hf.mode = form_ == HfForm::latents ? QuantizationMode::online : QuantizationMode::offline;
-    hf.dtype = form_ == HfForm::packed || latent_type_ == DType::bf16 ? "bfloat16"
-               : latent_type_ == DType::f16                           ? "float16"
-                                                                      : "float32";
+    hf.dtype = form_ == HfForm::packed || declared_type_ == DType::bf16 ? "bfloat16"
+               : declared_type_ == DType::f16                           ? "float16"
+                                                                        : "float32";
     core::write_file_atomic(folder / "config.json", to_hf_config_json(hf));
     Json generation = Json::object();
     if (model_.bos_id) generation["bos_token_id"] = *model_.bos_id;
@@ -162,7 +203,8 @@ class HfExport {
   const Model& model_;
   HfForm form_;
   const ExportOptions& options_;
-  DType latent_type_ = DType::bf16;
+  LinearClass class_;
+  DType declared_type_ = DType::bf16;
   std::vector<Planned> planned_;
 };
 

@@ -8,6 +8,7 @@
 
 #include "rpt/core/float16.h"
 #include "rpt/core/parallel.h"
+#include "rpt/model/row_order.h"
 #include "rpt/tensor/ops.h"
 #include "rpt/ternary/layouts.h"
 
@@ -42,15 +43,16 @@ void require_exact_scale(const std::string& tensor, float scale, DType type, con
   }
 }
 
-bool exact_in_f16(const EmbeddingWeight& embedding) {
-  const tensor::StoredView& v = embedding.values();
-  if (v.type == DType::f16 || v.type == DType::bf16) return true;  // bf16 is read as f16
+bool exact_in(const DenseWeight& weight, DType type) {
+  const tensor::StoredView& v = weight.values();
+  const bool as_f16 = v.type == DType::bf16 && weight.bf16() == tensor::Bf16::as_f16;
+  if (type == DType::f32 || type == (as_f16 ? DType::f16 : v.type)) return true;
   std::atomic<bool> exact{true};
   core::parallel_for(v.rows, 64, [&](std::int64_t begin, std::int64_t end) {
     std::vector<float> row(static_cast<std::size_t>(v.columns));
     for (std::int64_t r = begin; r < end && exact; ++r) {
-      tensor::read_row(v, r, row);
-      if (!std::all_of(row.begin(), row.end(), [](float x) { return round_to(x, DType::f16) == x; })) exact = false;
+      tensor::read_row(v, r, row, weight.bf16());
+      if (!std::all_of(row.begin(), row.end(), [&](float x) { return round_to(x, type) == x; })) exact = false;
     }
   });
   return exact;
@@ -71,14 +73,24 @@ void append_as(std::span<const float> values, DType type, std::vector<std::byte>
   }
 }
 
-void write_float_rows(const tensor::StoredView& values, DType type, const RowSink& sink) {
+void write_float_rows(const DenseWeight& weight, DType type, std::int64_t rope_pairs, const RowSink& sink) {
+  const tensor::StoredView& values = weight.values();
   std::vector<float> row(static_cast<std::size_t>(values.columns));
   std::vector<std::byte> bytes;
   for (std::int64_t r = 0; r < values.rows; ++r) {
-    tensor::read_row(values, r, row);
+    tensor::read_row(values, rope_pairs > 0 ? row_in_halves(r, rope_pairs) : r, row, weight.bf16());
     bytes.clear();
     append_as(row, type, bytes);
     sink(bytes);
+  }
+}
+
+void write_stored_rows(std::span<const std::byte> bytes, std::int64_t rows, std::int64_t rope_pairs,
+                       const RowSink& sink) {
+  if (rope_pairs == 0) return sink(bytes);
+  const std::size_t row_bytes = bytes.size() / static_cast<std::size_t>(rows);
+  for (std::int64_t r = 0; r < rows; ++r) {
+    sink(bytes.subspan(static_cast<std::size_t>(row_in_halves(r, rope_pairs)) * row_bytes, row_bytes));
   }
 }
 

@@ -21,8 +21,13 @@ void require_exact_scale(const std::string& tensor, float scale, tensor::DType t
 /// The value as `type` (f32, f16 or bf16) stores it, widened again.
 float round_to(float value, tensor::DType type);
 
-/// Gives out stored dense weights row by row as `type` (f16 or f32), as the forward reads them.
-void write_float_rows(const tensor::StoredView& values, tensor::DType type, const RowSink& sink);
+/// Gives out dense weights row by row as `type` (f32, f16 or bf16), as the forward reads them; with `rope_pairs` the
+/// rows of each head of that size in pairs (row_order.h).
+void write_float_rows(const DenseWeight& weight, tensor::DType type, std::int64_t rope_pairs, const RowSink& sink);
+
+/// Gives out rows as they are, in pairs as above. Sizes: bytes of `rows` rows of equal length.
+void write_stored_rows(std::span<const std::byte> bytes, std::int64_t rows, std::int64_t rope_pairs,
+                       const RowSink& sink);
 
 /// Gives out codes row by row as 0 and ±scale in `type` (f32, f16 or bf16).
 void write_code_rows(const tensor::PackedTernaryView& codes, tensor::DType type, const RowSink& sink);

@@ -35,6 +35,14 @@ void activate(Activation activation, const BlockTape& tape, tensor::MutableMatri
   }
 }
 
+/// The factor that multiplies an output last.
+void scale_output(const std::optional<float>& scale, tensor::MutableMatrix y) {
+  if (!scale) return;
+  for (std::int64_t t = 0; t < y.rows; ++t) {
+    for (std::int64_t n = 0; n < y.columns; ++n) y.row(t)[n] *= *scale;
+  }
+}
+
 /// True where binary16 bits are an infinity or a NaN.
 bool holds_infinity(const std::uint16_t* bits, std::int64_t count) {
   return std::any_of(bits, bits + count, [](std::uint16_t b) { return (b & 0x7c00U) == 0x7c00U; });
@@ -49,11 +57,7 @@ void BitLinear::forward(const tensor::QuantisedRows& x, tensor::MutableMatrix y,
   } else {
     tensor::matmul_ternary(weights_.weight.codes(), x, y);
   }
-  if (weights_.output_scale) {
-    for (std::int64_t t = 0; t < y.rows; ++t) {
-      for (std::int64_t n = 0; n < y.columns; ++n) y.row(t)[n] *= *weights_.output_scale;
-    }
-  }
+  scale_output(weights_.output_scale, y);
 }
 
 void BitLinear::warm_up(const tensor::QuantisedRows& x, tensor::MutableMatrix y, BackwardWork& training) const {
@@ -124,6 +128,28 @@ void BitLinear::input_gradient(tensor::MatrixView dy, BackwardWork& work, tensor
   }
 }
 
+void Linear::forward_dense(tensor::MatrixView x, tensor::MutableMatrix y) const {
+  const std::int64_t bad = tensor::first_not_finite(x);
+  if (bad >= 0)
+    throw NumericError(fmt::format("layer {}: the input of row {} holds an infinity or NaN", name_, bad), bad);
+  tensor::matmul_dense(weights_.dense->values(), x, y, weights_.dense->bf16());
+  scale_output(weights_.output_scale, y);
+}
+
+void project(tensor::MatrixView x, tensor::QuantisedRows& quantised, std::initializer_list<Projection> layers,
+             BackwardWork* training) {
+  bool is_quantised = false;
+  for (const auto& [layer, y] : layers) {
+    if (!layer.is_ternary()) {
+      layer.forward_dense(x, y);
+      continue;
+    }
+    if (!is_quantised) layer.ternary().quantise(x, quantised, training);
+    is_quantised = true;
+    layer.ternary().forward(quantised, y, training);
+  }
+}
+
 Block::Block(const Config& config, const BlockWeights& weights, std::int64_t layer)
     : config_(config),
       weights_(weights),
@@ -158,20 +184,22 @@ void Block::attention(tensor::MutableMatrix h, Workspace& work, const RopeTable&
 
   norm(h, weights_.attn_norm, config_.norm_epsilon, work.normed.view(), layer_, "attn_norm");
   observe(observer, "attn_norm", layer_, work.normed.view());
-  q_.quantise(work.normed.view(), kept.attn_input, work.training);
-  q_.forward(kept.attn_input, kept.query.view(), work.training);
-  k_.forward(kept.attn_input, work.key.view(), work.training);
-  v_.forward(kept.attn_input, work.value.view(), work.training);
+  project(work.normed.view(), kept.attn_input,
+          {{q_, kept.query.view()}, {k_, work.key.view()}, {v_, work.value.view()}}, work.training);
   observe(observer, "attn_q", layer_, kept.query.view());
   observe(observer, "attn_k", layer_, work.key.view());
   observe(observer, "attn_v", layer_, work.value.view());
   write_cache(work, kept, rope);
   attend(work, kept);
   observe(observer, "attention", layer_, kept.attended.view());
-  work.normed.reshape(rows, config_.query_size());
-  norm(kept.attended.view(), weights_.attn_sub_norm, config_.norm_epsilon, work.normed.view(), layer_, "attn_sub_norm");
-  observe(observer, "attn_sub_norm", layer_, work.normed.view());
-  o_.forward(work.normed.view(), kept.output_input, work.projected.view(), work.training);
+  tensor::MatrixView attended = kept.attended.view();
+  if (config_.sub_norms) {
+    work.normed.reshape(rows, config_.query_size());
+    norm(attended, weights_.attn_sub_norm, config_.norm_epsilon, work.normed.view(), layer_, "attn_sub_norm");
+    attended = work.normed.view();
+    observe(observer, "attn_sub_norm", layer_, attended);
+  }
+  project(attended, kept.output_input, {{o_, work.projected.view()}}, work.training);
   observe(observer, "attn_output", layer_, work.projected.view());
   tensor::add(h, work.projected.view());
 }
@@ -252,17 +280,17 @@ void Block::feed_forward(tensor::MutableMatrix h, Workspace& work, LayerObserver
 
   norm(h, weights_.ffn_norm, config_.norm_epsilon, work.normed.view(), layer_, "ffn_norm");
   observe(observer, "ffn_norm", layer_, work.normed.view());
-  gate_.quantise(work.normed.view(), kept.ffn_input, work.training);
-  gate_.forward(kept.ffn_input, kept.gate.view(), work.training);
-  up_.forward(kept.ffn_input, kept.up.view(), work.training);
+  project(work.normed.view(), kept.ffn_input, {{gate_, kept.gate.view()}, {up_, kept.up.view()}}, work.training);
   observe(observer, "ffn_gate", layer_, kept.gate.view());
   observe(observer, "ffn_up", layer_, kept.up.view());
   work.normed.reshape(rows, config_.feed_forward);
   activate(config_.activation, kept, work.normed.view());
   observe(observer, "ffn_act", layer_, work.normed.view());
-  norm(work.normed.view(), weights_.ffn_sub_norm, config_.norm_epsilon, work.normed.view(), layer_, "ffn_sub_norm");
-  observe(observer, "ffn_sub_norm", layer_, work.normed.view());
-  down_.forward(work.normed.view(), kept.down_input, work.projected.view(), work.training);
+  if (config_.sub_norms) {
+    norm(work.normed.view(), weights_.ffn_sub_norm, config_.norm_epsilon, work.normed.view(), layer_, "ffn_sub_norm");
+    observe(observer, "ffn_sub_norm", layer_, work.normed.view());
+  }
+  project(work.normed.view(), kept.down_input, {{down_, work.projected.view()}}, work.training);
   observe(observer, "ffn_down", layer_, work.projected.view());
   tensor::add(h, work.projected.view());
 }
@@ -279,7 +307,7 @@ void Block::feed_forward_backward(tensor::MutableMatrix dh, const BlockTape& tap
   const std::int64_t wide = config_.feed_forward;
   work.normed.reshape(rows, wide);
   work.load_input(tape.down_input);
-  down_.backward(tape.down_input, dh, work, work.normed.view(), false, gradients.ffn_down);
+  down_.ternary().backward(tape.down_input, dh, work, work.normed.view(), false, gradients.ffn_down);
 
   work.activated.reshape(rows, wide);
   work.gate.reshape(rows, wide);
@@ -293,8 +321,8 @@ void Block::feed_forward_backward(tensor::MutableMatrix dh, const BlockTape& tap
 
   work.normed.reshape(rows, config_.hidden);
   work.load_input(tape.ffn_input);
-  gate_.backward(tape.ffn_input, work.gate.view(), work, work.normed.view(), false, gradients.ffn_gate);
-  up_.backward(tape.ffn_input, work.up.view(), work, work.normed.view(), true, gradients.ffn_up);
+  gate_.ternary().backward(tape.ffn_input, work.gate.view(), work, work.normed.view(), false, gradients.ffn_gate);
+  up_.ternary().backward(tape.ffn_input, work.up.view(), work, work.normed.view(), true, gradients.ffn_up);
   tensor::rms_norm_backward(tape.middle.view(), weights_.ffn_norm.gain, config_.norm_epsilon, work.normed.view(), true,
                             dh, gradients.ffn_norm);
 }
@@ -304,7 +332,7 @@ void Block::attention_backward(tensor::MutableMatrix dh, const BlockTape& tape, 
   const std::int64_t rows = dh.rows;
   work.normed.reshape(rows, config_.query_size());
   work.load_input(tape.output_input);
-  o_.backward(tape.output_input, dh, work, work.normed.view(), false, gradients.attn_output);
+  o_.ternary().backward(tape.output_input, dh, work, work.normed.view(), false, gradients.attn_output);
   work.attended.reshape(rows, config_.query_size());
   tensor::rms_norm_backward(tape.attended.view(), weights_.attn_sub_norm.gain, config_.norm_epsilon, work.normed.view(),
                             false, work.attended.view(), gradients.attn_sub_norm);
@@ -312,9 +340,9 @@ void Block::attention_backward(tensor::MutableMatrix dh, const BlockTape& tape, 
 
   work.normed.reshape(rows, config_.hidden);
   work.load_input(tape.attn_input);
-  q_.backward(tape.attn_input, work.query.view(), work, work.normed.view(), false, gradients.attn_q);
-  k_.backward(tape.attn_input, work.key.view(), work, work.normed.view(), true, gradients.attn_k);
-  v_.backward(tape.attn_input, work.value.view(), work, work.normed.view(), true, gradients.attn_v);
+  q_.ternary().backward(tape.attn_input, work.query.view(), work, work.normed.view(), false, gradients.attn_q);
+  k_.ternary().backward(tape.attn_input, work.key.view(), work, work.normed.view(), true, gradients.attn_k);
+  v_.ternary().backward(tape.attn_input, work.value.view(), work, work.normed.view(), true, gradients.attn_v);
   tensor::rms_norm_backward(tape.input.view(), weights_.attn_norm.gain, config_.norm_epsilon, work.normed.view(), true,
                             dh, gradients.attn_norm);
 }

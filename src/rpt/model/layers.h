@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 #include <cstdint>
+#include <initializer_list>
 #include <span>
 #include <string>
 #include <vector>
@@ -26,7 +27,7 @@ struct BlockTape {
   tensor::Tensor input;                ///< [T, H] the residual stream before the block; only where it is recorded
   tensor::QuantisedRows attn_input;    ///< [T, H] what q, k and v multiplied
   tensor::Tensor query;                ///< [T, A·D] after rope
-  tensor::Tensor attended;             ///< [T, A·D] before attn_sub_norm
+  tensor::Tensor attended;             ///< [T, A·D] what attention gave
   tensor::QuantisedRows output_input;  ///< [T, A·D] what attn_output multiplied
   tensor::Tensor middle;               ///< [T, H] the residual stream between the halves; only where it is recorded
   tensor::QuantisedRows ffn_input;     ///< [T, H] what gate and up multiplied
@@ -79,8 +80,40 @@ class BitLinear {
   std::string name_;
 };
 
+/// A linear layer of a block: ternary or dense.
+class Linear {
+ public:
+  Linear(const LinearWeight& weights, std::string name)
+      : weights_(weights), ternary_(weights, name), name_(std::move(name)) {}
+
+  bool is_ternary() const { return weights_.ternary(); }
+  /// The layer as a BitLinear. Only where is_ternary().
+  const BitLinear& ternary() const { return ternary_; }
+
+  /// y [T, N] of a dense layer: dots of the weights, as floats, with x [T, K] in lanes, times the output scale. Throws:
+  /// NumericError naming the layer and the row where x holds an infinity or NaN. Source: docs/forward.md, What is read.
+  void forward_dense(tensor::MatrixView x, tensor::MutableMatrix y) const;
+
+ private:
+  const LinearWeight& weights_;
+  BitLinear ternary_;
+  std::string name_;
+};
+
+/// A layer and where its output goes.
+struct Projection {
+  const Linear& layer;
+  tensor::MutableMatrix y;
+};
+
+/// Layers that share their input x [T, K]. It is quantised once, into `quantised`, if one of them is ternary. Throws:
+/// NumericError naming the first layer and the row where x holds an infinity or NaN.
+void project(tensor::MatrixView x, tensor::QuantisedRows& quantised, std::initializer_list<Projection> layers,
+             BackwardWork* training);
+
 /// One block: h += attn_output(attn_sub_norm(attention(attn_norm(h)))), then
-/// h += ffn_down(ffn_sub_norm(act(ffn_gate(x)) · ffn_up(x))), x = ffn_norm(h).
+/// h += ffn_down(ffn_sub_norm(act(ffn_gate(x)) · ffn_up(x))), x = ffn_norm(h). Without the sub-norms in blocks that
+/// have none.
 class Block {
  public:
   Block(const Config& config, const BlockWeights& weights, std::int64_t layer);
@@ -96,7 +129,8 @@ class Block {
   void feed_forward(tensor::MutableMatrix h, Workspace& work, LayerObserver* observer, BlockTape* tape = nullptr) const;
 
   /// Turns dh [T, H], the gradient of what forward() left in h, into that of what it found there, and adds the
-  /// gradients of the weights. Rows are those of the recorded forward: whole sequences, one after another.
+  /// gradients of the weights. Rows are those of the recorded forward: whole sequences, one after another. Only of
+  /// blocks with sub-norms and ternary layers (require_bitnet_blocks).
   void backward(tensor::MutableMatrix dh, const BlockTape& tape, std::span<const Sequence> sequences,
                 const RopeTable& rope, BackwardWork& work, const BlockGradients& gradients) const;
 
@@ -113,7 +147,7 @@ class Block {
   const Config& config_;
   const BlockWeights& weights_;
   std::int64_t layer_;
-  BitLinear q_, k_, v_, o_, gate_, up_, down_;
+  Linear q_, k_, v_, o_, gate_, up_, down_;
 };
 
 }  // namespace rpt::model

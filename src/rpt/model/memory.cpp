@@ -9,7 +9,9 @@ std::uint64_t bytes_per_token(const Model& model) {
   std::uint64_t bytes = model.weights.output().unchecked().bytes;
   visit_weights(model.weights, [&](const std::string&, const auto& weight) {
     using W = std::decay_t<decltype(weight)>;
-    if constexpr (std::is_same_v<W, LinearWeight>) bytes += weight.weight.codes().bytes;
+    if constexpr (std::is_same_v<W, LinearWeight>) {
+      bytes += weight.ternary() ? weight.weight.codes().bytes : weight.stored_bytes();
+    }
     if constexpr (std::is_same_v<W, NormWeight>) bytes += weight.gain.size() * sizeof(float);
   });
   return bytes;
@@ -20,7 +22,7 @@ ParameterCount count_parameters(const Model& model) {
   visit_weights(model.weights, [&](const std::string&, const auto& weight) {
     using W = std::decay_t<decltype(weight)>;
     if constexpr (std::is_same_v<W, LinearWeight>) {
-      count.ternary += weight.weight.rows() * weight.weight.columns();
+      (weight.ternary() ? count.ternary : count.total) += weight.rows() * weight.columns();
     } else if constexpr (std::is_same_v<W, NormWeight>) {
       count.total += static_cast<std::int64_t>(weight.gain.size());
     } else {

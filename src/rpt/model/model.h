@@ -21,7 +21,7 @@ struct Model {
   Model& operator=(const Model&) = delete;
 
   std::filesystem::path path;
-  std::string format;  ///< "gguf", "huggingface"
+  std::string format;  ///< "gguf", "huggingface", "llama2.c"
   Config config;
   Weights weights;
   std::optional<text::Tokenizer> tokenizer;  ///< absent for files without a vocabulary
@@ -42,17 +42,34 @@ struct Model {
   const text::Tokenizer& vocabulary() const;
 };
 
-/// Opens a GGUF file or a Hugging Face directory. Header and vocabulary are read, weights are mapped.
-/// Throws: IoError, FormatError, ConfigError.
-std::unique_ptr<Model> open_model(const std::filesystem::path& path);
+/// What a directory of latents that are 0 and ±s already is taken for.
+enum class ScaleReading : std::uint8_t {
+  declared,  ///< what it declares: online latents are quantised again, which shrinks the scale
+  stored,    ///< s is the scale
+};
+
+/// What a user knows better than the file says.
+struct OpenOptions {
+  ScaleReading scale = ScaleReading::declared;        ///< of Hugging Face directories that declare online
+  ternary::I2sLayout i2_s = ternary::I2sLayout::x86;  ///< of the I2_S tensors of a GGUF file
+};
+
+/// Opens a GGUF file, a Hugging Face directory or a checkpoint of llama2.c. Header and vocabulary are read, weights are
+/// mapped. Throws: IoError, FormatError, ConfigError.
+std::unique_ptr<Model> open_model(const std::filesystem::path& path, const OpenOptions& options = {});
 
 /// Opens a vocabulary alone: that of a GGUF file, whatever its architecture, or of a folder with a tokenizer.json or
 /// tokenizer.model; or one of these two files itself, or llama2.c's tokenizer.bin. What a user should know is added to
 /// `warnings`. Throws: IoError, FormatError, ConfigError.
 text::Tokenizer open_vocabulary(const std::filesystem::path& path, std::vector<std::string>& warnings);
 
-/// The two readers behind open_model.
-std::unique_ptr<Model> open_gguf(const std::filesystem::path& path);
-std::unique_ptr<Model> open_huggingface(const std::filesystem::path& folder);
+/// The readers behind open_model.
+std::unique_ptr<Model> open_gguf(const std::filesystem::path& path, const OpenOptions& options = {});
+std::unique_ptr<Model> open_huggingface(const std::filesystem::path& folder, const OpenOptions& options = {});
+std::unique_ptr<Model> open_llama2c(const std::filesystem::path& path);
+
+/// Checks that every block is BitNet's: ternary linear layers with a norm before each of their inputs. Throws:
+/// ConfigError, which names the model, the first layer that is not and `what` needs it ("pruning").
+void require_bitnet_blocks(const Model& model, std::string_view what);
 
 }  // namespace rpt::model

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <set>
@@ -13,19 +14,15 @@ namespace {
 
 using tensor::DType;
 
-bool is_float(DType type) {
-  return type == DType::f32 || type == DType::f16 || type == DType::bf16;
-}
-
 /// Loads tensors in place from an open file and remembers which it has used.
 class GgufLoader final : public TensorLoader {
  public:
-  explicit GgufLoader(const io::GgufFile& file) : file_(file) {}
+  GgufLoader(const io::GgufFile& file, const Config& config, const OpenOptions& options)
+      : file_(file), config_(config), options_(options) {}
 
   void load(const std::string& name, std::int64_t rows, std::int64_t columns, EmbeddingWeight& weight) override {
     const io::GgufTensor& t = take(name + ".weight", rows, columns);
-    if (!is_float(t.type) && t.type != DType::q8_0 && t.type != DType::q6_k)
-      wrong_type(t, "f32, f16, bf16, q8_0 or q6_k");
+    if (!tensor::is_dense(t.type)) wrong_type(t, kDenseTypes);
     weight = EmbeddingWeight(origin(t), view(t));
   }
 
@@ -36,13 +33,18 @@ class GgufLoader final : public TensorLoader {
 
   void load(const std::string& name, std::int64_t rows, std::int64_t columns, LinearWeight& weight) override {
     const io::GgufTensor& t = take(name + ".weight", rows, columns);
-    if (is_float(t.type)) {
-      weight.weight = TernaryWeight::latent(origin(t), view(t), true);
-    } else if (tensor::is_ternary(t.type)) {
+    const bool llama = !config_.sub_norms;
+    const std::int64_t pairs = llama && (name.ends_with("attn_q") || name.ends_with("attn_k")) ? config_.head_size : 0;
+    if (tensor::is_ternary(t.type)) {
       const auto* data = reinterpret_cast<const std::uint8_t*>(t.data.data());
-      weight.weight = TernaryWeight::stored(origin(t), {data, t.data.size(), t.type, rows, columns, 0});
+      weight.weight = TernaryWeight::stored(origin(t), {data, t.data.size(), t.type, rows, columns, 0},
+                                            {.rope_pairs = pairs, .i2_s = options_.i2_s});
+    } else if (llama && tensor::is_dense(t.type)) {
+      weight.dense.emplace(origin(t), view(t), pairs);
+    } else if (tensor::is_float(t.type)) {
+      weight.weight = TernaryWeight::latent(origin(t), view(t), true);
     } else {
-      wrong_type(t, "f32, f16, bf16, i2_s, tq1_0 or tq2_0");
+      wrong_type(t, llama ? kDenseTypes + ", i2_s, tq1_0 or tq2_0" : "f32, f16, bf16, i2_s, tq1_0 or tq2_0");
     }
     if (file_.find_tensor(name + ".scale") != nullptr) {
       const io::GgufTensor& scale = take(name + ".scale", 1, 1);
@@ -53,9 +55,9 @@ class GgufLoader final : public TensorLoader {
   /// Refuses a file with a tensor that no part of the network reads: ignoring it would run another network.
   void refuse_unused() const {
     for (const io::GgufTensor& t : file_.tensors()) {
-      if (!used_.contains(t.name)) {
-        file_.fail_tensor(t.name, "only tensors of a BitNet decoder", "one that this architecture does not use");
-      }
+      if (used_.contains(t.name) || is_plain_rope(t)) continue;
+      file_.fail_tensor(t.name, "only tensors of a " + config_.architecture + " decoder",
+                        "one that the forward does not read");
     }
   }
 
@@ -70,6 +72,12 @@ class GgufLoader final : public TensorLoader {
     used_.insert(name);
     return *t;
   }
+  /// Factors of the rope's frequencies that are all 1.
+  bool is_plain_rope(const io::GgufTensor& t) const {
+    if (t.name != "rope_freqs.weight" || t.type != DType::f32) return false;
+    const std::vector<float> factors = tensor::widen(view(t));
+    return std::all_of(factors.begin(), factors.end(), [](float f) { return f == 1.0F; });
+  }
   [[noreturn]] void wrong_type(const io::GgufTensor& t, const std::string& expected) const {
     file_.fail_tensor(t.name, "type " + expected, std::string(tensor::name(t.type)));
   }
@@ -78,22 +86,34 @@ class GgufLoader final : public TensorLoader {
     return {t.data.data(), t.data.size(), t.type, t.rows(), t.columns()};
   }
 
+  inline static const std::string kDenseTypes = "f32, f16, bf16, q8_0, q4_0, q4_1 or q6_k";
+
   const io::GgufFile& file_;
+  const Config& config_;
+  const OpenOptions& options_;
   std::set<std::string> used_;
 };
 
 Config read_config(const io::GgufFile& file) {
   Config c;
   c.architecture = file.get_string("general.architecture");
-  if (c.architecture != "bitnet-b1.58" && c.architecture != "bitnet-25" && c.architecture != "bitnet") {
-    throw ConfigError(fmt::format("{}: architecture \"{}\" is not supported (bitnet-b1.58, bitnet-25 and bitnet are)",
-                                  file.name(), c.architecture));
+  constexpr std::array<std::string_view, 4> kKnown{"bitnet-b1.58", "bitnet-25", "bitnet", "llama"};
+  if (std::find(kKnown.begin(), kKnown.end(), c.architecture) == kKnown.end()) {
+    throw ConfigError(fmt::format("{}: architecture \"{}\" is not supported ({} are)", file.name(), c.architecture,
+                                  fmt::join(kKnown, ", ")));
   }
   c.name = file.find_string("general.name").value_or("");
-  c.activation = c.architecture == "bitnet" ? Activation::silu : Activation::relu2;
+  c.sub_norms = c.architecture != "llama";
+  c.activation = c.architecture == "bitnet" || c.architecture == "llama" ? Activation::silu : Activation::relu2;
   const auto key = [&](const char* suffix) { return c.architecture + "." + suffix; };
   const auto scaling = file.find_string(key("rope.scaling.type"));
   if (scaling && *scaling != "none") file.fail_key(key("rope.scaling.type"), "none", std::string(*scaling));
+  if (const auto factor = file.find_f32(key("rope.scale_linear")); factor && *factor != 1.0F) {
+    file.fail_key(key("rope.scale_linear"), "1", fmt::format("{}", *factor));
+  }
+  if (const auto experts = file.find_u32(key("expert_count")); experts && *experts != 0) {
+    file.fail_key(key("expert_count"), "0", std::to_string(*experts));
+  }
   c.hidden = file.get_u32(key("embedding_length"));
   c.feed_forward = file.get_u32(key("feed_forward_length"));
   c.layers = file.get_u32(key("block_count"));
@@ -145,17 +165,17 @@ void read_vocabulary(const io::GgufFile& file, const std::shared_ptr<const void>
 
 }  // namespace
 
-std::unique_ptr<Model> open_gguf(const std::filesystem::path& path) {
+std::unique_ptr<Model> open_gguf(const std::filesystem::path& path, const OpenOptions& options) {
   auto file = std::make_shared<const io::GgufFile>(io::GgufFile::open(path));
   auto model = std::make_unique<Model>();
   model->path = path;
   model->format = "gguf";
   model->storage.push_back(file);
   model->config = read_config(*file);
-  GgufLoader loader(*file);
+  GgufLoader loader(*file, model->config, options);
   load_weights(loader, model->config, model->weights);
   loader.refuse_unused();
-  if (!model->config.tied_head) {
+  if (!model->config.tied_head && model->config.sub_norms) {
     model->warnings.push_back(file->name() +
                               ": logits are made with output.weight; bitnet.cpp would use the embedding");
   }

@@ -21,35 +21,39 @@ using Json = nlohmann::json;
 
 constexpr std::uint64_t kJsonLimit = 64 << 20;
 
-bool is_float(DType type) {
-  return type == DType::f32 || type == DType::f16 || type == DType::bf16;
-}
-
 /// Loads tensors in place from the safetensors files of a folder.
 class HfLoader final : public TensorLoader {
  public:
-  HfLoader(const io::SafetensorsDirectory& folder, QuantizationMode mode, Model& model)
-      : folder_(folder), mode_(mode), model_(model) {}
+  HfLoader(const io::SafetensorsDirectory& folder, const HfConfig& declared, ScaleReading scale, Model& model)
+      : folder_(folder), declared_(declared), scale_(scale), model_(model) {}
 
   void load(const std::string& name, std::int64_t rows, std::int64_t columns, EmbeddingWeight& weight) override {
-    const io::SafetensorsTensor& t = take(hf_tensor_name(name), {rows, columns});
-    if (!is_float(t.type)) fail(t, "type f32, f16 or bf16", std::string(tensor::name(t.type)));
+    const io::SafetensorsTensor& t = take(hf_tensor_name(name, declared_.family), {rows, columns});
+    if (!tensor::is_float(t.type)) fail(t, "type f32, f16 or bf16", std::string(tensor::name(t.type)));
     weight = EmbeddingWeight(origin(t), view(t, rows, columns));
   }
 
   void load(const std::string& name, std::int64_t rows, std::int64_t columns, NormWeight& weight) override {
-    const io::SafetensorsTensor& t = take(hf_tensor_name(name), {columns});
+    const io::SafetensorsTensor& t = take(hf_tensor_name(name, declared_.family), {columns});
     weight = make_norm(origin(t), view(t, rows, columns));
   }
 
   void load(const std::string& name, std::int64_t rows, std::int64_t columns, LinearWeight& weight) override {
-    const std::string hf_name = hf_tensor_name(name);
-    if (mode_ == QuantizationMode::online) {
+    const std::string hf_name = hf_tensor_name(name, declared_.family);
+    if (declared_.linear_class == LinearClass::dense) {
       const io::SafetensorsTensor& t = take(hf_name, {rows, columns});
-      if (!is_float(t.type)) {
+      if (!tensor::is_float(t.type)) {
+        fail(t, "type f32, f16 or bf16 (there is no quantization_config)", std::string(tensor::name(t.type)));
+      }
+      weight.dense.emplace(origin(t), view(t, rows, columns));
+      return;
+    }
+    if (declared_.mode == QuantizationMode::online) {
+      const io::SafetensorsTensor& t = take(hf_name, {rows, columns});
+      if (!tensor::is_float(t.type)) {
         fail(t, "latents in f32, f16 or bf16 (quantization_mode is online)", std::string(tensor::name(t.type)));
       }
-      weight.weight = TernaryWeight::latent(origin(t), view(t, rows, columns), false);
+      weight.weight = TernaryWeight::latent(origin(t), view(t, rows, columns), scale_ == ScaleReading::stored);
       return;
     }
     if (rows % 4 != 0) {
@@ -70,7 +74,8 @@ class HfLoader final : public TensorLoader {
         model_.warnings.push_back(file(*t) + ": lm_head.weight is not read, since tie_word_embeddings is true");
         continue;
       }
-      fail(*t, "only tensors of a BitNet decoder", "one that this architecture does not use");
+      fail(*t, fmt::format("only tensors of a {} decoder", model_.config.architecture),
+           "one that the forward does not read");
     }
   }
 
@@ -106,36 +111,46 @@ class HfLoader final : public TensorLoader {
     return {data, t.data.size(), t.type, rows, columns};
   }
 
-  /// The scale {1} beside packed weights.
+  /// The scale {1} beside packed weights, by which an `autobitlinear` multiplies and a `bitlinear` divides.
   float scale(const std::string& weight_name) {
     const std::string name = weight_name + "_scale";
     const io::SafetensorsTensor* t = folder_.find(name);
     if (t != nullptr && t->shape.empty()) used_.insert(name);  // a scalar will do as well
     const io::SafetensorsTensor& s = t != nullptr && t->shape.empty() ? *t : take(name, {1});
-    if (!is_float(s.type)) fail(s, "type f32, f16 or bf16", std::string(tensor::name(s.type)));
+    if (!tensor::is_float(s.type)) fail(s, "type f32, f16 or bf16", std::string(tensor::name(s.type)));
     const float value = tensor::widen(view(s, 1, 1)).front();
-    if (!std::isfinite(value)) fail(s, "a finite scale", fmt::format("{}", value));
-    return value;
+    const float scale = declared_.linear_class == LinearClass::bitlinear ? 1.0F / value : value;
+    if (!std::isfinite(value) || !std::isfinite(scale)) {
+      fail(s, declared_.linear_class == LinearClass::bitlinear ? "a finite divisor" : "a finite scale",
+           fmt::format("{}", value));
+    }
+    return scale;
   }
 
   const io::SafetensorsDirectory& folder_;
-  QuantizationMode mode_;
+  const HfConfig& declared_;
+  ScaleReading scale_;
   Model& model_;
   std::set<std::string> used_;
 };
 
 /// A directory whose weights are 0 and ±s already but which declares `online` is quantised a second time by every
-/// reader. One tensor tells; a look ends at its first latent.
-void warn_if_snapped(Model& model) {
+/// reader, unless the magnitudes were asked for. One tensor tells; a look ends at its first latent.
+void look_for_snapped(ScaleReading reading, Model& model) {
   const LinearWeight& first = model.weights.blocks.front().attn_q;
   const auto scale = ternary::find_stored_scale(first.weight.stored_latents());
+  if (reading == ScaleReading::stored) {
+    if (scale) return;
+    throw ConfigError(
+        fmt::format("{}: the weights are not 0 and ±s: there is no stored scale to read", model.path.string()));
+  }
   if (!scale || *scale == 0) return;
   model.warnings.push_back(
       fmt::format("{}: the weights are 0 and ±{} already, but the directory declares online quantisation: they are "
                   "quantised again, which "
-                  "shrinks the scale to {} ({:.1f} %)",
+                  "shrinks the scale to {} ({:.1f} %); --scale stored reads {}",
                   model.path.string(), *scale, first.weight.codes().scale,
-                  100 * static_cast<double>(first.weight.codes().scale) / static_cast<double>(*scale)));
+                  100 * static_cast<double>(first.weight.codes().scale) / static_cast<double>(*scale), *scale));
 }
 
 /// A JSON object from a file of the folder; null where there is no such file. Throws FormatError.
@@ -240,7 +255,7 @@ void load_vocabulary(const fs::path& folder, Model& model) {
   read_side_files(folder, model);
 }
 
-std::unique_ptr<Model> open_huggingface(const fs::path& folder) {
+std::unique_ptr<Model> open_huggingface(const fs::path& folder, const OpenOptions& options) {
   const fs::path config_path = folder / "config.json";
   if (!fs::exists(config_path)) {
     throw IoError(fmt::format("{}: no config.json in this directory", folder.string()));
@@ -253,10 +268,12 @@ std::unique_ptr<Model> open_huggingface(const fs::path& folder) {
   model->storage.push_back(files);
   model->config = hf.config;
   model->config.name = fs::weakly_canonical(folder).filename().string();
-  HfLoader loader(*files, hf.mode, *model);
+  HfLoader loader(*files, hf, options.scale, *model);
   load_weights(loader, model->config, model->weights);
   loader.finish();
-  if (hf.mode == QuantizationMode::online) warn_if_snapped(*model);
+  if (hf.linear_class != LinearClass::dense && hf.mode == QuantizationMode::online) {
+    look_for_snapped(options.scale, *model);
+  }
   load_vocabulary(folder, *model);
   return model;
 }

@@ -8,7 +8,9 @@
 #include <utility>
 #include <vector>
 
+#include "rpt/core/aligned_buffer.h"
 #include "rpt/model/config.h"
+#include "rpt/tensor/ops.h"
 #include "rpt/tensor/view.h"
 #include "rpt/ternary/layouts.h"
 #include "rpt/ternary/scale_rules.h"
@@ -22,6 +24,12 @@ struct Origin {
   std::uint64_t offset = 0;
 };
 
+/// How a file stores ternary codes that the forward reads in one form only.
+struct StoredForm {
+  std::int64_t rope_pairs = 0;  ///< size of the heads whose rows stand in pairs (row_order.h); 0: in halves
+  ternary::I2sLayout i2_s = ternary::I2sLayout::x86;
+};
+
 /// The ternary weights [N, K] of one BitLinear: either codes with a scale that the file holds (rule `stored`), or
 /// latents from which both follow (rule `online_absmean`). Codes are prepared at first use, so that opening a file
 /// reads no weights; preparing also checks them. Safe to use from several threads.
@@ -29,8 +37,9 @@ class TernaryWeight {
  public:
   TernaryWeight() = default;
 
-  /// Codes of the file, used in place. For tq1_0 and tq2_0 `codes.scale` is found in the blocks at first use.
-  static TernaryWeight stored(Origin origin, tensor::PackedTernaryView codes);
+  /// Codes of the file, used in place unless `form` has them put in order first. For i2_s, tq1_0 and tq2_0
+  /// `codes.scale` is found in the tensor at first use.
+  static TernaryWeight stored(Origin origin, tensor::PackedTernaryView codes, StoredForm form = {});
   /// Latents of the file, quantised at first use by online_absmean. In a GGUF (`may_be_snapped`) latents whose values
   /// are all 0 or ±s for one s are `stored` instead.
   static TernaryWeight latent(Origin origin, tensor::StoredView latents, bool may_be_snapped);
@@ -62,32 +71,60 @@ class TernaryWeight {
   };
   void prepare() const;
   void prepare_stored() const;
+  void put_in_order(tensor::PackedTernaryView& view) const;
   void prepare_latent() const;
 
   Origin origin_;
   tensor::PackedTernaryView packed_;
   tensor::StoredView latent_;
+  StoredForm form_;
   bool may_be_snapped_ = false;
   std::unique_ptr<Prepared> prepared_;
 };
 
-/// The embedding or an untied head [V, H]: f32, f16, bf16 (read as f16), q8_0 or q6_k, used in place. At first use its
-/// values are checked: a value that f16 cannot hold is an error that names the tensor.
-class EmbeddingWeight {
+/// Dense weights [N, K] of any type that tensor::is_dense, used in place (rows in rope pairs are copied in order). At
+/// first use the values are checked: one that the forward cannot read is an error that names the tensor. Safe to use
+/// from several threads.
+class DenseWeight {
  public:
-  EmbeddingWeight() = default;
-  EmbeddingWeight(Origin origin, tensor::StoredView values);
+  DenseWeight() = default;
+  /// `rope_pairs` is the size of the heads whose rows stand in pairs (row_order.h), 0 where they stand in halves.
+  DenseWeight(Origin origin, tensor::StoredView values, std::int64_t rope_pairs = 0)
+      : DenseWeight(std::move(origin), values, tensor::Bf16::exact, rope_pairs) {}
 
   const Origin& origin() const { return origin_; }
-  /// The values as stored, checked. Throws: FormatError for an infinity, a NaN, or a bf16 value beyond 65,504.
+  /// The values as the forward reads them, checked. Throws: FormatError for an infinity or a NaN.
   const tensor::StoredView& values() const;
-  /// The values as stored, not yet checked.
+  /// The values as stored, neither checked nor put in order.
   const tensor::StoredView& unchecked() const { return values_; }
+  /// What a bf16 value counts as.
+  tensor::Bf16 bf16() const { return bf16_; }
+
+ protected:
+  DenseWeight(Origin origin, tensor::StoredView values, tensor::Bf16 bf16, std::int64_t rope_pairs);
 
  private:
+  struct Prepared {
+    std::once_flag once;
+    tensor::StoredView view;
+    core::AlignedBuffer<std::byte> owned;
+  };
+  void check() const;
+
   Origin origin_;
   tensor::StoredView values_;
-  std::unique_ptr<std::once_flag> once_;
+  tensor::Bf16 bf16_ = tensor::Bf16::exact;
+  std::int64_t rope_pairs_ = 0;
+  std::unique_ptr<Prepared> prepared_;
+};
+
+/// The embedding or an untied head [V, H]: dense weights whose bf16 values are read as f16, so that one beyond 65,504
+/// is an error too.
+class EmbeddingWeight : public DenseWeight {
+ public:
+  EmbeddingWeight() = default;
+  EmbeddingWeight(Origin origin, tensor::StoredView values)
+      : DenseWeight(std::move(origin), values, tensor::Bf16::as_f16, 0) {}
 };
 
 /// Gains of an RMSNorm [n], widened to float.
@@ -97,10 +134,19 @@ struct NormWeight {
   tensor::DType stored_type = tensor::DType::f32;
 };
 
-/// A BitLinear's weights and, where the file has one, the factor {1} that multiplies its output last.
+/// The weights of a linear layer, which is ternary (a BitLinear) or dense, and, where the file has one, the factor {1}
+/// that multiplies its output last.
 struct LinearWeight {
-  TernaryWeight weight;
+  TernaryWeight weight;  ///< without content where the layer is dense
   std::optional<float> output_scale;
+  std::optional<DenseWeight> dense;
+
+  bool ternary() const { return !dense; }
+  std::int64_t rows() const { return dense ? dense->unchecked().rows : weight.rows(); }
+  std::int64_t columns() const { return dense ? dense->unchecked().columns : weight.columns(); }
+  /// Type and bytes of the tensor in its file.
+  tensor::DType stored_type() const { return dense ? dense->unchecked().type : weight.stored_type(); }
+  std::uint64_t stored_bytes() const { return dense ? dense->unchecked().bytes : weight.stored_bytes(); }
 };
 
 /// The weights of one block, by GGUF's names.
@@ -109,12 +155,12 @@ struct BlockWeights {
   LinearWeight attn_q;       ///< [A·D, H]
   LinearWeight attn_k;       ///< [G·D, H]
   LinearWeight attn_v;       ///< [G·D, H]
-  NormWeight attn_sub_norm;  ///< [A·D]
+  NormWeight attn_sub_norm;  ///< [A·D]; empty where the blocks have no sub-norms
   LinearWeight attn_output;  ///< [H, A·D]
   NormWeight ffn_norm;       ///< [H]
   LinearWeight ffn_gate;     ///< [F, H]
   LinearWeight ffn_up;       ///< [F, H]
-  NormWeight ffn_sub_norm;   ///< [F]
+  NormWeight ffn_sub_norm;   ///< [F]; the same
   LinearWeight ffn_down;     ///< [H, F]
 };
 
@@ -122,6 +168,7 @@ struct BlockWeights {
 struct Weights {
   EmbeddingWeight token_embd;           ///< [V, H]
   std::vector<BlockWeights> blocks;     ///< [L]
+  bool sub_norms = true;                ///< whether the blocks have attn_sub_norm and ffn_sub_norm
   NormWeight output_norm;               ///< [H]
   std::optional<EmbeddingWeight> head;  ///< [V, H], absent where tied
 
@@ -142,12 +189,12 @@ void visit_weights(W& weights, Visit&& visit) {
     visit(prefix + "attn_q", b.attn_q);
     visit(prefix + "attn_k", b.attn_k);
     visit(prefix + "attn_v", b.attn_v);
-    visit(prefix + "attn_sub_norm", b.attn_sub_norm);
+    if (weights.sub_norms) visit(prefix + "attn_sub_norm", b.attn_sub_norm);
     visit(prefix + "attn_output", b.attn_output);
     visit(prefix + "ffn_norm", b.ffn_norm);
     visit(prefix + "ffn_gate", b.ffn_gate);
     visit(prefix + "ffn_up", b.ffn_up);
-    visit(prefix + "ffn_sub_norm", b.ffn_sub_norm);
+    if (weights.sub_norms) visit(prefix + "ffn_sub_norm", b.ffn_sub_norm);
     visit(prefix + "ffn_down", b.ffn_down);
   }
   visit(std::string("output_norm"), weights.output_norm);
@@ -159,6 +206,6 @@ std::pair<std::int64_t, std::int64_t> expected_shape(const std::string& name, co
 
 /// GGUF's name without ".weight" → Hugging Face's with it ("blk.3.attn_q" → "model.layers.3.self_attn.q_proj.weight").
 /// Throws: LogicError for an unknown name.
-std::string hf_tensor_name(const std::string& name);
+std::string hf_tensor_name(const std::string& name, HfFamily family = HfFamily::bitnet);
 
 }  // namespace rpt::model

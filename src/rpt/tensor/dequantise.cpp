@@ -16,16 +16,6 @@ std::uint16_t load_u16(const std::byte* p) {
 
 }  // namespace
 
-void dequantise_q8_0(const std::byte* row, std::span<float> out) {
-  for (std::size_t block = 0; block * 32 < out.size(); ++block) {
-    const std::byte* p = row + block * 34;
-    const float d = core::f16_to_float(load_u16(p));
-    for (std::size_t i = 0; i < 32; ++i) {
-      out[block * 32 + i] = d * static_cast<float>(static_cast<std::int8_t>(p[2 + i]));
-    }
-  }
-}
-
 void dequantise_q6_k(const std::byte* row, std::span<float> out) {
   for (std::size_t block = 0; block * 256 < out.size(); ++block) {
     const std::byte* p = row + block * 210;

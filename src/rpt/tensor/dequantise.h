@@ -5,7 +5,7 @@
 #include <span>
 
 /// Blocked dense types of GGUF, read one row at a time into float: products in float, no fma (docs/forward.md, "a dense
-/// linear").
+/// linear"). The types with blocks of 32 are kernels (kernels/kernel_table.h).
 namespace rpt::tensor {
 
 /// Bytes of a row of n values: n/32 blocks of {f16 d, 32 int8}. n is a multiple of 32.
@@ -13,14 +13,21 @@ constexpr std::int64_t q8_0_row_bytes(std::int64_t n) {
   return n / 32 * 34;
 }
 
+/// Bytes of a row of n values: n/32 blocks of {f16 d, 32 nibbles}. n is a multiple of 32.
+constexpr std::int64_t q4_0_row_bytes(std::int64_t n) {
+  return n / 32 * 18;
+}
+
+/// Bytes of a row of n values: n/32 blocks of {f16 d, f16 m, 32 nibbles}. n is a multiple of 32.
+constexpr std::int64_t q4_1_row_bytes(std::int64_t n) {
+  return n / 32 * 20;
+}
+
 /// Bytes of a row of n values: n/256 blocks of {128 low nibbles, 64 high pairs, 16 int8 scales, f16 d}. n is a multiple
 /// of 256.
 constexpr std::int64_t q6_k_row_bytes(std::int64_t n) {
   return n / 256 * 210;
 }
-
-/// value = d · q. Sizes: row q8_0_row_bytes(out.size()) bytes.
-void dequantise_q8_0(const std::byte* row, std::span<float> out);
 
 /// value = (d · scale) · (q − 32), q of 6 bits: its low four from the nibbles, its high two from the pairs. Block of
 /// 256 = two halves of 128; half h takes nibbles 64h…, pairs 32h…, scales 8h…; for l in 0 … 31 its values l, l+32,

@@ -23,6 +23,10 @@ std::string_view name(DType type) {
       return "f64";
     case DType::q8_0:
       return "q8_0";
+    case DType::q4_0:
+      return "q4_0";
+    case DType::q4_1:
+      return "q4_1";
     case DType::q6_k:
       return "q6_k";
     case DType::i2_s:
@@ -39,6 +43,14 @@ std::string_view name(DType type) {
 
 bool is_ternary(DType type) {
   return type == DType::i2_s || type == DType::tq1_0 || type == DType::tq2_0 || type == DType::hf_packed;
+}
+
+bool is_float(DType type) {
+  return type == DType::f32 || type == DType::f16 || type == DType::bf16;
+}
+
+bool is_dense(DType type) {
+  return is_float(type) || type == DType::q8_0 || type == DType::q4_0 || type == DType::q4_1 || type == DType::q6_k;
 }
 
 std::int64_t element_size(DType type) {

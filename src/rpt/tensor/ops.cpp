@@ -185,62 +185,69 @@ void matmul_ternary(const PackedTernaryView& weights, const QuantisedRows& x, Mu
                      });
 }
 
-void matmul_dense(const StoredView& weights, MatrixView x, MutableMatrix y) {
-  fits("matmul_dense", weights.rows, weights.columns, x.rows, x.columns, y);
+namespace {
+
+using FloatKernel = void (*)(const kernels::FloatGemm&) noexcept;
+
+/// The product that reads a type as it is stored, or nullptr where rows are widened first.
+FloatKernel float_kernel(DType type, Bf16 bf16) {
   const auto& table = kernels::active();
-  void (*kernel)(const kernels::FloatGemm&) noexcept = nullptr;
-  switch (weights.type) {
-    case DType::f32:
-      kernel = table.gemm_f32_f32;
-      break;
-    case DType::f16:
-      kernel = table.gemm_f16_f32;
-      break;
-    case DType::bf16:
-      kernel = table.gemm_bf16_f32;
-      break;
-    case DType::q8_0:
-    case DType::q6_k:
-      break;
-    default:
-      throw ShapeError(fmt::format("matmul_dense: {} is no dense type", name(weights.type)));
-  }
-  core::parallel_for(
-      weights.rows, row_grain(weights.rows, weights.columns * x.rows, kRowTile),
-      [&](std::int64_t begin, std::int64_t end) {
-        kernels::FloatGemm a;
-        a.columns = weights.columns;
-        a.row_stride = weights.columns;
-        a.x = x.data;
-        a.x_stride = x.stride;
-        a.tokens = x.rows;
-        a.y_stride = y.stride;
-        if (kernel != nullptr) {
-          a.weights = weights.data;
-          a.n_begin = begin;
-          a.n_end = end;
-          a.y = y.data;
-          kernel(a);
-          return;
-        }
-        // Blocked types: a tile of rows is dequantised, then multiplied as f32.
-        static thread_local core::AlignedBuffer<float> tile;
-        tile.reserve_scratch(static_cast<std::size_t>(kRowTile * weights.columns));
-        for (std::int64_t n = begin; n < end; n += kRowTile) {
-          const std::int64_t count = std::min(kRowTile, end - n);
-          for (std::int64_t r = 0; r < count; ++r) {
-            read_row(weights, n + r, {tile.data() + r * weights.columns, static_cast<std::size_t>(weights.columns)});
-          }
-          a.weights = tile.data();
-          a.n_begin = 0;
-          a.n_end = count;
-          a.y = y.data + n;
-          table.gemm_f32_f32(a);
-        }
-      });
+  if (type == DType::f32) return table.gemm_f32_f32;
+  if (type == DType::f16) return table.gemm_f16_f32;
+  if (type == DType::bf16 && bf16 == Bf16::as_f16) return table.gemm_bf16_f32;
+  return nullptr;
 }
 
-void read_row(const StoredView& weights, std::int64_t row, std::span<float> out) {
+/// Rows that are widened together: of one token as few as stay in the first-level cache, since every row is read once.
+std::int64_t widened_rows(std::int64_t tokens) {
+  return tokens == 1 ? 2 : kRowTile;
+}
+
+}  // namespace
+
+void matmul_dense(const StoredView& weights, MatrixView x, MutableMatrix y, Bf16 bf16) {
+  fits("matmul_dense", weights.rows, weights.columns, x.rows, x.columns, y);
+  if (!is_dense(weights.type)) throw ShapeError(fmt::format("matmul_dense: {} is no dense type", name(weights.type)));
+  const FloatKernel kernel = float_kernel(weights.type, bf16);
+  const FloatKernel kernel_of_widened = kernels::active().gemm_f32_f32;
+  core::parallel_for(weights.rows, row_grain(weights.rows, weights.columns * x.rows, kRowTile),
+                     [&](std::int64_t begin, std::int64_t end) {
+                       kernels::FloatGemm a;
+                       a.columns = weights.columns;
+                       a.row_stride = weights.columns;
+                       a.x = x.data;
+                       a.x_stride = x.stride;
+                       a.tokens = x.rows;
+                       a.y_stride = y.stride;
+                       if (kernel != nullptr) {
+                         a.weights = weights.data;
+                         a.n_begin = begin;
+                         a.n_end = end;
+                         a.y = y.data;
+                         kernel(a);
+                         return;
+                       }
+                       // A tile of rows is widened, then multiplied as f32.
+                       const std::int64_t together = widened_rows(x.rows);
+                       static thread_local core::AlignedBuffer<float> tile;
+                       tile.reserve_scratch(static_cast<std::size_t>(together * weights.columns));
+                       for (std::int64_t n = begin; n < end; n += together) {
+                         const std::int64_t count = std::min(together, end - n);
+                         for (std::int64_t r = 0; r < count; ++r) {
+                           read_row(weights, n + r,
+                                    {tile.data() + r * weights.columns, static_cast<std::size_t>(weights.columns)},
+                                    bf16);
+                         }
+                         a.weights = tile.data();
+                         a.n_begin = 0;
+                         a.n_end = count;
+                         a.y = y.data + n;
+                         kernel_of_widened(a);
+                       }
+                     });
+}
+
+void read_row(const StoredView& weights, std::int64_t row, std::span<float> out, Bf16 bf16) {
   if (row < 0 || row >= weights.rows || std::cmp_not_equal(out.size(), weights.columns)) {
     throw ShapeError(
         fmt::format("read_row: row {} of [{}, {}] into {} values", row, weights.rows, weights.columns, out.size()));
@@ -248,6 +255,7 @@ void read_row(const StoredView& weights, std::int64_t row, std::span<float> out)
   const std::int64_t n = weights.columns;
   const auto& table = kernels::active();
   const auto* halves = reinterpret_cast<const std::uint16_t*>(weights.data) + row * n;
+  const auto* bytes = reinterpret_cast<const std::uint8_t*>(weights.data);
   switch (weights.type) {
     case DType::f32:
       std::copy_n(reinterpret_cast<const float*>(weights.data) + row * n, n, out.data());
@@ -256,10 +264,20 @@ void read_row(const StoredView& weights, std::int64_t row, std::span<float> out)
       table.f16_to_f32(halves, n, out.data());
       return;
     case DType::bf16:
-      bf16_row_as_f16(halves, out);
+      if (bf16 == Bf16::as_f16) {
+        bf16_row_as_f16(halves, out);
+      } else {
+        table.bf16_to_f32(halves, n, out.data());
+      }
       return;
     case DType::q8_0:
-      dequantise_q8_0(weights.data + row * q8_0_row_bytes(n), out);
+      table.q8_0_to_f32(bytes + row * q8_0_row_bytes(n), n, out.data());
+      return;
+    case DType::q4_0:
+      table.q4_0_to_f32(bytes + row * q4_0_row_bytes(n), n, out.data());
+      return;
+    case DType::q4_1:
+      table.q4_1_to_f32(bytes + row * q4_1_row_bytes(n), n, out.data());
       return;
     case DType::q6_k:
       dequantise_q6_k(weights.data + row * q6_k_row_bytes(n), out);
@@ -267,6 +285,13 @@ void read_row(const StoredView& weights, std::int64_t row, std::span<float> out)
     default:
       throw ShapeError(fmt::format("read_row: {} is no dense type", name(weights.type)));
   }
+}
+
+std::int64_t first_not_finite(MatrixView x) {
+  for (std::int64_t t = 0; t < x.rows; ++t) {
+    if (!std::all_of(x.row(t), x.row(t) + x.columns, [](float v) { return std::isfinite(v); })) return t;
+  }
+  return -1;
 }
 
 std::vector<float> widen(const StoredView& values) {

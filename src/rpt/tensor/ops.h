@@ -34,13 +34,22 @@ void matmul_ternary(const PackedTernaryView& weights, const QuantisedRows& x, Mu
 /// and K columns with T tokens on the instruction set in force.
 std::uint64_t matmul_ternary_scratch(std::int64_t rows, std::int64_t columns, std::int64_t tokens);
 
-/// y [T, N] = x [T, K] · Wᵀ for stored weights W [N, K] (f32, f16, bf16 read as f16, q8_0, q6_k), each dot in 16 lanes.
-/// Throws: ShapeError.
-void matmul_dense(const StoredView& weights, MatrixView x, MutableMatrix y);
+/// What the forward reads of a bfloat16 weight.
+enum class Bf16 : std::uint8_t {
+  as_f16,  ///< rounded to binary16: embedding and head
+  exact,   ///< widened: a dense linear layer
+};
 
-/// Row `row` of stored weights [N, K] as the forward reads it: f32, f16 widened, bf16 rounded to f16, q8_0 and q6_k
-/// dequantised. Throws: ShapeError.
-void read_row(const StoredView& weights, std::int64_t row, std::span<float> out);
+/// y [T, N] = x [T, K] · Wᵀ for stored weights W [N, K] of a dense type (is_dense), each dot in 16 lanes.
+/// Throws: ShapeError. Cost: every weight is read once; of blocked types it is dequantised once, into the cache.
+void matmul_dense(const StoredView& weights, MatrixView x, MutableMatrix y, Bf16 bf16 = Bf16::as_f16);
+
+/// Row `row` of stored weights [N, K] of a dense type as the forward reads it: f32, f16 widened, bf16 as said, blocked
+/// types dequantised. Throws: ShapeError.
+void read_row(const StoredView& weights, std::int64_t row, std::span<float> out, Bf16 bf16 = Bf16::as_f16);
+
+/// First row of x [T, K] that holds an infinity or NaN, or −1.
+std::int64_t first_not_finite(MatrixView x);
 
 /// All values of a stored plain tensor (f32, f16, bf16), widened exactly (bf16 is not rounded to f16 here).
 /// Throws: ShapeError.

@@ -52,6 +52,18 @@ void pack_unit(const PackedTernaryView& shape, std::int64_t unit, const std::int
 
 }  // namespace
 
+void i2s_from_arm(const std::uint8_t* arm, std::uint64_t bytes, std::uint8_t* x86) {
+  RPT_CHECK(bytes % 32 == 0, "{} bytes", bytes);
+  for (std::uint64_t block = 0; block < bytes; block += 32) {
+    std::fill_n(x86 + block, 32, std::uint8_t{0});
+    for (unsigned j = 0; j < 128; ++j) {
+      const unsigned i = j % 64;
+      const unsigned code = (arm[block + j / 64 * 16 + i % 16] >> (6 - 2 * (i / 16))) & 3U;
+      x86[block + j % 32] = static_cast<std::uint8_t>(x86[block + j % 32] | code << (6 - 2 * (j / 32)));
+    }
+  }
+}
+
 std::uint64_t packed_bytes(DType type, std::int64_t rows, std::int64_t columns) {
   const auto refuse = [&](const char* why) {
     return ShapeError(fmt::format("{} [{}, {}]: {}", tensor::name(type), rows, columns, why));

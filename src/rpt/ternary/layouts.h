@@ -28,6 +28,16 @@ inline constexpr std::int64_t kTqBlock = 256;   ///< weights of a block
 inline constexpr std::int64_t kTq1BlockBytes = 54;
 inline constexpr std::int64_t kTq2BlockBytes = 66;
 
+/// The two orders of codes in an I2_S tensor of a file, which does not say which one it has.
+enum class I2sLayout : std::uint8_t {
+  x86,  ///< blocks of 128, as everything here reads them
+  arm,  ///< blocks of 64 in 16 bytes: weight j in byte j % 16 at shift 6 − 2·(j / 16); bitnet.cpp on Arm
+};
+
+/// Puts I2_S codes of an Arm file into the x86 order. Sizes: both [bytes], a multiple of 32. Source: bitnet.cpp's
+/// quantize_i2_s with QK_I2_S = 64.
+void i2s_from_arm(const std::uint8_t* arm, std::uint64_t bytes, std::uint8_t* x86);
+
 /// Bytes of packed codes [N, K], an I2_S tail not among them.
 /// Throws: ShapeError where the layout cannot have that shape, the size does not fit, or `type` is no ternary type.
 std::uint64_t packed_bytes(tensor::DType type, std::int64_t rows, std::int64_t columns);

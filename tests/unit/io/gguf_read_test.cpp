@@ -235,6 +235,8 @@ TEST(GgufTypes, SizesOfTensors) {
   EXPECT_EQ(bytes(DType::i64, {3, 5}), 120U);
   EXPECT_EQ(bytes(DType::f64, {3, 5}), 120U);
   EXPECT_EQ(bytes(DType::q8_0, {64, 3}), 2U * 3 * 34);
+  EXPECT_EQ(bytes(DType::q4_0, {64, 3}), 2U * 3 * 18);
+  EXPECT_EQ(bytes(DType::q4_1, {64, 3}), 2U * 3 * 20);
   EXPECT_EQ(bytes(DType::q6_k, {256, 3}), 3U * 210);
   EXPECT_EQ(bytes(DType::tq1_0, {512, 3}), 6U * 54);
   EXPECT_EQ(bytes(DType::tq2_0, {512, 3}), 6U * 66);

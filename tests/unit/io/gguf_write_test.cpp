@@ -108,8 +108,9 @@ class GgufRoundTrip : public ::testing::TestWithParam<std::uint32_t> {};
 
 TEST_P(GgufRoundTrip, TensorsOfEveryType) {
   const TemporaryFolder folder;
-  const std::vector<DType> types = {DType::f32, DType::f16,  DType::bf16,  DType::i8,    DType::i32,  DType::i64,
-                                    DType::f64, DType::q8_0, DType::tq1_0, DType::tq2_0, DType::q6_k, DType::i2_s};
+  const std::vector<DType> types = {DType::f32,   DType::f16,   DType::bf16, DType::i8,   DType::i32,
+                                    DType::i64,   DType::f64,   DType::q8_0, DType::q4_0, DType::q4_1,
+                                    DType::tq1_0, DType::tq2_0, DType::q6_k, DType::i2_s};
   const std::vector<std::int64_t> ne = {256, 3};
   GgufWriter writer(folder / "t.gguf", GetParam());
   for (const DType type : types) writer.declare(std::string(tensor::name(type)), type, ne);

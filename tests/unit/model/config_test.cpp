@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "rpt/core/error.h"
+#include "rpt/model/weights.h"
 
 namespace rpt::model {
 namespace {
@@ -62,6 +63,56 @@ TEST(HfConfig, WritesWhatItReads) {
   EXPECT_EQ(again.config.kv_heads, hf.config.kv_heads);
 }
 
+std::string llama(const std::string& extra) {
+  return R"({"model_type":"llama","hidden_size":64,"intermediate_size":96,"num_hidden_layers":2,"num_attention_heads":4,
+    "vocab_size":100)" +
+         extra + "}";
+}
+
+TEST(HfConfig, LlamaIsDenseUnlessItSaysOtherwise) {
+  const HfConfig hf = parse_hf_config(llama(""), "c");
+  EXPECT_EQ(hf.family, HfFamily::llama);
+  EXPECT_EQ(hf.linear_class, LinearClass::dense);
+  EXPECT_EQ(hf.config.architecture, "llama");
+  EXPECT_FALSE(hf.config.sub_norms);
+  EXPECT_EQ(hf.config.activation, Activation::silu);
+  EXPECT_EQ(hf.config.rope_theta, 10000.0);
+  EXPECT_EQ(hf.config.norm_epsilon, 1e-6F);
+  EXPECT_EQ(hf.config.kv_heads, 4);
+  EXPECT_FALSE(hf.config.tied_head);
+  const HfConfig again = parse_hf_config(to_hf_config_json(hf), "c");
+  EXPECT_EQ(again.family, HfFamily::llama);
+  EXPECT_EQ(again.linear_class, LinearClass::dense);
+  EXPECT_EQ(again.config.norm_epsilon, 1e-6F);
+}
+
+TEST(HfConfig, ATernaryLlamaDividesByItsScalesUnlessItSaysOtherwise) {
+  const std::string quantised = R"(,"quantization_config":{"quant_method":"bitnet","modules_to_not_convert":null)";
+  HfConfig hf = parse_hf_config(llama(quantised + "}"), "c");
+  EXPECT_EQ(hf.linear_class, LinearClass::bitlinear);
+  EXPECT_EQ(hf.mode, QuantizationMode::offline);
+  EXPECT_EQ(parse_hf_config(to_hf_config_json(hf), "c").linear_class, LinearClass::bitlinear);
+  hf = parse_hf_config(llama(quantised + R"(,"linear_class":"autobitlinear","quantization_mode":"online"})"), "c");
+  EXPECT_EQ(hf.linear_class, LinearClass::autobitlinear);
+  EXPECT_EQ(hf.mode, QuantizationMode::online);
+}
+
+TEST(HfConfig, OneBitLlmHasKeysOfItsOwn) {
+  const std::string json =
+      R"({"model_type":"bitnet","weight_bits":1,"input_bits":8,"hidden_act":"silu","hidden_size":64,
+    "intermediate_size":96,"num_hidden_layers":2,"num_attention_heads":4,"vocab_size":100,"tie_word_embeddings":true})";
+  const HfConfig hf = parse_hf_config(json, "c");
+  EXPECT_EQ(hf.family, HfFamily::one_bit);
+  EXPECT_EQ(hf.linear_class, LinearClass::autobitlinear);
+  EXPECT_EQ(hf.mode, QuantizationMode::online);
+  EXPECT_EQ(hf.config.architecture, "bitnet");
+  EXPECT_TRUE(hf.config.sub_norms);
+  EXPECT_EQ(hf.config.rope_theta, 10000.0);
+  EXPECT_EQ(hf_tensor_name("blk.3.attn_sub_norm", HfFamily::one_bit), "model.layers.3.self_attn.inner_attn_ln.weight");
+  EXPECT_EQ(hf_tensor_name("blk.3.ffn_sub_norm", HfFamily::one_bit), "model.layers.3.mlp.ffn_layernorm.weight");
+  EXPECT_EQ(hf_tensor_name("blk.3.attn_q", HfFamily::one_bit), "model.layers.3.self_attn.q_proj.weight");
+}
+
 TEST(HfConfig, RefusesByName) {
   const auto message = [](const std::string& json) -> std::string {
     try {
@@ -75,8 +126,21 @@ TEST(HfConfig, RefusesByName) {
     json.replace(json.find(from), from.size(), to);
     return json;
   };
-  EXPECT_NE(message(replaced(base(), "\"bitnet\"", "\"llama\"")).find("model_type is \"llama\""), std::string::npos);
-  EXPECT_NE(message(replaced(base(), "autobitlinear", "bitlinear")).find("linear_class"), std::string::npos);
+  EXPECT_NE(message(replaced(base(), "\"bitnet\"", "\"gpt2\"")).find("model_type is \"gpt2\""), std::string::npos);
+  EXPECT_NE(message(replaced(base(), "\"bitnet\"", "\"llama\"")).find("hidden_act is \"relu2\""), std::string::npos);
+  EXPECT_NE(message(replaced(base(), "autobitlinear", "bitlinears")).find("linear_class"), std::string::npos);
+  EXPECT_NE(message(replaced(base(), "\"quant_method\":\"bitnet\"", "\"quant_method\":\"gptq\"")).find("gptq"),
+            std::string::npos);
+  EXPECT_NE(
+      message(replaced(base(), "\"quant_method\"", "\"use_rms_norm\":true,\"quant_method\"")).find("use_rms_norm"),
+      std::string::npos);
+  EXPECT_NE(message(replaced(base(), "\"quant_method\"",
+                             "\"modules_to_not_convert\":[\"lm_head\",\"q_proj\"],\"quant_method\""))
+                .find("modules_to_not_convert"),
+            std::string::npos);
+  EXPECT_NE(message(base(R"("mlp_bias":true,)")).find("mlp_bias"), std::string::npos);
+  EXPECT_NE(message(base(R"("weight_bits":2,)")).find("weight_bits is 2"), std::string::npos);
+  EXPECT_NE(message(base(R"("weight_bits":1,"input_bits":4,)")).find("input_bits is 4"), std::string::npos);
   EXPECT_NE(message(replaced(base(), "online", "sideways")).find("quantization_mode"), std::string::npos);
   EXPECT_NE(message(replaced(base(), "relu2", "gelu")).find("hidden_act"), std::string::npos);
   EXPECT_NE(message(base(R"("attention_bias":true,)")).find("attention_bias"), std::string::npos);

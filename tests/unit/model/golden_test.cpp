@@ -340,7 +340,8 @@ TEST(TransformersGoldens, HoldEveryKindOfRecord) {
 
 INSTANTIATE_TEST_SUITE_P(Goldens, Transformers,
                          ::testing::Values("online-h64-gqa", "online-h32-gqa-silu", "offline-h64-gqa",
-                                           "offline-h32-mha", "offline-h64-mha", "offline-h32-gqa-deep"),
+                                           "offline-h32-mha", "offline-h64-mha", "offline-h32-gqa-deep",
+                                           "llama-f32-gqa-tied", "llama-bf16-mha-untied", "llama-bitlinear", "one-bit"),
                          [](const auto& i) {
                            std::string name = i.param;
                            std::replace(name.begin(), name.end(), '-', '_');

@@ -161,9 +161,11 @@ TEST(MatmulDense, AgreesWithDoubleForEveryType) {
     f16.push_back(core::float_to_f16(v));
     bf16.push_back(core::float_to_bf16(v));
   }
-  // q8_0 and q6_k from random bytes with a small d: read_row is the definition of their values.
+  // Blocked types from random bytes with a small d: read_row is the definition of their values.
   std::vector<std::uint8_t> q8(static_cast<std::size_t>(rows * q8_0_row_bytes(columns)), 0),
-      q6(static_cast<std::size_t>(rows * q6_k_row_bytes(columns)), 0);
+      q6(static_cast<std::size_t>(rows * q6_k_row_bytes(columns)), 0),
+      q40(static_cast<std::size_t>(rows * q4_0_row_bytes(columns)), 0),
+      q41(static_cast<std::size_t>(rows * q4_1_row_bytes(columns)), 0);
   const auto fill = [&](std::vector<std::uint8_t>& bytes, std::size_t block, std::size_t d_at) {
     for (auto& b : bytes) b = static_cast<std::uint8_t>(random.below(256));
     for (std::size_t at = 0; at < bytes.size(); at += block) {
@@ -173,13 +175,20 @@ TEST(MatmulDense, AgreesWithDoubleForEveryType) {
   };
   fill(q8, 34, 0);
   fill(q6, 210, 208);
+  fill(q40, 18, 0);
+  fill(q41, 20, 0);
+  for (std::size_t at = 2; at < q41.size(); at += 20) {
+    const std::uint16_t m = core::float_to_f16(-0.07F);
+    std::memcpy(q41.data() + at, &m, 2);
+  }
   const auto view = [&](const void* data, std::size_t bytes, DType type) {
     return StoredView{static_cast<const std::byte*>(data), bytes, type, rows, columns};
   };
   for (const StoredView& w :
        {view(values.data(), values.size() * 4, DType::f32), view(f16.data(), f16.size() * 2, DType::f16),
         view(bf16.data(), bf16.size() * 2, DType::bf16), view(q8.data(), q8.size(), DType::q8_0),
-        view(q6.data(), q6.size(), DType::q6_k)}) {
+        view(q6.data(), q6.size(), DType::q6_k), view(q40.data(), q40.size(), DType::q4_0),
+        view(q41.data(), q41.size(), DType::q4_1)}) {
     Tensor y(3, rows);
     matmul_dense(w, x.view(), y.view());
     std::vector<float> row(static_cast<std::size_t>(columns));
@@ -198,6 +207,86 @@ TEST(MatmulDense, AgreesWithDoubleForEveryType) {
       }
     }
   }
+}
+
+/// Random finite weights [N, K] of a dense type.
+std::vector<std::uint8_t> random_weights(DType type, std::int64_t rows, std::int64_t columns) {
+  core::Random random(static_cast<std::uint64_t>(type) + 1);
+  std::size_t block = 2, values = 1, halves = 1;
+  if (type == DType::f32) block = 4;
+  if (type == DType::q8_0) block = 34, values = 32;
+  if (type == DType::q4_0) block = 18, values = 32;
+  if (type == DType::q4_1) block = 20, values = 32, halves = 2;
+  std::vector<std::uint8_t> bytes(static_cast<std::size_t>(rows * columns) / values * block);
+  for (auto& b : bytes) b = static_cast<std::uint8_t>(random.below(256));
+  for (std::size_t at = 0; at < bytes.size(); at += block) {
+    const auto value = static_cast<float>(random.normal());
+    if (type == DType::f32) std::memcpy(bytes.data() + at, &value, 4);
+    if (type == DType::f32) continue;
+    const std::uint16_t half = type == DType::bf16 ? core::float_to_bf16(value) : core::float_to_f16(value);
+    for (std::size_t i = 0; i < halves; ++i) std::memcpy(bytes.data() + at + 2 * i, &half, 2);
+  }
+  return bytes;
+}
+
+// A dense linear layer: the bits of the reference for each token by itself, on every instruction set and any number of
+// threads, however the tokens are batched.
+TEST(MatmulDense, TheSameBitsOnEverySetInEveryBatchWithAnyThreads) {
+  const std::int64_t rows = 83, columns = 96, tokens = 9;
+  const std::string best(kernels::active().name);
+  const Tensor x = random_tensor(tokens, columns, 12);
+  for (const DType type : {DType::f32, DType::f16, DType::bf16, DType::q8_0, DType::q4_0, DType::q4_1}) {
+    const std::vector<std::uint8_t> bytes = random_weights(type, rows, columns);
+    const StoredView w{reinterpret_cast<const std::byte*>(bytes.data()), bytes.size(), type, rows, columns};
+    kernels::force_isa("reference");
+    core::set_threads(1);
+    Tensor expected(tokens, rows);
+    for (std::int64_t t = 0; t < tokens; ++t) {
+      matmul_dense(w, x.view().slice(t, t + 1), expected.view().slice(t, t + 1), Bf16::exact);
+    }
+    for (const kernels::Isa& isa : kernels::list_isas()) {
+      if (!isa.supported) continue;
+      kernels::force_isa(isa.name);
+      for (const int threads : {1, 2, 3}) {
+        core::set_threads(threads);
+        for (const std::int64_t batch : {1, 2, 5, 9}) {
+          Tensor y(tokens, rows);
+          for (std::int64_t t = 0; t < tokens; t += batch) {
+            const std::int64_t end = std::min(t + batch, tokens);
+            matmul_dense(w, x.view().slice(t, end), y.view().slice(t, end), Bf16::exact);
+          }
+          ASSERT_EQ(std::memcmp(y.data(), expected.data(), static_cast<std::size_t>(tokens * rows) * 4), 0)
+              << name(type) << " " << isa.name << ", " << threads << " threads, " << batch << " tokens together";
+        }
+      }
+    }
+  }
+  core::set_threads(0);
+  kernels::force_isa(best);
+}
+
+// 2^-26 is a bfloat16 number, which binary16 rounds to zero.
+TEST(MatmulDense, Bf16IsExactInALinearAndF16InAHead) {
+  const std::vector<std::uint16_t> bits{core::float_to_bf16(0x1p-26F)};
+  const StoredView w{reinterpret_cast<const std::byte*>(bits.data()), 2, DType::bf16, 1, 1};
+  Tensor x(1, 1), y(1, 1);
+  x.data()[0] = 1.0F;
+  matmul_dense(w, x.view(), y.view(), Bf16::exact);
+  EXPECT_EQ(y.data()[0], 0x1p-26F);
+  matmul_dense(w, x.view(), y.view());
+  EXPECT_EQ(y.data()[0], 0.0F);
+  std::vector<float> row(1);
+  read_row(w, 0, row, Bf16::exact);
+  EXPECT_EQ(row[0], 0x1p-26F);
+}
+
+TEST(FirstNotFinite, IsTheFirstRow) {
+  Tensor x = random_tensor(3, 5, 1);
+  EXPECT_EQ(first_not_finite(x.view()), -1);
+  x.view().row(2)[4] = HUGE_VALF;
+  EXPECT_EQ(first_not_finite(x.view()), 2);
+  x.view().row(1)[0] = std::nanf("");
+  EXPECT_EQ(first_not_finite(x.view()), 1);
 }
 
 TEST(ReadRow, Q8AndQ6AreTheirFormulas) {

@@ -2,6 +2,7 @@
 #include "rpt/kernels/avx2/avx2.h"
 #include "rpt/kernels/avx2/vector.h"
 #include "rpt/kernels/lanes/attention.h"
+#include "rpt/kernels/lanes/blocks.h"
 #include "rpt/kernels/lanes/gemm_float.h"
 #include "rpt/kernels/lanes/quantize.h"
 #include "rpt/kernels/lanes/rows.h"
@@ -11,6 +12,7 @@ namespace rpt::kernels::avx2 {
 void override_float(KernelTable& table) noexcept {
   lanes::override_gemm_float<Vector>(table);
   lanes::override_rows<Vector>(table);
+  lanes::override_blocks<Vector>(table);
   lanes::override_attention<Vector>(table);
   lanes::override_quantize<Vector>(table);
 }

@@ -53,6 +53,11 @@ struct Vector : lanes::X86 {
     return {_mm256_cvtepi32_ps(_mm256_maskload_epi32(p, m.low)),
             _mm256_cvtepi32_ps(_mm256_maskload_epi32(p + 8, m.high))};
   }
+  /// 16 int8 as floats.
+  static Float from_int8(__m128i v) {
+    return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(v)),
+            _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(v, v)))};
+  }
   static Float load_f16(const std::uint16_t* p, All) {
     return {_mm256_cvtph_ps(load_128(p)), _mm256_cvtph_ps(load_128(p + 8))};
   }

@@ -41,6 +41,8 @@ struct Vector : lanes::X86 {
   static Float load_int32(const std::int32_t* p, First part) {
     return _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(mask(part), p));
   }
+  /// 16 int8 as floats.
+  static Float from_int8(__m128i v) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(v)); }
   template <typename Part>
   static Float load_f16(const std::uint16_t* p, Part part) {
     return _mm512_cvtph_ps(load_16_bits(p, part));

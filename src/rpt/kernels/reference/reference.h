@@ -13,6 +13,7 @@ void fill(KernelTable& table) noexcept;
 void fill_ternary(KernelTable& table) noexcept;
 void fill_gemm_float(KernelTable& table) noexcept;
 void fill_rows(KernelTable& table) noexcept;
+void fill_blocks(KernelTable& table) noexcept;
 void fill_attention(KernelTable& table) noexcept;
 void fill_quantize(KernelTable& table) noexcept;
 void fill_training(KernelTable& table) noexcept;

@@ -8,6 +8,7 @@ void fill(KernelTable& table) noexcept {
   fill_ternary(table);
   fill_gemm_float(table);
   fill_rows(table);
+  fill_blocks(table);
   fill_attention(table);
   fill_quantize(table);
   fill_training(table);

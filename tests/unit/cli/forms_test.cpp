@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+// Models that are not BitNet's, and what a file does not say of itself.
+#include <fstream>
+
+#include "rpt/model/export.h"
+#include "tests/unit/cli/cli_testing.h"
+
+namespace rpt::cli {
+namespace {
+
+class Forms : public CommandTest {
+ protected:
+  std::string dense_model() {
+    const auto model = test::TinyModel::make({.hidden = 64, .llama = true, .dense = true, .type = tensor::DType::bf16});
+    model::export_gguf(*model, path("dense.gguf"), {}, {});
+    return path("dense.gguf");
+  }
+};
+
+TEST_F(Forms, WhatTrainsRefusesADenseModelInOneLine) {
+  const std::string model = dense_model();
+  std::ofstream(path("text.txt")) << "A short text.\n";
+  const std::vector<std::pair<std::vector<std::string>, std::string>> commands{
+      {{"finetune", model, path("out"), "--text", path("text.txt")}, "fine-tuning"},
+      {{"prune", model, path("out"), "--sparsity", "0.5"}, "pruning"},
+      {{"snap", model, path("out")}, "snapping"},
+      {{"gauge", model, path("out"), "--like", "native"}, "a gauge"},
+      {{"deploy", model, path("out"), "--text", path("text.txt")}, "deploying"},
+      {{"reproduce", path("out"), "--base", model}, "an experiment"}};
+  for (const auto& [words, what] : commands) {
+    const Outcome o = rpt(words);
+    EXPECT_EQ(o.code, 3) << words[0];
+    EXPECT_EQ(o.err,
+              "rpt: " + model + ": " + what + " needs ternary linear layers, and blk.0.attn_q is dense (bf16)\n");
+    EXPECT_FALSE(std::filesystem::exists(path("out")) && !std::filesystem::is_empty(path("out"))) << words[0];
+  }
+}
+
+TEST_F(Forms, ADenseModelIsInspectedAndExported) {
+  const std::string model = dense_model();
+  const Json j = json({"inspect", model});
+  EXPECT_EQ(j["architecture"], "llama");
+  EXPECT_EQ(j["ternary_weights"], 0);
+  EXPECT_EQ(j["tensors"][2]["type"], "bf16");
+  EXPECT_FALSE(j["tensors"][2].contains("scale"));
+  EXPECT_EQ(rpt({"inspect", model}).out.find("all codes"), std::string::npos);
+  const Json stored = json({"export", model, path("a.gguf")});
+  EXPECT_EQ(stored["form"], "stored");
+  EXPECT_TRUE(stored["bit_identical"]);
+  const Json hf = json({"export", model, path("hf"), "--to", "hf"});
+  EXPECT_EQ(hf["nll_sha256_b"], stored["nll_sha256_a"]);
+  EXPECT_EQ(rpt({"export", model, path("b.gguf"), "--type", "i2_s"}).code, 3);
+}
+
+TEST_F(Forms, WhatAFileDoesNotSayIsAnOption) {
+  model::export_gguf(*test::TinyModel::make(), path("a.gguf"), tensor::DType::i2_s, {});
+  const Json x86 = json({"inspect", path("a.gguf")});
+  const Json arm = json({"inspect", path("a.gguf"), "--i2s-layout", "arm"});
+  EXPECT_EQ(x86["code_zero_share"], arm["code_zero_share"]);
+  EXPECT_NE(json({"export", path("a.gguf"), path("x86.gguf")})["nll_sha256_a"],
+            json({"export", path("a.gguf"), path("arm.gguf"), "--i2s-layout", "arm"})["nll_sha256_a"]);
+  EXPECT_EQ(rpt({"inspect", path("a.gguf"), "--i2s-layout", "left"}).code, 2);
+  EXPECT_EQ(rpt({"inspect", path("a.gguf"), "--scale", "sideways"}).code, 2);
+  const Outcome latents = rpt({"inspect", seedling_, "--scale", "stored"});
+  EXPECT_EQ(latents.code, 3);
+  EXPECT_NE(latents.err.find("no stored scale"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace rpt::cli
