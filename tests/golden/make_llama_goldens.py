@@ -6,6 +6,8 @@
                from_pretrained from the very directory that was written, with the substitutions of install()
     one-bit    the same for 1bitLLM's BitnetForCausalLM, which transformers does not hold: OneBit below, from the published formulas
     smollm2    NLLs of SmolLM2's dequantised weights on the start of WikiText-2's test text, same graph as llama-*
+    smollm2-chat NLL of 200 kB of that text in llama.cpp's windows, and greedy answers to ten questions: plain transformers in float32,
+                 without the substitutions
     stories260k  greedy ids of the llama2.c model from BOS, by numpy
 
 Usage: make_llama_goldens.py [--shared DIRECTORY] [--only NAME]     (versions: requirements.txt)
@@ -315,9 +317,9 @@ class Gguf:
         return torch.from_numpy(y.reshape(shape))
 
 
-def smollm2_ids(file, text):
+def smollm2_tokenizer(file):
     """SmolLM2's own tokenizer: every digit alone, then byte-level byte pairs."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
     vocabulary = {token: index for index, token in enumerate(file.keys["tokenizer.ggml.tokens"])}
     merges = [tuple(merge.split(" ")) for merge in file.keys["tokenizer.ggml.merges"]]
@@ -325,10 +327,19 @@ def smollm2_ids(file, text):
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
-    return tokenizer.encode(text).ids
+    tokenizer.decoder = decoders.ByteLevel()
+    control = [token for token, kind in zip(file.keys["tokenizer.ggml.tokens"], file.keys["tokenizer.ggml.token_type"]) if kind == 3]
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in control])
+    return tokenizer
 
 
-def make_smollm2(shared, path):
+def smollm2_ids(file, text):
+    """Ids of a text in which no special token is meant."""
+    return smollm2_tokenizer(file).encode(text).ids
+
+
+def smollm2(shared):
+    """The file, and transformers' configuration and weights of what it holds, dequantised."""
     file = Gguf(shared / "data/models/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
     keys = {key.removeprefix("llama."): value for key, value in file.keys.items()}
     heads = {"attn_q": keys["attention.head_count"], "attn_k": keys["attention.head_count_kv"]}
@@ -349,6 +360,11 @@ def make_smollm2(shared, path):
             if part in heads:  # neighbours are turned by llama.cpp's rope, halves by transformers'
                 w = w.reshape(heads[part], -1, 2, w.shape[1]).transpose(1, 2).reshape(w.shape)
             state[f"model.layers.{layer}.{theirs}.weight"] = w
+    return file, config, state
+
+
+def make_smollm2(shared, path):
+    file, config, state = smollm2(shared)
     ids = torch.tensor(smollm2_ids(file, (shared / "data/wikitext-2-raw/wiki.test.raw").read_text()[:4000])[:256])
     logits = []
     for dtype in (torch.float64, torch.float32):
@@ -356,6 +372,46 @@ def make_smollm2(shared, path):
         model.load_state_dict(state)
         logits.append(run(model.to(dtype).eval(), ids[None])[0][0])
     write_golden("smollm2", path, ids, *logits, logits=False)
+
+
+QUESTIONS = ["What is the capital of France?", "Name three colours.", "Write one sentence about the sea.", "Who wrote Hamlet?",
+             "What is 7 times 8?", "Translate 'good morning' into Spanish.", "Why is the sky blue?", "Give me a short recipe for tea.",
+             "What does a carpenter do?", "Tell me a fact about Jupiter."]  # fmt: skip
+
+
+def make_smollm2_chat(shared, path):
+    file, config, state = smollm2(shared)
+    model = transformers.LlamaForCausalLM(config).to(torch.float32)
+    model.load_state_dict(state)
+    model.eval()
+    text = (shared / "data/wikitext-2-raw/wiki.test.raw").read_bytes()[:200_000].decode()
+    ids = torch.tensor(smollm2_ids(file, text))
+    chunks = ids[: len(ids) // 512 * 512].reshape(-1, 512)
+    nll = []
+    for begin in range(0, len(chunks), 8):  # llama.cpp's windows: the logits at 256 ... 510 score what follows
+        batch = chunks[begin : begin + 8]
+        logits = model(batch).logits[:, 256:-1].double()
+        nll.append(-logits.log_softmax(-1).gather(-1, batch[:, 257:, None])[..., 0])
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=smollm2_tokenizer(file), eos_token="<|im_end|>",
+                                                     chat_template=file.keys["tokenizer.chat_template"])  # fmt: skip
+    chats = []
+    for question in QUESTIONS:
+        rendered = tokenizer.apply_chat_template([{"role": "user", "content": question}], add_generation_prompt=True, tokenize=False)
+        prompt = tokenizer.encode(rendered, add_special_tokens=False)
+        answer, gaps = [], []
+        while len(answer) < 48:
+            best = model(torch.tensor([prompt + answer])).logits[0, -1].topk(2)
+            gaps.append(round((best.values[0] - best.values[1]).item(), 6))
+            if best.indices[0].item() == tokenizer.eos_token_id:
+                break
+            answer.append(best.indices[0].item())
+        chats.append({"question": question, "prompt": rendered, "prompt_ids": prompt, "answer_ids": answer, "gaps": gaps,
+                      "answer": tokenizer.decode(answer)})  # fmt: skip
+    nll = torch.cat(nll)
+    golden = {"versions": {"torch": torch.__version__, "transformers": transformers.__version__}, "bytes": 200_000,
+              "tokens": len(ids), "scored": nll.numel(), "mean_nll": nll.mean().item(), "chats": chats}  # fmt: skip
+    path.write_text(json.dumps(golden, indent=1, ensure_ascii=False) + "\n")
+    print(f"smollm2-chat: perplexity {math.exp(golden['mean_nll']):.4f} over {golden['scored']} tokens")
 
 
 # ---- stories260K ---------------------------------------------------------------------------------------------------------------
@@ -415,6 +471,9 @@ def main():
     p.add_argument("--shared", type=pathlib.Path, default=here.parents[2] / "shared", help="the data that are not in the tree")
     p.add_argument("--only", help="make this one alone")
     a = p.parse_args()
+    if a.only in (None, "smollm2-chat"):
+        with torch.inference_mode():
+            make_smollm2_chat(a.shared, here / "smollm2-chat.json")
     contract.configure_torch()
     install()
     with torch.inference_mode():

@@ -63,6 +63,7 @@ int run_generate(const GenerateOptions& options, Context& context) {
   const auto model = open_model(options.model, context);
   generate::GenerationOptions generation = options.generation;
   generation.sampling.seed = context.common.seed;
+  generation.at_start = options.prompt.empty();
   const generate::Prompt encoded =
       generate::encode_prompt(*model, options.prompt, {.special = !options.no_special, .bos = !options.no_bos});
   const std::vector<std::int32_t>& prompt = encoded.ids;

@@ -92,7 +92,10 @@ bool TextWriter::accept(std::optional<std::int32_t> token) {
   }
   result_.token_ids.push_back(*token);
   // A row of the embedding that no token of the vocabulary names has no text.
-  if (*token < vocabulary_.vocab_size()) held_ += utf8_.push(vocabulary_.piece(*token));
+  if (*token < vocabulary_.vocab_size()) {
+    const bool starts = options_.at_start && result_.token_ids.size() == 1;
+    held_ += utf8_.push(starts ? vocabulary_.decode({&*token, 1}) : vocabulary_.piece(*token));
+  }
   return !settle();
 }
 

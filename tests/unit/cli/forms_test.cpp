@@ -52,6 +52,22 @@ TEST_F(Forms, ADenseModelIsInspectedAndExported) {
   EXPECT_EQ(rpt({"export", model, path("b.gguf"), "--type", "i2_s"}).code, 3);
 }
 
+TEST_F(Forms, StoriesTellTheSameInEveryForm) {
+  RPT_NEEDS_SHARED("data/models/stories260K/stories260K.bin");
+  const std::string checkpoint = test::shared("data/models/stories260K/stories260K.bin").string();
+  ASSERT_EQ(rpt({"export", checkpoint, path("stories.gguf")}).code, 0);
+  ASSERT_EQ(rpt({"export", checkpoint, path("stories"), "--to", "hf"}).code, 0);
+  for (const std::string& form :
+       {checkpoint, test::shared("data/models/stories260K/checkpoint_v1.bin").string(), path("stories.gguf"),
+        path("stories")}) {
+    const Json j = json({"generate", form, "-p", "", "-n", "80"});
+    EXPECT_TRUE(j["text"].get<std::string>().starts_with(
+        "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day, she "
+        "saw a big, red ball. She wanted to play with it, but it was too high.\nLily's mom said, "))
+        << form << ": " << j["text"];
+  }
+}
+
 TEST_F(Forms, WhatAFileDoesNotSayIsAnOption) {
   model::export_gguf(*test::TinyModel::make(), path("a.gguf"), tensor::DType::i2_s, {});
   const Json x86 = json({"inspect", path("a.gguf")});
