@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+// The reference's figures before and after its snap belong to one model under two scales: docs/experiments.md, "One
+// model under three scales".
+#include <set>
+
+#include "tests/unit/cli/cli_testing.h"
+
+namespace rpt::cli {
+namespace {
+
+class LegacyScales : public CommandTest {
+ protected:
+  const std::string base_ = (test::source_dir() / "models/micro-1").string();
+
+  Json snap(const std::string& rule) {
+    std::vector<std::string> words{"snap", path("pruned"), path(rule), "--scale", rule};
+    if (rule != "online") words.insert(words.end(), {"--base", base_});
+    return json(words);
+  }
+  Json score(const std::string& model) { return json({"perplexity", model, "--text", "facts:test"}); }
+};
+
+TEST_F(LegacyScales, OneModelIsThree) {
+  ASSERT_EQ(rpt({"prune", base_, path("pruned"), "--legacy-threshold", "10", "--quiet"}).code, 0);
+  const Json latents = score(path("pruned"));
+  const Json online = snap("online");
+  const Json frozen = snap("frozen");
+  const Json twice = snap("legacy-double");
+  EXPECT_EQ(score(path("online"))["nll_sha256"], latents["nll_sha256"]);
+  std::set<std::string> hashes;
+  for (const char* model : {"pruned", "frozen", "legacy-double"}) hashes.insert(score(path(model))["nll_sha256"]);
+  EXPECT_EQ(hashes.size(), 3U);
+  // Snapped to {0, ±s0} and quantised again, a tensor has s0 times the density of its codes.
+  for (std::size_t i = 0; i < frozen["tensors"].size(); ++i) {
+    const Json& tensor = frozen["tensors"][i];
+    EXPECT_EQ(twice["tensors"][i]["scale"], tensor["scale_read_again"]) << tensor["name"];
+    const double density = 1 - tensor["codes_zero"].get<double>() / tensor["weights"].get<double>();
+    EXPECT_NEAR(tensor["scale_read_again"].get<double>() / tensor["scale"].get<double>(), density, 0.01);
+  }
+  // These codes were trained with the larger scale.
+  EXPECT_GT(score(path("legacy-double"))["mean_nll"].get<double>(), latents["mean_nll"].get<double>() + 0.05);
+}
+
+}  // namespace
+}  // namespace rpt::cli
