@@ -73,8 +73,13 @@ Command add_finetune(CLI::App& program) {
   app->add_option("MODEL", options->model, "Model with latents: Hugging Face directory or name of an embedded model")
       ->required();
   app->add_option("OUT", options->out, "Folder for checkpoints, metrics and the model")->required();
-  app->add_option("--text", options->texts, "File, folder of .txt and .md files, or name of an embedded text")
+  app->add_option(
+         "--text", options->texts,
+         "File, folder of .txt and .md files, or name of an embedded text; of .jsonl with messages, the answers")
       ->required();
+  app->add_option("--template", c.chat_template, "Chat template (Jinja) for conversations, in place of the model's own")
+      ->check(check_not_empty)
+      ->type_name("FILE");
   app->add_option("--also-evaluate", options->also, "Text that is scored beside: how much is forgotten");
   app->add_option("--steps", c.steps, "Optimiser steps")->capture_default_str();
   app->add_option("--batch", c.batch, "Sequences that run together")->capture_default_str();
