@@ -32,11 +32,12 @@ class ChatTuning : public CommandTest {
     }
     core::write_file_atomic(chat_, lines);
   }
-  std::vector<std::string> finetune(const std::string& out, const std::vector<std::string>& more = {}) const {
-    std::vector<std::string> words{"finetune", seedling_, path(out), "--text",           chat_, "--template",
-                                   template_,  "--batch", "2",       "--steps",          "8",   "--context",
-                                   "64",       "--lr",    "2e-3",    "--evaluate-every", "4",   "--hold-out",
-                                   "0.2"};
+  std::vector<std::string> finetune(const std::string& out, const std::vector<std::string>& more = {},
+                                    const std::string& steps = "8") const {
+    std::vector<std::string> words{"finetune", seedling_, path(out), "--text",     chat_, "--template",
+                                   template_,  "--batch", "2",       "--steps",    steps, "--context",
+                                   "64",       "--lr",    "2e-3",    "--hold-out", "0.2", "--evaluate-every",
+                                   "4"};
     words.insert(words.end(), more.begin(), more.end());
     return words;
   }
@@ -117,7 +118,9 @@ class SlowChatTuning : public ChatTuning {};
 
 TEST_F(SlowChatTuning, KilledAtRandomStepsEndsWithTheSameBits) {
   const std::string program = kProgramFolder + "/rpt";
-  const auto words = [&](const std::string& out) { return finetune(out, {"--checkpoint-every", "3", "--resume"}); };
+  const auto words = [&](const std::string& out) {
+    return finetune(out, {"--checkpoint-every", "3", "--resume"}, "40");
+  };
   ASSERT_EQ(wait_for(start_program(program, words("whole"))).status, 0);
   core::Random random(20261122);
   int kills = 0;

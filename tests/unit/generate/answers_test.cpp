@@ -91,18 +91,18 @@ TEST(Answers, ATokenAcrossTheBorderIsTheAnswersWhereThePromptEndsWithASpace) {  
 
 TEST(Answers, TemplatesWithoutBordersAreRefused) {
   const std::string thinks = kChatml.substr(0, kChatml.rfind("' }}")) + "<think>' }}{% endif %}";
-  EXPECT_EQ(refusal(thinks),
-            "message 3 (assistant): the chat template renders what comes before it as no beginning of the whole "
-            "conversation: \"<think>\" becomes \"Yo<|im_end|>\\x0A<|im_start|>user\\x0ABye<|im_end|>\\x0A\"");
   EXPECT_EQ(
-      refusal("{% for m in messages %}{{ m.content if loop.last else m.content | length }}<|im_end|>{% endfor %}"),
-      "message 3 (assistant): the chat template renders it in another way where the conversation goes on behind "
-      "it");
+      refusal(thinks),
+      "message 3 (assistant): the chat template renders what comes before it as no beginning of the whole "
+      "conversation: \"<think>\" becomes \"Yo<|im_end|>\\x0A<|im_start|>user\\x0ABye<|im_end|>\\x0A<|im_start|>\"");
+  const std::string forgets =
+      "{% for m in messages %}{{ m.content | length if m.role == 'assistant' and not loop.last else m.content }}"
+      "<|im_end|>{% endfor %}";
+  EXPECT_EQ(refusal(forgets),
+            "message 3 (assistant): the chat template renders it in another way where the conversation goes on behind "
+            "it");
   EXPECT_EQ(refusal("{% for m in messages %}{{ m.content }}\n{% endfor %}"),
             "message 3 (assistant): the chat template puts no end token behind it: the model could not learn to stop");
-  EXPECT_EQ(refusal("{{ raise_exception('No kindness') if messages | length > 1 and not add_generation_prompt }}")
-                .find("message 3"),
-            std::string::npos);
 }
 
 }  // namespace
