@@ -55,13 +55,13 @@ int dry_run(const TrainingJob& job, const train::Parameters& parameters, const t
       train::checkpoint_bytes(job.shape, c) * static_cast<std::uint64_t>(c.keep_checkpoints + 1) +
       static_cast<std::uint64_t>(train::parameter_count(job.shape)) * 2;
   context.out() << fmt::format(
-      "{} parameters; {} training tokens in {} documents, {} of them targets; {:.0f} tokens to read, {:.2f} times the "
-      "text\n"
+      "{} parameters; {} training tokens ({} of them to be predicted) in {} documents; {:.0f} tokens to read, {:.2f} "
+      "times the text\n"
       "time    about {:.0f} s ({:.0f} GFLOP/s measured)\n"
       "memory  {:.2f} GB: weights {:.2f}, activations {:.2f}, scratch {:.2f}, scoring {:.2f}, texts {:.2f}, "
       "program {:.2f}\n"
       "disk    {:.2f} GB\n",
-      train::parameter_count(job.shape), stream.tokens.size(), stream.documents, stream.targets, tokens,
+      train::parameter_count(job.shape), stream.tokens.size(), stream.targets, stream.documents, tokens,
       tokens / static_cast<double>(stream.tokens.size()), seconds, peak / 1e9,
       static_cast<double>(memory.total()) / 1e9, static_cast<double>(memory.weights) / 1e9,
       static_cast<double>(memory.activations) / 1e9, static_cast<double>(memory.scratch) / 1e9,

@@ -45,8 +45,15 @@ Document talk(const std::string& question, const std::string& answer, std::int64
   return out;
 }
 
-TokenStream encode(const std::vector<Document>& documents) {
-  return encode_documents(documents, test::seedling_tokenizer(), {0, 1}, encode_bytes);
+/// The same tokens; the second one is learnt too.
+text::EncodedConversation encode_with_other_marks(std::span<const text::Message> messages) {
+  text::EncodedConversation c = encode_bytes(messages);
+  c.is_answer[1] = 1;
+  return c;
+}
+
+TokenStream encode(const std::vector<Document>& documents, const ConversationEncoder& encoder = encode_bytes) {
+  return encode_documents(documents, test::seedling_tokenizer(), {0, 1}, encoder);
 }
 
 TEST(ConversationStream, HasTheMarksOfItsConversations) {
@@ -64,12 +71,7 @@ TEST(ConversationStream, HashCoversTheMarks) {
   sha256.update(stream.tokens.data(), stream.tokens.size() * 4);
   sha256.update(stream.is_target.data(), stream.is_target.size());
   EXPECT_EQ(stream.sha256, sha256.hex_digest());
-  const auto others = [](std::span<const text::Message> messages) {
-    text::EncodedConversation c = encode_bytes(messages);
-    c.is_answer[1] = 1;
-    return c;
-  };
-  const TokenStream other = encode_documents(std::vector{talk("ab", "c")}, test::seedling_tokenizer(), {}, others);
+  const TokenStream other = encode({talk("ab", "c")}, encode_with_other_marks);
   EXPECT_EQ(other.tokens, stream.tokens);
   EXPECT_NE(other.sha256, stream.sha256);
 }
@@ -166,12 +168,13 @@ TEST(ConversationRun, ResumesWithTheSameBitsAndOnlyOnTheSameMarks) {
   const double whole = train("whole", 0, false);
   train("cut", 3, false);
   EXPECT_EQ(train("cut", 0, true), whole);
-  const std::string state = "checkpoints/step-6/state.safetensors";
-  EXPECT_EQ(core::read_file(folder.path() / "cut" / state), core::read_file(folder.path() / "whole" / state));
+  const auto state = [&](const std::string& name) {
+    return core::read_file(*newest_checkpoint(folder.path() / name / "checkpoints") / "state.safetensors");
+  };
+  EXPECT_EQ(state("cut"), state("whole"));
 
   train("other", 3, false);
-  documents[0].messages[0].role = "assistant";  // another letter, and another mark
-  stream = encode(documents);
+  stream = encode(documents, encode_with_other_marks);
   EXPECT_THROW(train("other", 0, true), ConfigError);
 }
 
