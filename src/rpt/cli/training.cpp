@@ -14,6 +14,7 @@
 #include "rpt/core/atomic_file.h"
 #include "rpt/core/memory.h"
 #include "rpt/core/timer.h"
+#include "rpt/evaluate/score.h"
 #include "rpt/model/export.h"
 #include "rpt/train/cost.h"
 #include "rpt/train/run.h"
