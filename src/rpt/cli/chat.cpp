@@ -6,9 +6,9 @@
 #include <optional>
 
 #include "rpt/cli/context.h"
+#include "rpt/cli/conversations.h"
 #include "rpt/cli/sampling_options.h"
 #include "rpt/cli/stop_signals.h"
-#include "rpt/core/atomic_file.h"
 #include "rpt/core/error.h"
 #include "rpt/generate/chat.h"
 #include "rpt/text/utf8.h"
@@ -26,20 +26,6 @@ struct ChatCommand {
   generate::ChatOptions chat;
 };
 
-text::ChatTemplate open_template(const model::Model& model, const ChatCommand& options) {
-  constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 20;
-  if (!options.template_file.empty()) {
-    return text::ChatTemplate::parse(core::read_file(options.template_file, kMostBytes), options.template_file);
-  }
-  if (model.chat_template.empty()) {
-    throw ConfigError(
-        fmt::format("{}: has no chat template; --template FILE gives one (Jinja, as in "
-                    "tokenizer_config.json)",
-                    model.path.string()));
-  }
-  return text::ChatTemplate::parse(model.chat_template, model.path.string() + ": chat template");
-}
-
 /// A conversation at a terminal, or with whoever else writes lines.
 class Talk {
  public:
@@ -47,7 +33,7 @@ class Talk {
       : options_(options),
         context_(context),
         model_(open_model(options.model, context)),
-        chat_(*model_, open_template(*model_, options), options.chat),
+        chat_(*model_, open_chat_template(*model_, options.template_file), options.chat),
         at_terminal_(&context.in() == &std::cin && isatty(STDIN_FILENO) == 1) {
     chat_.set_progress(context.progress());
   }

@@ -73,8 +73,13 @@ Command add_finetune(CLI::App& program) {
   app->add_option("MODEL", options->model, "Model with latents: Hugging Face directory or name of an embedded model")
       ->required();
   app->add_option("OUT", options->out, "Folder for checkpoints, metrics and the model")->required();
-  app->add_option("--text", options->texts, "File, folder of .txt and .md files, or name of an embedded text")
+  app->add_option("--text", options->texts,
+                  "File (JSON lines of texts or conversations too), folder of .txt and .md files, or name of an "
+                  "embedded text")
       ->required();
+  app->add_option("--template", c.chat_template, "Chat template (Jinja) for conversations, in place of the model's own")
+      ->check(check_not_empty)
+      ->type_name("FILE");
   app->add_option("--also-evaluate", options->also, "Text that is scored beside: how much is forgotten");
   app->add_option("--steps", c.steps, "Optimiser steps")->capture_default_str();
   app->add_option("--batch", c.batch, "Sequences that run together")->capture_default_str();
@@ -107,7 +112,9 @@ Command add_finetune(CLI::App& program) {
   app->add_flag("--checkpoint-activations", c.step.checkpoint_activations, "Less memory, about a fifth more time");
   app->add_flag("--resume", options->resume, "Go on from the newest checkpoint in OUT");
   app->add_flag("--dry-run", options->dry_run, "Only estimate time, memory and disk");
-  app->footer("Example:\n  rpt finetune seedling runs/speeches --text sotu:train --steps 100");
+  app->footer(
+      "Of conversations, {\"messages\": [{\"role\", \"content\"}, ...]} a line, the assistant's answers are learnt.\n"
+      "Example:\n  rpt finetune seedling runs/speeches --text sotu:train --steps 100");
   return {app, [options](Context& context) { return run_finetune(*options, context); }};
 }
 

@@ -6,6 +6,7 @@
 #include <iostream>
 
 #include "rpt/cli/context.h"
+#include "rpt/cli/conversations.h"
 #include "rpt/cli/scoring.h"
 #include "rpt/core/timer.h"
 #include "rpt/evaluate/saved_logits.h"
@@ -17,6 +18,7 @@ namespace {
 struct PerplexityOptions {
   std::string model;
   ScoringOptions scoring;
+  std::string template_file;
   std::string save_logits;
   std::string save_nll;
 };
@@ -33,10 +35,24 @@ evaluate::PerplexityResult score(const model::Model& model, const evaluate::Scor
   return result;
 }
 
+/// Of conversations the assistant's answers are scored, of a text everything.
+evaluate::ScoringPlan make_plan(const model::Model& model, const PerplexityOptions& options) {
+  const ScoringOptions& scoring = options.scoring;
+  const std::vector<train::Document> conversations = load_conversations(scoring.text);
+  if (conversations.empty()) {
+    if (!options.template_file.empty()) throw UsageError(scoring.text + ": holds no conversations to be rendered");
+    return plan_scoring(load_scoring_text(scoring), model, scoring);
+  }
+  if (scoring.protocol != "full" || scoring.context != 0 || scoring.stride != 0 || scoring.bos != "auto") {
+    throw UsageError("conversations are scored by protocol full with its own context, stride and BOS");
+  }
+  const auto encoder = conversation_encoder(model, options.template_file);
+  return evaluate::plan_conversations(encode_conversations(conversations, encoder), model);
+}
+
 int run_perplexity(const PerplexityOptions& options, Context& context) {
   const auto model = open_model(options.model, context);
-  const text::Corpus corpus = load_scoring_text(options.scoring);
-  const evaluate::ScoringPlan plan = plan_scoring(corpus, *model, options.scoring);
+  const evaluate::ScoringPlan plan = make_plan(*model, options);
   const core::Stopwatch watch;
   const evaluate::PerplexityResult r = score(*model, plan, options, context);
   const double seconds = watch.seconds();
@@ -81,6 +97,10 @@ Command add_perplexity(CLI::App& program) {
                   "Hugging Face directory, .gguf file, llama2.c checkpoint, or name of an embedded model")
       ->required();
   add_scoring_options(*app, options->scoring);
+  app->add_option("--template", options->template_file,
+                  "Chat template (Jinja) for conversations, in place of the model's own")
+      ->check(check_not_empty)
+      ->type_name("FILE");
   app->add_option("--save-logits", options->save_logits, "Write the logits of every scored token to this file");
   app->add_option("--save-nll", options->save_nll, "Write the NLL of every scored token to this file");
   app->footer("Example:\n  rpt perplexity seedling --text wikitext-2-raw:test --protocol llama.cpp --context 256");

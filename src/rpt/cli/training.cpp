@@ -3,15 +3,18 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "rpt/cli/conversations.h"
 #include "rpt/cli/scoring.h"
 #include "rpt/cli/stop_signals.h"
+#include "rpt/cli/watch.h"
 #include "rpt/core/atomic_file.h"
 #include "rpt/core/memory.h"
 #include "rpt/core/timer.h"
-#include "rpt/evaluate/perplexity.h"
+#include "rpt/evaluate/score.h"
 #include "rpt/model/export.h"
 #include "rpt/train/cost.h"
 #include "rpt/train/run.h"
@@ -20,69 +23,6 @@ namespace rpt::cli {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// The beginning of every document, so that all together have about `bytes` bytes.
-text::Corpus shorten(const text::Corpus& corpus, std::uint64_t bytes) {
-  text::Corpus part;
-  part.unk_is_unknown = corpus.unk_is_unknown;
-  const std::uint64_t each = std::max<std::uint64_t>(bytes / std::max<std::size_t>(corpus.documents.size(), 1), 16);
-  for (const std::string& document : corpus.documents) {
-    std::size_t end = std::min<std::size_t>(document.size(), each);
-    while (end < document.size() && end > 0 && (static_cast<unsigned char>(document[end]) & 0xc0U) == 0x80U) --end;
-    part.documents.push_back(document.substr(0, end));
-  }
-  return part;
-}
-
-/// A text that a run watches, whole and shortened.
-struct WatchedText {
-  std::string name;
-  text::Corpus whole;
-  text::Corpus part;
-};
-
-class Watch {
- public:
-  /// Parts on the way have about `part_bytes` bytes.
-  Watch(std::uint64_t part_bytes, std::uint64_t seed) : part_bytes_(part_bytes), seed_(seed) {}
-  void add(std::string name, text::Corpus corpus) {
-    text::Corpus part = shorten(corpus, part_bytes_);
-    texts_.push_back({std::move(name), std::move(corpus), std::move(part)});
-  }
-  std::vector<train::Evaluation> score(const model::Model& model, bool complete) const {
-    std::vector<train::Evaluation> list;
-    for (const WatchedText& text : texts_) {
-      const auto r = evaluate::perplexity(model, complete ? text.whole : text.part, {}, seed_);
-      list.push_back({text.name, r.mean_nll, r.bits_per_byte.value_or(0), r.scored_tokens, r.nll_sha256});
-    }
-    return list;
-  }
-  /// Of all texts, whole, and of their parts.
-  std::uint64_t bytes() const { return sum(&WatchedText::whole); }
-  std::uint64_t part_bytes() const { return sum(&WatchedText::part); }
-
- private:
-  std::uint64_t sum(text::Corpus WatchedText::*corpus) const {
-    std::uint64_t bytes = 0;
-    for (const WatchedText& text : texts_) {
-      for (const std::string& document : (text.*corpus).documents) bytes += document.size();
-    }
-    return bytes;
-  }
-
-  std::uint64_t part_bytes_;
-  std::uint64_t seed_;
-  std::vector<WatchedText> texts_;
-};
-
-std::string describe(const std::vector<train::Evaluation>& list) {
-  std::string line;
-  for (const train::Evaluation& e : list) {
-    line += fmt::format("{}{} NLL {:.4f} ({:.4f} bits per byte)", line.empty() ? "" : ", ", e.text, e.mean_nll,
-                        e.bits_per_byte);
-  }
-  return line;
-}
 
 report::Record figures_of(const train::Evaluation& e) {
   report::Record r;
@@ -116,12 +56,13 @@ int dry_run(const TrainingJob& job, const train::Parameters& parameters, const t
       train::checkpoint_bytes(job.shape, c) * static_cast<std::uint64_t>(c.keep_checkpoints + 1) +
       static_cast<std::uint64_t>(train::parameter_count(job.shape)) * 2;
   context.out() << fmt::format(
-      "{} parameters; {} training tokens in {} documents; {:.0f} tokens to read, {:.2f} times the text\n"
+      "{} parameters; {} training tokens ({} of them to be predicted) in {} documents; {:.0f} tokens to read, {:.2f} "
+      "times the text\n"
       "time    about {:.0f} s ({:.0f} GFLOP/s measured)\n"
       "memory  {:.2f} GB: weights {:.2f}, activations {:.2f}, scratch {:.2f}, scoring {:.2f}, texts {:.2f}, "
       "program {:.2f}\n"
       "disk    {:.2f} GB\n",
-      train::parameter_count(job.shape), stream.tokens.size(), stream.documents, tokens,
+      train::parameter_count(job.shape), stream.tokens.size(), stream.targets, stream.documents, tokens,
       tokens / static_cast<double>(stream.tokens.size()), seconds, peak / 1e9,
       static_cast<double>(memory.total()) / 1e9, static_cast<double>(memory.weights) / 1e9,
       static_cast<double>(memory.activations) / 1e9, static_cast<double>(memory.scratch) / 1e9,
@@ -130,6 +71,7 @@ int dry_run(const TrainingJob& job, const train::Parameters& parameters, const t
   report::Record r;
   r.set("parameters", train::parameter_count(job.shape));
   r.set("training_tokens", stream.tokens.size());
+  r.set("training_targets", stream.targets);
   r.set("tokens_to_read", tokens);
   r.set("seconds", seconds);
   r.set("memory_bytes", memory.total());
@@ -151,15 +93,68 @@ struct Texts {
   std::vector<train::Document> held_out;
 };
 
-Texts load_texts(const TrainingJob& job, const text::Tokenizer& tokenizer) {
-  train::HoldOutSplit split = load_training_texts(job.config, job.base);
-  return {train::encode_documents(split.train, tokenizer, train::separators_of(tokenizer)), std::move(split.held_out)};
-}
+/// Loads what a job learns from and watches.
+class TextLoader {
+ public:
+  TextLoader(const TrainingJob& job, const model::Model& model) : job_(job), model_(model) {}
+
+  Texts load() {
+    train::HoldOutSplit split = load_training_texts(job_.config, job_.base);
+    const text::Tokenizer& vocabulary = model_.vocabulary();
+    const bool conversations = std::any_of(split.train.begin(), split.train.end(), train::is_conversation);
+    return {train::encode_documents(split.train, vocabulary, train::separators_of(vocabulary),
+                                    conversations ? encoder() : train::ConversationEncoder()),
+            std::move(split.held_out)};
+  }
+
+  Watch watch(const std::vector<train::Document>& held_out) {
+    Watch watch(job_.config.evaluate_tokens, job_.config.seed);
+    if (!held_out.empty()) add(watch, "held out", held_out);
+    for (const std::string& name : job_.config.also_evaluate) {
+      const fs::path below = find_path(name, job_.base);
+      const std::string found = fs::exists(below) ? below.string() : name;
+      if (const std::vector<train::Document> conversations = load_conversations(found); !conversations.empty()) {
+        add(watch, name, conversations);
+      } else {
+        watch.add(name, text::load_corpus(find_text(found)));
+      }
+    }
+    return watch;
+  }
+
+  /// Whether there were conversations.
+  bool used_template() const { return encoder_ != nullptr; }
+
+ private:
+  const train::ConversationEncoder& encoder() {
+    if (!encoder_) {
+      const std::string& file = job_.config.chat_template;
+      encoder_ = conversation_encoder(model_, file.empty() ? fs::path() : find_path(file, job_.base));
+    }
+    return encoder_;
+  }
+
+  void add(Watch& watch, const std::string& name, const std::vector<train::Document>& documents) {
+    if (!train::is_conversation(documents.front())) return watch.add(name, train::corpus_of(documents));
+    std::uint64_t bytes = 0;
+    for (const train::Document& d : documents) bytes += d.text.size();
+    watch.add(name, encode_conversations(documents, encoder()), bytes);
+  }
+
+  const TrainingJob& job_;
+  const model::Model& model_;
+  train::ConversationEncoder encoder_;
+};
 
 void write_held_out(const std::vector<train::Document>& held_out, const fs::path& path) {
   std::string lines;
   for (const train::Document& d : held_out) {
-    const nlohmann::ordered_json line = {{"name", d.name}, {"text", d.text}};
+    nlohmann::ordered_json line = {{"name", d.name}};
+    if (train::is_conversation(d)) {
+      line.update(nlohmann::ordered_json::parse(d.text));
+    } else {
+      line["text"] = d.text;
+    }
     lines += line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
   }
   core::write_file_atomic(path, lines);
@@ -188,14 +183,17 @@ int run_training_job(TrainingJob job, Context& context) {
   const model::Model& model = parameters->model();
   job.shape = model.config;
   const train::TrainConfig& config = job.config;
-  const Texts texts = load_texts(job, model.vocabulary());
+  TextLoader loader(job, model);
+  const Texts texts = loader.load();
   context.say(fmt::format("{} parameters, {} training tokens in {} documents, {} held out", parameters->count(),
                           texts.stream.tokens.size(), texts.stream.documents, texts.held_out.size()));
-  Watch watch(static_cast<std::uint64_t>(config.evaluate_tokens) * 4, config.seed);
-  if (!texts.held_out.empty()) watch.add("held out", train::corpus_of(texts.held_out));
-  for (const std::string& text : config.also_evaluate) {
-    const fs::path found = find_path(text, job.base);
-    watch.add(text, text::load_corpus(find_text(fs::exists(found) ? found.string() : text)));
+  const Watch watch = loader.watch(texts.held_out);
+  if (!config.chat_template.empty() && !loader.used_template()) {
+    throw ConfigError(fmt::format("{}: the texts hold no conversations to be rendered", config.chat_template));
+  }
+  if (loader.used_template()) {
+    context.say(
+        fmt::format("conversations: the loss is that of {} tokens in the assistant's answers", texts.stream.targets));
   }
   if (job.dry_run) return dry_run(job, *parameters, texts.stream, watch, context);
 

@@ -290,4 +290,29 @@ ScoringPlan plan_scoring(const text::Corpus& corpus, const TextModel& model, con
   return plan;
 }
 
+ScoringPlan plan_conversations(std::span<const text::EncodedConversation> conversations, const model::Model& model) {
+  const text::Tokenizer& vocabulary = model.vocabulary();
+  const std::int64_t context = std::min(kFullContext, model.config.context);
+  ScoringPlan plan;
+  plan.documents = std::ssize(conversations);
+  for (std::size_t d = 0; d < conversations.size(); ++d) {
+    const text::EncodedConversation& conversation = conversations[d];
+    Stream stream;
+    for (std::size_t i = 0; i < conversation.ids.size(); ++i) {
+      StreamToken token = special_token(conversation.ids[i], static_cast<std::int32_t>(d));
+      token.read_only = conversation.is_answer[i] == 0;
+      if (!token.read_only && !vocabulary.is_special(token.id)) {
+        token.bytes = core::narrow<std::uint32_t>(vocabulary.piece(token.id).size());
+      }
+      stream.push_back(token);
+    }
+    for (const WindowRange& range : full_windows(std::ssize(stream), context, context / 2)) {
+      add_window(plan, stream, range);
+    }
+  }
+  if (plan.scored.empty()) throw ConfigError("the conversations have no answer that can be scored");
+  for (const ScoredToken& token : plan.scored) plan.bytes += token.bytes;
+  return plan;
+}
+
 }  // namespace rpt::evaluate

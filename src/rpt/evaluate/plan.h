@@ -3,10 +3,12 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <vector>
 
 #include "rpt/model/model.h"
+#include "rpt/text/conversation.h"
 #include "rpt/text/corpus.h"
 #include "rpt/text/tokenizer.h"
 
@@ -80,5 +82,10 @@ struct ScoringPlan {
 /// the first does not end with one; only full leaves `<unk>` unscored. Throws: ConfigError for options that do not fit
 /// protocol or model, and where no token would be scored (saying how many tokens there are).
 ScoringPlan plan_scoring(const text::Corpus& corpus, const TextModel& model, const ProtocolOptions& options);
+
+/// Lays out the windows of conversations as protocol full does, a document each; only the assistant's answers are
+/// scored, all else is read. Bytes are those of the scored tokens, of which special ones have none; words are not
+/// counted. Throws ConfigError where no token would be scored.
+ScoringPlan plan_conversations(std::span<const text::EncodedConversation> conversations, const model::Model& model);
 
 }  // namespace rpt::evaluate

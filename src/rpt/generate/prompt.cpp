@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "rpt/core/error.h"
+#include "rpt/text/utf8.h"
 
 namespace rpt::generate {
 namespace {
@@ -96,6 +97,59 @@ Prompt ChatPrompter::encode(std::span<const text::Message> messages, bool add_ge
   }
   put_bos(model_, prompt);
   return prompt;
+}
+
+/// Where the answer to a prompt begins in the ids of the whole conversation.
+std::size_t ChatPrompter::answer_begin(std::span<const std::int32_t> prompt,
+                                       std::span<const std::int32_t> whole) const {
+  const text::Tokenizer& vocabulary = model_.vocabulary();
+  const auto parting = std::mismatch(prompt.begin(), prompt.end(), whole.begin(), whole.end());
+  const auto begin = static_cast<std::size_t>(parting.first - prompt.begin());
+  if (begin == prompt.size()) return begin;
+  std::string rest;
+  for (const std::int32_t id : prompt.subspan(begin)) rest += vocabulary.piece(id);
+  const bool is_space = rest.find_first_not_of(" \t\r\n") == std::string::npos;
+  const std::string across = begin < whole.size() ? vocabulary.piece(whole[begin]) : "";
+  if (is_space && across.size() > rest.size() && across.starts_with(rest)) return begin;
+  const std::size_t shown = std::min<std::size_t>(whole.size() - begin, 16);
+  throw ConfigError(fmt::format(
+      "the chat template renders what comes before it as no beginning of the whole conversation: \"{}\" becomes \"{}\"",
+      text::for_message(rest), text::for_message(vocabulary.decode(whole.subspan(begin, shown)))));
+}
+
+/// Behind the first token from `begin` on that ends a generation.
+std::size_t ChatPrompter::answer_end(std::span<const std::int32_t> ids, std::size_t begin) const {
+  const auto end = std::find_first_of(ids.begin() + static_cast<std::ptrdiff_t>(begin), ids.end(),
+                                      model_.end_ids.begin(), model_.end_ids.end());
+  if (end == ids.end()) {
+    throw ConfigError("the chat template puts no end token behind it: the model could not learn to stop");
+  }
+  return static_cast<std::size_t>(end - ids.begin()) + 1;
+}
+
+text::EncodedConversation ChatPrompter::encode_answers(std::span<const text::Message> messages) const {
+  Prompt whole = encode(messages, false);
+  text::EncodedConversation out;
+  out.is_answer.assign(whole.ids.size(), 0);
+  out.dropped_bytes = whole.dropped_bytes;
+  for (std::size_t i = 0; i < messages.size(); ++i) {
+    if (messages[i].role != "assistant") continue;
+    try {
+      const std::size_t begin = answer_begin(encode(messages.first(i), true).ids, whole.ids);
+      const std::vector<std::int32_t> with_answer = encode(messages.first(i + 1), false).ids;
+      const std::size_t end = answer_end(with_answer, std::min(begin, with_answer.size()));
+      if (end > whole.ids.size() ||
+          !std::equal(with_answer.begin(), with_answer.begin() + static_cast<std::ptrdiff_t>(end), whole.ids.begin())) {
+        throw ConfigError("the chat template renders it in another way where the conversation goes on behind it");
+      }
+      std::fill(out.is_answer.begin() + static_cast<std::ptrdiff_t>(begin),
+                out.is_answer.begin() + static_cast<std::ptrdiff_t>(end), std::uint8_t{1});
+    } catch (const ConfigError& e) {
+      throw ConfigError(fmt::format("message {} (assistant): {}", i + 1, e.what()));
+    }
+  }
+  out.ids = std::move(whole.ids);
+  return out;
 }
 
 }  // namespace rpt::generate

@@ -8,6 +8,7 @@
 
 #include "rpt/model/model.h"
 #include "rpt/text/chat_template.h"
+#include "rpt/text/conversation.h"
 
 namespace rpt::generate {
 
@@ -41,7 +42,17 @@ class ChatPrompter {
   /// Its ids, with BOS as encode_prompt puts it. Throws as ChatTemplate::render.
   Prompt encode(std::span<const text::Message> messages, bool add_generation_prompt) const;
 
+  /// The ids of a whole conversation with the assistant's answers marked, each from what the generation prompt before
+  /// it leaves to be said up to the first token that ends a generation, which is marked too. What a token holds from
+  /// both sides of that border belongs to the answer where the prompt's side is white space ("Assistant: " and "Yes"
+  /// make " Yes").
+  /// Throws: as ChatTemplate::render; ConfigError naming the message where the template does not render the
+  /// conversation up to an answer, or with it, as a beginning of the whole, and where it puts no end token behind one.
+  text::EncodedConversation encode_answers(std::span<const text::Message> messages) const;
+
  private:
+  std::size_t answer_begin(std::span<const std::int32_t> prompt, std::span<const std::int32_t> whole) const;
+  std::size_t answer_end(std::span<const std::int32_t> ids, std::size_t begin) const;
   text::RenderOptions render_options(bool add_generation_prompt) const;
   std::string mark(std::string_view content) const;
 

@@ -97,8 +97,21 @@ std::string_view cut(std::string_view text, const Source& source) {
   return text.substr(*begin, *end - *begin);
 }
 
+void append_conversations(std::vector<Document>& documents, std::string_view json_lines, const File& file,
+                          const Source& source) {
+  for (text::Conversation& conversation : text::split_conversations(json_lines, file.name)) {
+    documents.push_back({.name = fmt::format("{}: line {}", file.name, conversation.line),
+                         .text = text::to_json_line(conversation.messages),
+                         .repeat = source.repeat,
+                         .messages = std::move(conversation.messages)});
+  }
+}
+
 void append_documents(std::vector<Document>& documents, const File& file, const Source& source) {
   const std::string all = text::load_text(file.source);
+  if (file.source.rule == text::DocumentRule::jsonl && text::holds_conversations(all)) {
+    return append_conversations(documents, all, file, source);
+  }
   std::string_view part = all;
   if (source.first_character > 0 || source.end_character) part = cut(all, source);
   std::vector<std::string> texts = text::split_documents(part, file.source.rule, file.source.path.string());
@@ -128,12 +141,17 @@ std::vector<Document> load_documents(std::span<const Source> sources, std::span<
     }
   }
   if (documents.empty()) throw ConfigError("the sources hold no text");
+  const auto conversations = std::count_if(documents.begin(), documents.end(), is_conversation);
+  if (conversations > 0 && conversations < std::ssize(documents)) {
+    throw ConfigError("the sources hold texts and conversations: one run learns from either");
+  }
   return documents;
 }
 
 text::Corpus corpus_of(std::span<const Document> documents) {
   text::Corpus corpus;
   for (const Document& document : documents) {
+    if (is_conversation(document)) throw ConfigError(document.name + ": is a conversation; expected a text");
     corpus.documents.push_back(document.text);
     corpus.unk_is_unknown |= document.unk_is_unknown;
   }

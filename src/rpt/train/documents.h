@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "rpt/text/conversation.h"
 #include "rpt/text/corpus.h"
 
 namespace rpt::train {
@@ -21,7 +22,13 @@ struct Document {
   std::int64_t repeat = 1;      ///< how often the stream holds it, 1 … kMaxRepeat
   bool is_whole = true;         ///< false where the text went on behind its end: no EOS follows
   bool unk_is_unknown = false;  ///< a literal `<unk>` marks a word that was taken out and gives no loss
+  /// A conversation, of which only the assistant's answers give loss; `text` is then its JSON line. Empty for a text.
+  std::vector<text::Message> messages = {};
 };
+
+inline bool is_conversation(const Document& document) {
+  return !document.messages.empty();
+}
 
 /// Where documents come from, and how often they count.
 struct Source {
@@ -37,14 +44,17 @@ struct Source {
   std::optional<text::DocumentRule> rule = std::nullopt;
 };
 
-/// The documents of the sources, in their order; empty ones are left out. Throws: ConfigError for a repeat
-/// outside its bounds, a part that the file does not have, a part of a file that is read twice (its weight is `repeat`;
-/// and what is held out of one source would be learnt from the other), a folder without texts, and where nothing is
-/// left; IoError; FormatError for JSON lines without a text.
+/// The documents of the sources, in their order; empty ones are left out. JSON lines hold texts or conversations
+/// (text::holds_conversations), which are named by file and line. Throws: ConfigError for a repeat outside its bounds,
+/// for what text::split_conversations refuses, where there are both texts and conversations, for a part that the file
+/// does not have, a part of a file that is read twice (its weight is `repeat`; and what is held out of one source would
+/// be learnt from the other), a folder without texts, and where nothing is left; IoError; FormatError for JSON lines
+/// without a text.
 std::vector<Document> load_documents(std::span<const Source> sources,
                                      std::span<const std::filesystem::path> data_roots);
 
 /// The documents as the protocols of evaluation take them, each once. `<unk>` counts as unknown where it does in any.
+/// Throws: ConfigError for a conversation, which is no text.
 text::Corpus corpus_of(std::span<const Document> documents);
 
 }  // namespace rpt::train

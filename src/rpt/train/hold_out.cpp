@@ -121,8 +121,13 @@ HoldOutSplit hold_out(std::vector<Document> documents, const HoldOutOptions& opt
   }
   if (options.share == 0) return {std::move(documents), {}};
   const TextNumbers texts = number_texts(documents);
-  HoldOutSplit split = texts.count >= kMinHoldOutTexts ? hold_out_documents(std::move(documents), texts, options)
-                                                       : hold_out_tails(std::move(documents), texts, options);
+  const bool conversations = std::any_of(documents.begin(), documents.end(), is_conversation);
+  if (conversations && texts.count == 1) {
+    throw ConfigError("nothing can be held out of a single conversation; a share of 0 trains on all");
+  }
+  HoldOutSplit split = conversations || texts.count >= kMinHoldOutTexts
+                           ? hold_out_documents(std::move(documents), texts, options)
+                           : hold_out_tails(std::move(documents), texts, options);
   if (split.held_out.empty()) {
     throw ConfigError("nothing can be held out: no document has a line break or a space near its end");
   }

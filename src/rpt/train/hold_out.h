@@ -24,7 +24,7 @@ inline constexpr std::size_t kMinHoldOutTexts = 20;
 /// Takes a share of the documents out of training. Of kMinHoldOutTexts texts or more, a random share of them, at least
 /// one; documents of equal text stay together. Of fewer, the last share of each document: it is cut at the paragraph
 /// break, else the line break, else the space nearest to there that leaves half to twice the share behind it; a
-/// document without such a place is trained on whole.
+/// document without such a place is trained on whole. Conversations are held out whole, however many they are.
 /// Throws: ConfigError for a share outside 0 … 0.5, and where nothing could be held out.
 HoldOutSplit hold_out(std::vector<Document> documents, const HoldOutOptions& options);
 

@@ -19,11 +19,15 @@ constexpr std::uint64_t kMaxTokens = std::uint64_t{1} << 32;
 
 struct EncodedDocument {
   std::vector<std::int32_t> ids;
-  std::vector<std::uint8_t> is_unknown;  ///< per token; empty: none is
+  std::vector<std::uint8_t> is_target;  ///< per token; empty: all are
   std::uint64_t dropped_bytes = 0;
 };
 
-EncodedDocument encode(const Document& document, const text::Tokenizer& tokenizer) {
+EncodedDocument encode(const Document& document, const text::Tokenizer& tokenizer, const ConversationEncoder& encoder) {
+  if (is_conversation(document)) {
+    text::EncodedConversation encoded = encode_conversation_of(document, encoder);
+    return {std::move(encoded.ids), std::move(encoded.is_answer), encoded.dropped_bytes};
+  }
   EncodedDocument out;
   const std::vector<text::ByteRange> unknown =
       document.unk_is_unknown ? text::unk_ranges(document.text) : std::vector<text::ByteRange>();
@@ -31,7 +35,8 @@ EncodedDocument encode(const Document& document, const text::Tokenizer& tokenize
     out.ids = tokenizer.encode(document.text, {}, &out.dropped_bytes);
   } else {
     text::EncodedText encoded = tokenizer.encode_with_offsets(document.text);
-    out.is_unknown = text::tokens_overlapping(encoded.ends, unknown);
+    out.is_target = text::tokens_overlapping(encoded.ends, unknown);
+    for (std::uint8_t& mark : out.is_target) mark = mark == 0 ? 1 : 0;
     out.ids = std::move(encoded.ids);
     out.dropped_bytes = encoded.dropped_bytes;
   }
@@ -60,11 +65,12 @@ class Packer {
 
   void append(const Document& document, const EncodedDocument& encoded) {
     const bool bos_is_there = after_eos_ && separators_.bos == separators_.eos;
-    if (separators_.bos && !bos_is_there) put(*separators_.bos, false);
+    const bool separated = !is_conversation(document);  // its template says what stands around it
+    if (separated && separators_.bos && !bos_is_there) put(*separators_.bos, false);
     for (std::size_t i = 0; i < encoded.ids.size(); ++i) {
-      put(encoded.ids[i], encoded.is_unknown.empty() || encoded.is_unknown[i] == 0);
+      put(encoded.ids[i], encoded.is_target.empty() || encoded.is_target[i] != 0);
     }
-    after_eos_ = separators_.eos && document.is_whole;
+    after_eos_ = separated && separators_.eos && document.is_whole;
     if (after_eos_) put(*separators_.eos, true);
     ++stream_.documents;
     stream_.bytes += document.text.size();
@@ -83,9 +89,12 @@ class Packer {
   bool after_eos_ = false;
 };
 
-std::string sha256_of(std::span<const std::int32_t> ids) {
+std::string sha256_of(const TokenStream& stream, bool with_targets) {
   static_assert(std::endian::native == std::endian::little);
-  return core::sha256_hex(std::as_bytes(ids));
+  core::Sha256 sha256;
+  sha256.update(std::as_bytes(std::span(stream.tokens)));
+  if (with_targets) sha256.update(std::as_bytes(std::span(stream.is_target)));
+  return sha256.hex_digest();
 }
 
 }  // namespace
@@ -94,12 +103,24 @@ Separators separators_of(const text::Tokenizer& tokenizer) {
   return {tokenizer.bos_id(), tokenizer.eos_id()};
 }
 
+text::EncodedConversation encode_conversation_of(const Document& document, const ConversationEncoder& encoder) {
+  if (!encoder) throw ConfigError(document.name + ": is a conversation; expected a text");
+  try {
+    text::EncodedConversation encoded = encoder(document.messages);
+    RPT_CHECK(encoded.ids.size() == encoded.is_answer.size(), "{} tokens, {} marks", encoded.ids.size(),
+              encoded.is_answer.size());
+    return encoded;
+  } catch (const ConfigError& e) {
+    throw ConfigError(fmt::format("{}: {}", document.name, e.what()));
+  }
+}
+
 TokenStream encode_documents(std::span<const Document> documents, const text::Tokenizer& tokenizer,
-                             const Separators& separators) {
+                             const Separators& separators, const ConversationEncoder& encode_conversation) {
   std::vector<EncodedDocument> encoded(documents.size());
   core::parallel_for(std::ssize(documents), 1, [&](std::int64_t begin, std::int64_t end) {
     for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
-      encoded[i] = encode(documents[i], tokenizer);
+      encoded[i] = encode(documents[i], tokenizer, encode_conversation);
     }
   });
 
@@ -115,7 +136,7 @@ TokenStream encode_documents(std::span<const Document> documents, const text::To
       if (round < documents[i].repeat) packer.append(documents[i], encoded[i]);
     }
   }
-  stream.sha256 = sha256_of(stream.tokens);
+  stream.sha256 = sha256_of(stream, std::any_of(documents.begin(), documents.end(), is_conversation));
   return stream;
 }
 

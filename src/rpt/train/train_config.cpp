@@ -239,6 +239,7 @@ TrainConfig parse_train_config(std::string_view json, const std::string& file) {
     for (const Json& source : *data) c.data.push_back(read_source(Object(source, "data", file)));
   }
   top.read("hold_out", c.hold_out);
+  top.read("chat_template", c.chat_template);
   top.read("also_evaluate", c.also_evaluate);
   top.read("steps", c.steps);
   top.read("batch", c.batch);
@@ -280,6 +281,7 @@ std::string to_json(const TrainConfig& c) {
   j["data"] = Json::array();
   for (const Source& s : c.data) j["data"].push_back(write_source(s));
   j["hold_out"] = c.hold_out;
+  if (!c.chat_template.empty()) j["chat_template"] = c.chat_template;
   j["also_evaluate"] = c.also_evaluate;
   j["steps"] = c.steps;
   j["batch"] = c.batch;

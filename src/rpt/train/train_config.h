@@ -28,6 +28,7 @@ struct TrainConfig {
   // What on.
   std::vector<Source> data;
   double hold_out = 0.02;                  ///< share of the documents that is held out of training, 0 for none
+  std::string chat_template;               ///< file (Jinja) for conversations; empty: the model's own
   std::vector<std::string> also_evaluate;  ///< texts that are reported beside the held-out part: forgetting shows here
 
   // How.
@@ -56,9 +57,9 @@ struct TrainConfig {
 /// malformed JSON, ConfigError for a member that is unknown, of the wrong type or out of bounds.
 TrainConfig parse_train_config(std::string_view json, const std::string& file);
 
-/// The same configuration as JSON. Every member is written out but those of quantisation, masks, "masters" and
-/// "optimiser.state" where they are the default: a run goes on only where this text is the one it began with, and runs
-/// began before these members were.
+/// The same configuration as JSON. Every member is written out but those of quantisation, masks, "chat_template",
+/// "masters" and "optimiser.state" where they are the default: a run goes on only where this text is the one it began
+/// with, and runs began before these members were.
 std::string to_json(const TrainConfig& config);
 
 /// Checks the bounds that do not depend on model or data. Throws: ConfigError naming the member.
