@@ -160,18 +160,19 @@ std::vector<fs::path> data_roots() {
   return roots;
 }
 
-std::unique_ptr<model::Model> open_model(const std::string& name_or_path, const Context& context) {
-  fs::path path = name_or_path;
+fs::path find_model(const std::string& name_or_path) {
   std::error_code error;
-  if (!fs::exists(path, error) && name_or_path.find('/') == std::string::npos) {
+  if (!fs::exists(name_or_path, error) && name_or_path.find('/') == std::string::npos) {
     for (const fs::path& root : data_roots()) {
       const fs::path embedded = root / "models" / name_or_path;
-      if (fs::exists(embedded / "config.json", error)) {
-        path = embedded;
-        break;
-      }
+      if (fs::exists(embedded / "config.json", error)) return embedded;
     }
   }
+  return name_or_path;
+}
+
+std::unique_ptr<model::Model> open_model(const std::string& name_or_path, const Context& context) {
+  const fs::path path = find_model(name_or_path);
   const core::Stopwatch watch;
   model::OpenOptions how;
   if (context.common.scale == "stored") how.scale = model::ScaleReading::stored;

@@ -92,6 +92,9 @@ std::string check_not_empty(const std::string& text);
 /// Folders in which embedded models and texts are looked for: $RPT_DATA, <prefix>/share/rpt, the source tree.
 std::vector<std::filesystem::path> data_roots();
 
+/// What MODEL means: a path, or the folder of an embedded model of that name.
+std::filesystem::path find_model(const std::string& name_or_path);
+
 /// Opens MODEL: a path, or the name of an embedded model; says the file's warnings.
 std::unique_ptr<model::Model> open_model(const std::string& name_or_path, const Context& context);
 
@@ -119,5 +122,6 @@ Command add_snap(CLI::App& program);
 Command add_bench_train(CLI::App& program);
 Command add_deploy(CLI::App& program);
 Command add_reproduce(CLI::App& program);
+Command add_doctor(CLI::App& program);
 
 }  // namespace rpt::cli

@@ -43,7 +43,8 @@ int run(int argc, const char* const* argv, std::istream& in, std::ostream& out, 
       add_inspect(program),         add_tokenize(program),    add_generate(program), add_chat(program),
       add_perplexity(program),      add_compare(program),     add_export(program),   add_gauge(program),
       add_prune(program),           add_snap(program),        add_train(program),    add_finetune(program),
-      add_tokenizer_train(program), add_bench_train(program), add_deploy(program),   add_reproduce(program)};
+      add_tokenizer_train(program), add_bench_train(program), add_deploy(program),   add_reproduce(program),
+      add_doctor(program)};
   for (const Command& command : commands) {
     add_common_options(*command.app, context.common);
     if (command.reads_any_form) add_open_options(*command.app, context.common);

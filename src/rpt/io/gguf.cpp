@@ -126,7 +126,15 @@ GgufFile GgufFile::open_keys(const std::filesystem::path& path) {
   GgufFile file;
   file.name_ = path.string();
   file.mapping_ = MappedFile(path);
-  file.read(file.mapping_.bytes(), true);
+  file.read(file.mapping_.bytes(), Extent::keys);
+  return file;
+}
+
+GgufFile GgufFile::open_cut(const std::filesystem::path& path) {
+  GgufFile file;
+  file.name_ = path.string();
+  file.mapping_ = MappedFile(path);
+  file.read(file.mapping_.bytes(), Extent::cut);
   return file;
 }
 
@@ -137,16 +145,16 @@ GgufFile GgufFile::parse(std::span<const std::byte> bytes, std::string name) {
   return file;
 }
 
-void GgufFile::read(std::span<const std::byte> bytes, bool keys_only) {
+void GgufFile::read(std::span<const std::byte> bytes, Extent extent) {
   ByteReader reader(bytes, name_);
   read_header(reader);
   const std::uint64_t tensor_count = read_count(reader, "number of tensors", kMinTensorBytes);
   const std::uint64_t entry_count = read_count(reader, "number of keys", kMinEntryBytes);
   read_entries(reader, entry_count);
   read_alignment();
-  if (keys_only) return;
+  if (extent == Extent::keys) return;
   read_tensors(reader, tensor_count);
-  place_tensors(bytes, reader.offset());
+  place_tensors(bytes, reader.offset(), extent == Extent::cut);
 }
 
 void GgufFile::read_header(ByteReader& reader) {
@@ -228,12 +236,17 @@ void GgufFile::read_tensors(ByteReader& reader, std::uint64_t count) {
   }
 }
 
-void GgufFile::place_tensors(std::span<const std::byte> bytes, std::uint64_t records_end) {
+void GgufFile::place_tensors(std::span<const std::byte> bytes, std::uint64_t records_end, bool may_be_cut) {
   const auto data_start = core::round_up(records_end, alignment_).value();  // records_end is at most the file's size
   for (auto& tensor : tensors_) {
     const std::uint64_t size = gguf_tensor_bytes(tensor.type, tensor.ne).value();  // was computed above
     const auto begin = core::add(data_start, tensor.offset);
     const auto end = begin ? core::add(*begin, size) : std::nullopt;
+    if (end && *end > bytes.size() && may_be_cut) {
+      missing_bytes_ = *end - bytes.size();  // tensors stand in file order: the last one's is the largest
+      tensor.offset = *begin;
+      continue;
+    }
     if (!end || *end > bytes.size()) {
       throw FormatError(name_, begin.value_or(tensor.offset), tensor_place(tensor.name),
                         fmt::format("{} bytes of data", size), fmt::format("a file of {} bytes", bytes.size()));

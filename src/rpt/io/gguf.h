@@ -54,6 +54,9 @@ class GgufFile {
   static GgufFile open(const std::filesystem::path& path);
   /// Maps a file and reads its keys only: tensors() stays empty, and what they are does not matter. Throws as open.
   static GgufFile open_keys(const std::filesystem::path& path);
+  /// Maps a file that may have been cut short: tensors of which bytes are missing have no data, and missing_bytes()
+  /// says how many the file lacks. Keys and records must be whole. Throws as open for every other fault.
+  static GgufFile open_cut(const std::filesystem::path& path);
   /// Reads bytes that stand in memory and must outlive the result; `name` stands for the file in errors. Throws
   /// FormatError.
   static GgufFile parse(std::span<const std::byte> bytes, std::string name);
@@ -72,6 +75,8 @@ class GgufFile {
   bool contains(std::string_view key) const { return find(key) != nullptr; }
   /// The tensor of that name, or nullptr.
   const GgufTensor* find_tensor(std::string_view tensor) const;
+  /// Bytes between the end of the file and the end of its last tensor; 0 unless open_cut() found it cut short.
+  std::uint64_t missing_bytes() const { return missing_bytes_; }
   /// The mapping behind open(), to give hints about access; empty after parse().
   const MappedFile& mapping() const { return mapping_; }
 
@@ -116,17 +121,20 @@ class GgufFile {
     if (!value) fail_key(key, "a value", "no such key");
     return *std::move(value);
   }
-  void read(std::span<const std::byte> bytes, bool keys_only = false);
+  /// How much of the file must be there.
+  enum class Extent : std::uint8_t { whole, cut, keys };
+  void read(std::span<const std::byte> bytes, Extent extent = Extent::whole);
   void read_header(ByteReader& reader);
   void read_entries(ByteReader& reader, std::uint64_t count);
   static GgufEntry read_entry(ByteReader& reader);
   void read_alignment();
   void read_tensors(ByteReader& reader, std::uint64_t count);
-  void place_tensors(std::span<const std::byte> bytes, std::uint64_t records_end);
+  void place_tensors(std::span<const std::byte> bytes, std::uint64_t records_end, bool may_be_cut);
 
   std::string name_;
   MappedFile mapping_;
   std::uint32_t version_ = 0;
+  std::uint64_t missing_bytes_ = 0;
   std::uint32_t alignment_ = kGgufDefaultAlignment;
   std::vector<GgufEntry> entries_;
   std::vector<GgufTensor> tensors_;

@@ -31,11 +31,13 @@ NormWeight make_norm(Origin origin, const tensor::StoredView& values);
 /// vocabulary holds more ids than the embedding has rows.
 void settle_special_ids(Model& model);
 
-/// The vocabulary of a GGUF file, or nothing where it holds none. Ids that are none of its `rows` are left out. What a
-/// user should know is added to `warnings`. Throws: FormatError.
+/// The vocabulary of a GGUF file, or nothing where it holds none. Ids that are none of its `rows` are left out. `pre`
+/// wins over the file's tokenizer.ggml.pre unless it is empty. What a user should know is added to `warnings`. Throws:
+/// FormatError.
 std::optional<text::GgufVocabulary> read_gguf_vocabulary(const io::GgufFile& file,
                                                          const std::shared_ptr<const void>& keep_alive,
-                                                         std::int64_t rows, std::vector<std::string>& warnings);
+                                                         std::int64_t rows, std::vector<std::string>& warnings,
+                                                         const std::string& pre = {});
 
 /// The tokenizer.json of a folder, else its tokenizer.model (SentencePiece or tiktoken), else nothing. Throws: as the
 /// readers of text::Tokenizer.

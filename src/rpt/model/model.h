@@ -52,6 +52,10 @@ enum class ScaleReading : std::uint8_t {
 struct OpenOptions {
   ScaleReading scale = ScaleReading::declared;        ///< of Hugging Face directories that declare online
   ternary::I2sLayout i2_s = ternary::I2sLayout::x86;  ///< of the I2_S tensors of a GGUF file
+  /// What a GGUF file should have said; empty: as it says. Keys keep the prefix of the architecture that it names.
+  std::string architecture = {};
+  std::string pre_tokenizer = {};  ///< the same, of tokenizer.ggml.pre
+  std::string config_json = {};    ///< text that stands for a Hugging Face directory's config.json; empty: its own
 };
 
 /// Opens a GGUF file, a Hugging Face directory or a checkpoint of llama2.c. Header and vocabulary are read, weights are

@@ -94,9 +94,10 @@ class GgufLoader final : public TensorLoader {
   std::set<std::string> used_;
 };
 
-Config read_config(const io::GgufFile& file) {
+Config read_config(const io::GgufFile& file, const OpenOptions& options) {
   Config c;
-  c.architecture = file.get_string("general.architecture");
+  const std::string prefix(file.get_string("general.architecture"));
+  c.architecture = options.architecture.empty() ? prefix : options.architecture;
   constexpr std::array<std::string_view, 4> kKnown{"bitnet-b1.58", "bitnet-25", "bitnet", "llama"};
   if (std::find(kKnown.begin(), kKnown.end(), c.architecture) == kKnown.end()) {
     throw ConfigError(fmt::format("{}: architecture \"{}\" is not supported ({} are)", file.name(), c.architecture,
@@ -105,7 +106,7 @@ Config read_config(const io::GgufFile& file) {
   c.name = file.find_string("general.name").value_or("");
   c.sub_norms = c.architecture != "llama";
   c.activation = c.architecture == "bitnet" || c.architecture == "llama" ? Activation::silu : Activation::relu2;
-  const auto key = [&](const char* suffix) { return c.architecture + "." + suffix; };
+  const auto key = [&](const char* suffix) { return prefix + "." + suffix; };
   const auto scaling = file.find_string(key("rope.scaling.type"));
   if (scaling && *scaling != "none") file.fail_key(key("rope.scaling.type"), "none", std::string(*scaling));
   if (const auto factor = file.find_f32(key("rope.scale_linear")); factor && *factor != 1.0F) {
@@ -151,8 +152,9 @@ Config read_config(const io::GgufFile& file) {
   return c;
 }
 
-void read_vocabulary(const io::GgufFile& file, const std::shared_ptr<const void>& keep_alive, Model& model) {
-  auto vocabulary = read_gguf_vocabulary(file, keep_alive, model.config.vocabulary, model.warnings);
+void read_vocabulary(const io::GgufFile& file, const std::shared_ptr<const void>& keep_alive, const std::string& pre,
+                     Model& model) {
+  auto vocabulary = read_gguf_vocabulary(file, keep_alive, model.config.vocabulary, model.warnings, pre);
   if (!vocabulary) return;
   try {
     model.tokenizer = text::Tokenizer::from_gguf(*std::move(vocabulary));
@@ -171,7 +173,7 @@ std::unique_ptr<Model> open_gguf(const std::filesystem::path& path, const OpenOp
   model->path = path;
   model->format = "gguf";
   model->storage.push_back(file);
-  model->config = read_config(*file);
+  model->config = read_config(*file, options);
   GgufLoader loader(*file, model->config, options);
   load_weights(loader, model->config, model->weights);
   loader.refuse_unused();
@@ -179,7 +181,7 @@ std::unique_ptr<Model> open_gguf(const std::filesystem::path& path, const OpenOp
     model->warnings.push_back(file->name() +
                               ": logits are made with output.weight; bitnet.cpp would use the embedding");
   }
-  read_vocabulary(*file, file, *model);
+  read_vocabulary(*file, file, options.pre_tokenizer, *model);
   model->chat_template = file->find_string("tokenizer.chat_template").value_or("");
   settle_special_ids(*model);
   return model;

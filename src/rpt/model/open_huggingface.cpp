@@ -260,7 +260,9 @@ std::unique_ptr<Model> open_huggingface(const fs::path& folder, const OpenOption
   if (!fs::exists(config_path)) {
     throw IoError(fmt::format("{}: no config.json in this directory", folder.string()));
   }
-  const HfConfig hf = parse_hf_config(core::read_file(config_path, kJsonLimit), config_path.string());
+  const HfConfig hf =
+      parse_hf_config(options.config_json.empty() ? core::read_file(config_path, kJsonLimit) : options.config_json,
+                      config_path.string());
   auto files = std::make_shared<const io::SafetensorsDirectory>(io::SafetensorsDirectory::open(folder));
   auto model = std::make_unique<Model>();
   model->path = folder;

@@ -37,14 +37,17 @@ text::Tokenizer open_gguf_vocabulary(const fs::path& path, std::vector<std::stri
 
 std::optional<text::GgufVocabulary> read_gguf_vocabulary(const io::GgufFile& file,
                                                          const std::shared_ptr<const void>& keep_alive,
-                                                         std::int64_t rows, std::vector<std::string>& warnings) {
+                                                         std::int64_t rows, std::vector<std::string>& warnings,
+                                                         const std::string& pre) {
   const auto kind = file.find_string("tokenizer.ggml.model");
   if (!kind || *kind == "no_vocab" || *kind == "none") return std::nullopt;
   text::GgufVocabulary v;
   v.file = file.name();
   v.model = *kind;
-  if (const auto pre = file.find_string("tokenizer.ggml.pre")) {
-    v.pre = *pre;
+  if (!pre.empty()) {
+    v.pre = pre;
+  } else if (const auto said = file.find_string("tokenizer.ggml.pre")) {
+    v.pre = *said;
   } else if (v.model == "gpt2") {
     warnings.push_back(file.name() + ": no tokenizer.ggml.pre, the pre-tokenizer is taken from the vocabulary's size");
   }
