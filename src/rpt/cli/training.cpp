@@ -91,6 +91,7 @@ int dry_run(const TrainingJob& job, const train::Parameters& parameters, const t
 struct Texts {
   train::TokenStream stream;
   std::vector<train::Document> held_out;
+  bool are_conversations = false;
 };
 
 /// Loads what a job learns from and watches.
@@ -104,7 +105,7 @@ class TextLoader {
     const bool conversations = std::any_of(split.train.begin(), split.train.end(), train::is_conversation);
     return {train::encode_documents(split.train, vocabulary, train::separators_of(vocabulary),
                                     conversations ? encoder() : train::ConversationEncoder()),
-            std::move(split.held_out)};
+            std::move(split.held_out), conversations};
   }
 
   Watch watch(const std::vector<train::Document>& held_out) {
@@ -185,13 +186,13 @@ int run_training_job(TrainingJob job, Context& context) {
   const train::TrainConfig& config = job.config;
   TextLoader loader(job, model);
   const Texts texts = loader.load();
-  context.say(fmt::format("{} parameters, {} training tokens in {} documents, {} held out", parameters->count(),
-                          texts.stream.tokens.size(), texts.stream.documents, texts.held_out.size()));
   const Watch watch = loader.watch(texts.held_out);
   if (!config.chat_template.empty() && !loader.used_template()) {
     throw ConfigError(fmt::format("{}: the texts hold no conversations to be rendered", config.chat_template));
   }
-  if (loader.used_template()) {
+  context.say(fmt::format("{} parameters, {} training tokens in {} documents, {} held out", parameters->count(),
+                          texts.stream.tokens.size(), texts.stream.documents, texts.held_out.size()));
+  if (texts.are_conversations) {
     context.say(
         fmt::format("conversations: the loss is that of {} tokens in the assistant's answers", texts.stream.targets));
   }

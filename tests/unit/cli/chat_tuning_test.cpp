@@ -108,7 +108,9 @@ TEST_F(ChatTuning, RefusalsAreOneLine) {
 TEST_F(ChatTuning, ResumesOnlyUnderTheSameTemplate) {
   json(finetune("run"));
   EXPECT_EQ(rpt(finetune("run", {"--resume"})).code, 0);  // nothing is left to do
-  core::write_file_atomic(template_, core::read_file(template_) + "{# #}<|end_of_text|>");
+  core::write_file_atomic(template_,
+                          "{% for m in messages %}{{ m.role }}: {{ m.content | trim }}<|end_of_text|>{% endfor %}"
+                          "{{ 'assistant:' if add_generation_prompt }}");
   const Outcome o = rpt(finetune("run", {"--resume"}));
   EXPECT_EQ(o.code, 3);
   EXPECT_NE(o.err.find("another text"), std::string::npos) << o.err;
