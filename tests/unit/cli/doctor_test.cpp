@@ -134,6 +134,10 @@ class Doctor : public CommandTest {
   Json visit(const std::string& file, const std::vector<std::string>& more = {}) {
     std::vector<std::string> words{"doctor", file, "--json", "-"};
     words.insert(words.end(), more.begin(), more.end());
+    if (short_text_ && std::find(more.begin(), more.end(), "--text") == more.end()) {
+      core::write_file_atomic(path("short.txt"), model::kTrialText.substr(0, 600));  // enough to tell, and quicker
+      words.insert(words.end(), {"--text", path("short.txt")});
+    }
     const Outcome o = rpt(words);
     EXPECT_LE(o.code, 1) << o.err;
     if (o.code > 1) return {};
@@ -141,6 +145,7 @@ class Doctor : public CommandTest {
     EXPECT_EQ(o.code, j["faults"].empty() ? 0 : 1);
     return j;
   }
+  bool short_text_ = true;
   void expect_nothing(const std::string& file) { EXPECT_EQ(visit(file)["faults"], Json::array()) << file; }
   /// The one fault of that name.
   Json fault(const Json& j, const std::string& name) {
@@ -392,12 +397,20 @@ TEST_F(Doctor, LatentsThatClusterWereSnappedBefore) {
 }
 
 TEST_F(Doctor, WrongScales) {
+  short_text_ = false;  // some cost little more than the margin
   expect_mended(harmed({.change = change_scale([](float s, double) { return 2 * s; })}), "doubled_scale",
                 path("a.gguf"));
   expect_mended(harmed({.change = change_scale([](float s, double) { return s / 2; })}), "halved_scale",
                 path("b.gguf"));
   expect_mended(harmed({.change = change_scale([](float s, double) { return 1 / s; })}), "inverted_scale",
                 path("c.gguf"));
+}
+
+TEST_F(Doctor, AScaleOffByTheDensity) {
+  const auto by = change_scale([](float s, double density) { return s * static_cast<float>(density); });
+  const Json shrunk = visit(harmed({.change = by}), {"--fix", path("a.gguf")});
+  EXPECT_TRUE(fault(shrunk, "scale_quantised_twice")["mechanical"]);
+  expect_nothing(path("a.gguf"));
 }
 
 TEST_F(Doctor, AScaleThatDividesInADirectory) {
