@@ -282,6 +282,10 @@ TEST_F(Doctor, WhatCannotBeReadAtAllIsBadInput) {
   EXPECT_EQ(rpt({"doctor", path("a.gguf")}).code, 3);
   EXPECT_EQ(rpt({"doctor", path("absent.gguf")}).code, 3);
   EXPECT_EQ(rpt({"doctor", folder_.path().string()}).code, 3);  // no config.json
+  core::write_file_atomic(path("config.json"), "{}");
+  EXPECT_EQ(rpt({"doctor", folder_.path().string()}).code, 3);  // no weights
+  core::write_file_atomic(path("config.json"), "{\"a\":" + std::string(100000, '[') + std::string(100000, ']') + "}");
+  EXPECT_EQ(rpt({"doctor", folder_.path().string()}).code, 3);
 }
 
 TEST_F(Doctor, SaysHowManyBytesATruncatedFileLacks) {
