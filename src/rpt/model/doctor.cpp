@@ -208,14 +208,17 @@ class Doctor {
     d_.faults.push_back(std::move(fault));
   }
 
-  /// The share of latents that are 0 or within about 1 % of the commonest other magnitude.
+  /// The share of latents that are 0 or within 1 to 2 % of the commonest other magnitude.
   static double share_at_three_values(const tensor::StoredView& latents) {
     const auto bins = ternary::magnitude_histogram(latents);
     const auto top = static_cast<std::size_t>(std::max_element(bins.begin() + 1, bins.end()) - bins.begin());
     std::uint64_t total = 0;
     for (const std::uint64_t n : bins) total += n;
-    std::uint64_t near = bins[0] + bins[top] + (top > 1 ? bins[top - 1] : 0);
-    if (top + 1 < bins.size()) near += bins[top + 1];
+    std::uint64_t near = bins[0];
+    constexpr std::size_t kBins = 2;  // to each side; one is 0.4 to 0.8 % wide
+    for (std::size_t i = top - std::min(top - 1, kBins); i <= std::min(top + kBins, bins.size() - 1); ++i) {
+      near += bins[i];
+    }
     return total == 0 ? 0 : static_cast<double>(near) / static_cast<double>(total);
   }
 

@@ -19,6 +19,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::uint64_t kJsonLimit = 64 << 20;
 constexpr std::int64_t kMostLayers = 4096;
+constexpr int kMostDepth = 64;
 
 /// The headers of a directory's safetensors files and its config.json.
 class HuggingFaceExamination {
@@ -44,8 +45,15 @@ class HuggingFaceExamination {
   void read_config() {
     const fs::path path = folder_ / "config.json";
     if (!fs::exists(path)) throw IoError(fmt::format("{}: no config.json in this directory", folder_.string()));
+    // Writing it again recurses as deep as it nests.
+    const auto not_too_deep = [&](int depth, Json::parse_event_t, Json&) {
+      if (depth > kMostDepth) {
+        throw FormatError(path.string(), 0, "JSON", fmt::format("at most {} levels", kMostDepth), "more");
+      }
+      return true;
+    };
     try {
-      config_ = Json::parse(core::read_file(path, kJsonLimit));
+      config_ = Json::parse(core::read_file(path, kJsonLimit), not_too_deep);
     } catch (const Json::exception&) {
       throw FormatError(path.string(), 0, "JSON", "a JSON object", "a syntax error or a number beyond double");
     }
@@ -67,6 +75,7 @@ class HuggingFaceExamination {
       if (end > reader.remaining()) report_cut(path.string(), end - reader.remaining(), findings_);
       records_.insert(records_.end(), header.records.begin(), header.records.end());
     }
+    if (records_.empty()) (void)io::SafetensorsDirectory::open(folder_);  // says what is missing
     for (const io::SafetensorsRecord& r : records_) names_.insert(r.name);
   }
 

@@ -121,10 +121,17 @@ struct FileForm {
   bool ternary = true;
 };
 
-/// A changed scale as the form can hold it. A scale that was divided by comes back exactly: such a directory is written
-/// as one whose scales divide.
+/// A changed scale as the form can hold it. The reciprocal of a reciprocal may be a bit off: one that all but is a bf16
+/// number, as trained scales are, becomes it. One that is not stays as it is in a directory, which is then written as
+/// one whose scales divide.
 float held(float scale, const FileForm& form, ScaleChange change) {
-  if (form.huggingface) return change == ScaleChange::inverted ? scale : round_to(scale, DType::bf16);
+  const float rounded = round_to(scale, DType::bf16);
+  if (change == ScaleChange::inverted) {
+    constexpr float kTwoUlps = 0x1p-22F;
+    if (std::abs(rounded - scale) <= kTwoUlps * scale) return rounded;
+    if (form.huggingface) return scale;
+  }
+  if (form.huggingface) return rounded;
   if (form.type == DType::i2_s) return scale;
   return round_to(scale, tensor::is_ternary(form.type) ? DType::f16 : form.type);
 }

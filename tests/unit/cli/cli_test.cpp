@@ -15,7 +15,7 @@ TEST_F(Cli, HelpNamesEveryCommandAndGivesAnExampleOfEach) {
   const Outcome help = rpt({"--help"});
   EXPECT_EQ(help.code, 0);
   for (const std::string command :
-       {"inspect", "tokenize", "generate", "chat", "perplexity", "compare", "export", "gauge"}) {
+       {"inspect", "doctor", "tokenize", "generate", "chat", "perplexity", "compare", "export", "gauge"}) {
     EXPECT_NE(help.out.find(command), std::string::npos);
     const Outcome one = rpt({command, "--help"});
     EXPECT_EQ(one.code, 0);

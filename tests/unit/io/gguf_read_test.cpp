@@ -263,6 +263,26 @@ TEST(GgufTypes, NamesAndNumbers) {
   EXPECT_EQ(ggml_type_of_dtype(DType::u8), std::nullopt);
 }
 
+TEST(GgufRead, OfACutFileKeysAndRecordsAreReadAndTheMissingBytesCounted) {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "a.gguf";
+  const std::string bytes = HandMadeGguf().file();  // the last tensor, b, takes 64 bytes, a the 96 before it
+  write_file(path, bytes);
+  EXPECT_EQ(GgufFile::open_cut(path).missing_bytes(), 0U);
+  write_file(path, bytes.substr(0, bytes.size() - 10));
+  EXPECT_THROW(GgufFile::open(path), FormatError);
+  const auto cut = GgufFile::open_cut(path);
+  EXPECT_EQ(cut.missing_bytes(), 10U);
+  EXPECT_EQ(cut.get_u32("test.block_count"), 7U);
+  ASSERT_EQ(cut.tensors().size(), 2U);
+  EXPECT_EQ(cut.tensors()[0].data.size(), 96U);
+  EXPECT_TRUE(cut.tensors()[1].data.empty());
+  write_file(path, bytes.substr(0, bytes.size() - 64 - 96 + 1));
+  EXPECT_EQ(GgufFile::open_cut(path).missing_bytes(), 159U);
+  write_file(path, bytes.substr(0, 40));
+  EXPECT_THROW(GgufFile::open_cut(path), FormatError);  // keys and records must be whole
+}
+
 TEST(GgufFixtures, VocabularyOfGpt2) {
   RPT_NEEDS_SHARED("data/gguf-fixtures/ggml-vocab-gpt-2.gguf");
   const auto file = GgufFile::open(test::shared("data/gguf-fixtures/ggml-vocab-gpt-2.gguf"));
