@@ -73,7 +73,8 @@ struct GenerationOptions {
   std::int64_t max_tokens = 128;
   std::vector<std::string> stop;  ///< texts that end the generation; they are not given out
   SamplingOptions sampling;
-  bool at_start = false;  ///< nothing stands before but BOS: the space that SentencePiece puts before a text is left out
+  bool at_start =
+      false;  ///< nothing stands before but BOS: the space that SentencePiece puts before a text is left out
 };
 
 struct Generation {

@@ -57,9 +57,8 @@ TEST_F(Forms, StoriesTellTheSameInEveryForm) {
   const std::string checkpoint = test::shared("data/models/stories260K/stories260K.bin").string();
   ASSERT_EQ(rpt({"export", checkpoint, path("stories.gguf")}).code, 0);
   ASSERT_EQ(rpt({"export", checkpoint, path("stories"), "--to", "hf"}).code, 0);
-  for (const std::string& form :
-       {checkpoint, test::shared("data/models/stories260K/checkpoint_v1.bin").string(), path("stories.gguf"),
-        path("stories")}) {
+  for (const std::string& form : {checkpoint, test::shared("data/models/stories260K/checkpoint_v1.bin").string(),
+                                  path("stories.gguf"), path("stories")}) {
     const Json j = json({"generate", form, "-p", "", "-n", "80"});
     EXPECT_TRUE(j["text"].get<std::string>().starts_with(
         "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day, she "
