@@ -76,7 +76,8 @@ tensor::StoredView reordered(Model& model, const tensor::StoredView& view, RowCh
 void reorder(Model& model, LinearWeight& linear, RowChange change) {
   const std::int64_t d = model.config.head_size;
   if (!linear.ternary()) {
-    linear.dense.emplace(linear.dense->origin(), reordered(model, linear.dense->values(), change, d));
+    const Origin origin = linear.dense->origin();  // emplace ends what it stands in
+    linear.dense.emplace(origin, reordered(model, linear.dense->values(), change, d));
     return;
   }
   const Origin origin = linear.weight.origin();
