@@ -112,14 +112,19 @@ TEST(ChatTemplate, SnippetsRenderAsJinjaDoes) {
                                             "{{ (messages | map(attribute='role') | list).index('user') }}"}));
 }
 
-/// A file that make_chat_goldens.py --random has written, to be looked at by hand.
-TEST(ChatTemplate, DISABLED_SnippetsOfAFileRenderAsJinjaDoes) {
-  const char* path = std::getenv("RPT_CHAT_SNIPPETS");
-  ASSERT_NE(path, nullptr) << "RPT_CHAT_SNIPPETS names no file";
-  const Json goldens = read(path);
+/// What is refused by name although Jinja renders it: % with a text on its left, which formats, and slices of constants
+/// that have none, which Jinja folds to nothing while it fails for the same values at run time.
+TEST(ChatTemplate, RandomSnippetsRenderAsJinjaDoes) {
+  const Json goldens = read(golden("random.json"));
+  ASSERT_GT(goldens["cases"].size(), 990U);
   std::set<std::string> refused;
   compare_snippets(goldens, refused);
-  EXPECT_LT(refused.size(), goldens["cases"].size() / 2);
+  for (const std::string& snippet : refused) {
+    EXPECT_TRUE(snippet.find(" % ") != std::string::npos || snippet.find(":]") != std::string::npos ||
+                snippet.find("[:") != std::string::npos)
+        << snippet;
+  }
+  EXPECT_LT(refused.size(), 10U);
 }
 
 }  // namespace
