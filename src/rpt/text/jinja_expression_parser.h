@@ -337,10 +337,7 @@ class ExpressionParser {
       } else if (skip_symbol("[")) {
         e = subscript(std::move(e));
       } else if (skip_symbol("(")) {
-        ExpressionPtr outer = make(Kind::call);
-        add(*outer, std::move(e));
-        arguments(*outer);
-        e = std::move(outer);
+        e = call(std::move(e));
       } else {
         return e;
       }
@@ -368,6 +365,13 @@ class ExpressionParser {
   }
 
   /// From behind the opening bracket to behind the closing one.
+  ExpressionPtr call(ExpressionPtr e) {
+    ExpressionPtr outer = make(Kind::call);
+    add(*outer, std::move(e));
+    arguments(*outer);
+    return outer;
+  }
+
   void arguments(Expression& e) {
     bool first = true;
     while (!skip_symbol(")")) {
@@ -397,10 +401,7 @@ class ExpressionParser {
       } else if (is_name("is")) {
         e = test(std::move(e));
       } else if (skip_symbol("(")) {
-        ExpressionPtr outer = make(Kind::call);
-        add(*outer, std::move(e));
-        arguments(*outer);
-        e = std::move(outer);
+        e = call(std::move(e));
       } else {
         return e;
       }

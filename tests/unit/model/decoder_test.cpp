@@ -8,21 +8,14 @@
 
 #include "rpt/core/error.h"
 #include "rpt/model/memory.h"
+#include "tests/message_of.h"
 #include "tests/tiny_model.h"
 
 namespace rpt::model {
 namespace {
 
+using test::message_of;
 using test::TinyModel;
-
-std::string message_of(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "no error";
-}
 
 tensor::Tensor run(const Model& model, const std::vector<std::int32_t>& ids, LayerObserver* observer = nullptr) {
   Decoder decoder(model.config, model.weights);

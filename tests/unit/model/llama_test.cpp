@@ -18,6 +18,7 @@
 #include "rpt/model/memory.h"
 #include "rpt/model/row_order.h"
 #include "rpt/ternary/layouts.h"
+#include "tests/message_of.h"
 #include "tests/shared_data.h"
 #include "tests/tiny_model.h"
 
@@ -25,17 +26,9 @@ namespace rpt::model {
 namespace {
 
 using tensor::DType;
+using test::message_of;
 using test::TinyModel;
 using test::TinyShape;
-
-std::string message_of(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "no error";
-}
 
 std::string hash_of(const Model& model) {
   return nll_sha256(gate_nlls(model));

@@ -10,6 +10,7 @@
 #include "rpt/model/decoder.h"
 #include "rpt/model/export.h"
 #include "rpt/model/gate.h"
+#include "tests/message_of.h"
 #include "tests/shared_data.h"
 #include "tests/tiny_model.h"
 
@@ -17,16 +18,8 @@ namespace rpt::model {
 namespace {
 
 using tensor::DType;
+using test::message_of;
 using test::TinyModel;
-
-std::string message_of(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "no error";
-}
 
 /// Copies a GGUF file key by key and tensor by tensor, with a chance to change both.
 struct Edit {

@@ -8,6 +8,7 @@
 #include "rpt/text/sentence_piece.h"
 #include "rpt/text/tokenizer.h"
 #include "rpt/text/utf8.h"
+#include "tests/message_of.h"
 #include "tests/shared_data.h"
 #include "tests/unit/text/sentence_piece_models.h"
 #ifdef RPT_HAS_SENTENCEPIECE
@@ -17,6 +18,7 @@
 namespace rpt::text {
 namespace {
 
+using test::message_of;
 using Ids = std::vector<std::int32_t>;
 
 constexpr const char* kLlama2 = "data/tokenizers/llama2/tokenizer.model";
@@ -27,15 +29,6 @@ Tokenizer small(const std::vector<std::string>& pieces) {
 
 Tokenizer llama2() {
   return Tokenizer::from_sentencepiece(core::read_file(test::shared(kLlama2)), "tokenizer.model");
-}
-
-std::string message_of(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "no error";
 }
 
 /// Scalar values of every size, with runs of spaces and letters among them.
