@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
+#include <map>
 
 #include "rpt/cli/terminal_progress.h"
 #include "rpt/core/atomic_file.h"
@@ -16,6 +17,7 @@
 #include "rpt/core/parallel.h"
 #include "rpt/core/timer.h"
 #include "rpt/kernels/isa.h"
+#include "rpt/model/head.h"
 
 namespace rpt::cli {
 namespace {
@@ -171,17 +173,28 @@ fs::path find_model(const std::string& name_or_path) {
   return name_or_path;
 }
 
+model::OpenOptions open_options(const CommonOptions& common) {
+  model::OpenOptions how;
+  if (common.scale == "stored") how.scale = model::ScaleReading::stored;
+  if (common.i2s_layout == "arm") how.i2_s = ternary::I2sLayout::arm;
+  return how;
+}
+
 std::unique_ptr<model::Model> open_model(const std::string& name_or_path, const Context& context) {
   const fs::path path = find_model(name_or_path);
   const core::Stopwatch watch;
-  model::OpenOptions how;
-  if (context.common.scale == "stored") how.scale = model::ScaleReading::stored;
-  if (context.common.i2s_layout == "arm") how.i2_s = ternary::I2sLayout::arm;
-  auto opened = model::open_model(path, how);
+  auto opened = model::open_model(path, open_options(context.common));
   context.detail(fmt::format("opened {} ({}) in {:.1f} ms; {} with {} threads", path.string(), opened->format,
                              1e3 * watch.seconds(), kernels::active().name, core::threads()));
   for (const std::string& warning : opened->warnings) context.say("warning: " + warning);
   return opened;
+}
+
+void round_head(model::Model& model, const std::string& type, Context& context) {
+  using tensor::DType;
+  static const std::map<std::string, DType> types{
+      {"f16", DType::f16}, {"q8_0", DType::q8_0}, {"q6_k", DType::q6_k}, {"q4", DType::q4_0}};
+  model::round_head(model, types.at(type), context.progress());
 }
 
 std::unique_ptr<model::Model> open_bitnet_model(const std::string& name_or_path, std::string_view what,

@@ -95,12 +95,18 @@ std::vector<std::filesystem::path> data_roots();
 /// What MODEL means: a path, or the folder of an embedded model of that name.
 std::filesystem::path find_model(const std::string& name_or_path);
 
+/// What the options of add_open_options say of a model's reading.
+model::OpenOptions open_options(const CommonOptions& common);
+
 /// Opens MODEL: a path, or the name of an embedded model; says the file's warnings.
 std::unique_ptr<model::Model> open_model(const std::string& name_or_path, const Context& context);
 
 /// The same of a model with BitNet's blocks, as `what` ("pruning") needs it. Throws: ConfigError for another one.
 std::unique_ptr<model::Model> open_bitnet_model(const std::string& name_or_path, std::string_view what,
                                                 const Context& context);
+
+/// Rounds a model's head to the type of an option --head: f16, q8_0, q6_k or q4 (model/head.h).
+void round_head(model::Model& model, const std::string& type, Context& context);
 
 /// Processor, instruction set and threads in force, as one line.
 std::string describe_machine();

@@ -18,6 +18,7 @@ struct ExportCommandOptions {
   std::string model;
   std::string out;
   std::string type;
+  std::string head;
   std::string to = "gguf";
   bool lossy = false;
   bool force = false;
@@ -55,12 +56,15 @@ std::string write_model(const ExportCommandOptions& options, const model::Model&
 
 int run_export(const ExportCommandOptions& options, Context& context) {
   if (options.to != "gguf" && !options.type.empty()) throw UsageError("--type belongs to --to gguf");
+  if (options.to != "gguf" && !options.head.empty()) throw UsageError("--head belongs to --to gguf");
   const auto source = open_model(options.model, context);
   std::error_code none;
   if (std::filesystem::equivalent(source->path, options.out, none)) {
     throw UsageError(fmt::format("{} is the model itself; write to another name", options.out));
   }
   const core::Stopwatch watch;
+  const bool rounded = !options.head.empty();
+  if (rounded) round_head(*source, options.head, context);
   const std::string hash = write_model(options, *source, context.progress());
   const double seconds = watch.seconds();
   const auto written = model::open_model(options.out);
@@ -71,7 +75,8 @@ int run_export(const ExportCommandOptions& options, Context& context) {
   const bool plain_gguf = options.to == "gguf" && options.type.empty();
   const bool ternary = written->weights.blocks.front().attn_q.ternary();
   figures.set("form", options.to != "gguf" ? options.to : !plain_gguf ? options.type : ternary ? "i2_s" : "stored");
-  if (!options.lossy) {  // it has passed the gate
+  if (rounded) figures.set("head", options.head);
+  if (!options.lossy && !rounded) {  // it has passed the gate
     context.out() << fmt::format("{} written in {:.1f} s, same output to the last bit (nll_sha256 {:.16}…)\n",
                                  options.out, seconds, hash);
     figures.set("bit_identical", true);
@@ -79,7 +84,9 @@ int run_export(const ExportCommandOptions& options, Context& context) {
     figures.set("nll_sha256_a", hash);
     figures.set("nll_sha256_b", hash);
   } else {
-    const evaluate::CompareResult c = compare_on_gate(*source, *written, context);
+    const auto original =
+        rounded ? model::open_model(find_model(options.model), open_options(context.common)) : nullptr;
+    const evaluate::CompareResult c = compare_on_gate(rounded ? *original : *source, *written, context);
     context.out() << fmt::format(
         "{} written in {:.1f} s, {}: over {} tokens mean NLL {:+.6f} nats, KL divergence {:.3e} nats, same top {:.1f} "
         "%\n",
@@ -113,6 +120,10 @@ Command add_export(CLI::App& program) {
          "Linear layers of a GGUF file: ternary ones i2_s (default), tq1_0, tq2_0, f16, bf16, f32; dense ones as they "
          "are stored (default), f16, bf16, f32")
       ->check(CLI::IsMember({"i2_s", "tq1_0", "tq2_0", "f16", "bf16", "f32"}));
+  app->add_option("--head", options->head,
+                  "Rounds the head of a GGUF file, which is the embedding too where the model has no other: f16, q8_0, "
+                  "q6_k; says what it costs")
+      ->check(CLI::IsMember({"f16", "q8_0", "q6_k"}));
   app->add_flag("--lossy", options->lossy, "Accept a form that cannot hold a value exactly; says what it costs");
   app->add_flag("--force", options->force, "Replace a directory that exists and is not empty");
   app->footer("Example:\n  rpt export seedling seedling.gguf --type i2_s");

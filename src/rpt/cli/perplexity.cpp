@@ -18,6 +18,7 @@ namespace {
 struct PerplexityOptions {
   std::string model;
   ScoringOptions scoring;
+  std::string head = "stored";
   std::string template_file;
   std::string save_logits;
   std::string save_nll;
@@ -52,6 +53,7 @@ evaluate::ScoringPlan make_plan(const model::Model& model, const PerplexityOptio
 
 int run_perplexity(const PerplexityOptions& options, Context& context) {
   const auto model = open_model(options.model, context);
+  if (options.head != "stored") round_head(*model, options.head, context);
   const evaluate::ScoringPlan plan = make_plan(*model, options);
   const core::Stopwatch watch;
   const evaluate::PerplexityResult r = score(*model, plan, options, context);
@@ -71,6 +73,7 @@ int run_perplexity(const PerplexityOptions& options, Context& context) {
   report::Record figures;
   figures.set("text", options.scoring.text);
   figures.set("protocol", options.scoring.protocol);
+  figures.set("head", options.head);
   figures.set("perplexity", r.perplexity);
   figures.set("mean_nll", r.mean_nll);
   figures.set("scored_tokens", r.scored_tokens);
@@ -97,6 +100,11 @@ Command add_perplexity(CLI::App& program) {
                   "Hugging Face directory, .gguf file, llama2.c checkpoint, or name of an embedded model")
       ->required();
   add_scoring_options(*app, options->scoring);
+  app->add_option("--head", options->head,
+                  "Rounds the head, which is the embedding too where the model has no other: stored (as it is), f16, "
+                  "q8_0, q6_k, q4")
+      ->check(CLI::IsMember({"stored", "f16", "q8_0", "q6_k", "q4"}))
+      ->capture_default_str();
   app->add_option("--template", options->template_file,
                   "Chat template (Jinja) for conversations, in place of the model's own")
       ->check(check_not_empty)

@@ -185,6 +185,11 @@ struct KernelTable {
   void (*q8_0_to_f32)(const std::uint8_t* row, std::int64_t n, float* y) noexcept = nullptr;
   void (*q4_0_to_f32)(const std::uint8_t* row, std::int64_t n, float* y) noexcept = nullptr;
   void (*q4_1_to_f32)(const std::uint8_t* row, std::int64_t n, float* y) noexcept = nullptr;
+  /// The same of Q6_K (GGUF's type 14), n a multiple of 256: blocks of {nibbles[128], pairs[64], int8 scale[16], f16
+  /// d}, y_i = (d · scale_{i/16}) · (q_i − 32). Each half of 128 values has 64 nibbles and 32 pairs; its values l, l +
+  /// 32, l + 64, l + 96 (l < 32) take their low four bits from the low nibbles of bytes l and l + 32, then the high
+  /// ones, and their high two from bits 0, 2, 4, 6 of pair l.
+  void (*q6_k_to_f32)(const std::uint8_t* row, std::int64_t n, float* y) noexcept = nullptr;
 
   // ---- attention and loss -----------------------------------------------------------------------------------------
 

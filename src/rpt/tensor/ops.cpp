@@ -6,10 +6,11 @@
 #include <cmath>
 
 #include "rpt/core/exact_math.h"
+#include "rpt/core/float16.h"
 #include "rpt/core/parallel.h"
 #include "rpt/core/trace.h"
 #include "rpt/kernels/isa.h"
-#include "rpt/tensor/dequantise.h"
+#include "rpt/tensor/blocks.h"
 #include "rpt/tensor/product.h"
 
 namespace rpt::tensor {
@@ -46,6 +47,13 @@ void fits(const char* what, std::int64_t out, std::int64_t in, std::int64_t x_ro
   if (in != x_columns || y.columns != out || y.rows != x_rows) {
     throw ShapeError(fmt::format("{}: weights [{}, {}], input [{}, {}], output [{}, {}]", what, out, in, x_rows,
                                  x_columns, y.rows, y.columns));
+  }
+}
+
+/// bfloat16 bits rounded to binary16 and widened: what the forward reads of a bf16 embedding.
+void bf16_row_as_f16(const std::uint16_t* row, std::span<float> out) {
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    out[i] = core::f16_to_float(core::float_to_f16(core::bf16_to_float(row[i])));
   }
 }
 
@@ -280,7 +288,7 @@ void read_row(const StoredView& weights, std::int64_t row, std::span<float> out,
       table.q4_1_to_f32(bytes + row * q4_1_row_bytes(n), n, out.data());
       return;
     case DType::q6_k:
-      dequantise_q6_k(weights.data + row * q6_k_row_bytes(n), out);
+      table.q6_k_to_f32(bytes + row * q6_k_row_bytes(n), n, out.data());
       return;
     default:
       throw ShapeError(fmt::format("read_row: {} is no dense type", name(weights.type)));

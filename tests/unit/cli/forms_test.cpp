@@ -52,6 +52,33 @@ TEST_F(Forms, ADenseModelIsInspectedAndExported) {
   EXPECT_EQ(rpt({"export", model, path("b.gguf"), "--type", "i2_s"}).code, 3);
 }
 
+TEST_F(Forms, ARoundedHeadScoresAsItsFileDoesAndSaysWhatItCosts) {
+  const std::string model = seedling_;
+  std::ofstream(path("text.txt")) << "A short text, to be scored.\n";
+  const auto hash = [&](const std::string& name, const std::string& head) {
+    return json({"perplexity", name, "--text", path("text.txt"), "--head", head})["nll_sha256"].get<std::string>();
+  };
+  const std::string stored = hash(model, "stored");
+  for (const std::string head : {"q8_0", "q6_k"}) {
+    const Json j = json({"export", model, path(head + ".gguf"), "--head", head});
+    EXPECT_EQ(j["head"], head);
+    EXPECT_EQ(j["bit_identical"], false);
+    EXPECT_LT(j["kl_divergence"].get<double>(), 0.01) << head;
+    EXPECT_EQ(json({"inspect", path(head + ".gguf")})["tensors"][0]["type"], head);
+    EXPECT_EQ(hash(path(head + ".gguf"), "stored"), hash(model, head));
+    EXPECT_NE(hash(model, head), stored);
+  }
+  EXPECT_EQ(hash(model, "f16"), stored);
+  EXPECT_NE(hash(model, "q4"), hash(model, "q8_0"));
+  EXPECT_EQ(json({"export", model, path("f16.gguf"), "--head", "f16"})["bit_identical"], true);
+  EXPECT_EQ(rpt({"export", model, path("hf"), "--to", "hf-packed", "--head", "q8_0"}).code, 2);
+  const Outcome narrow = rpt({"export", dense_model(), path("narrow.gguf"), "--head", "q6_k"});
+  EXPECT_EQ(narrow.code, 3);
+  EXPECT_NE(narrow.err.find("token_embd.weight: rows of 64 values do not fit q6_k, which takes multiples of 256"),
+            std::string::npos)
+      << narrow.err;
+}
+
 TEST_F(Forms, StoriesTellTheSameInEveryForm) {
   RPT_NEEDS_SHARED("data/models/stories260K/stories260K.bin");
   const std::string checkpoint = test::shared("data/models/stories260K/stories260K.bin").string();

@@ -54,6 +54,27 @@ TEST(BlocksReference, AreTheirFormulas) {
   }
 }
 
+// Q6_K: value i is i % 64 − 32 times the scale i / 16 + 1 (the first of the second half: −5), written by the layout.
+TEST(BlocksReference, Q6KIsItsFormula) {
+  std::vector<std::uint8_t> q6(2 * 210);
+  for (std::size_t i = 0; i < 512; ++i) {
+    std::uint8_t* const block = q6.data() + i / 256 * 210;
+    const auto q = static_cast<unsigned>(i % 64);
+    const std::size_t half = i % 256 / 128, part = i % 128 / 32, l = i % 32;
+    block[half * 64 + l + 32 * (part % 2)] |= static_cast<std::uint8_t>((q & 15U) << (part < 2 ? 0 : 4));
+    block[128 + half * 32 + l] |= static_cast<std::uint8_t>((q >> 4) << (2 * part));
+    block[192 + i % 256 / 16] = static_cast<std::uint8_t>(i / 16 == 8 ? -5 : static_cast<int>(i % 256 / 16 + 1));
+  }
+  put_half(q6, 208, 0.1F);
+  put_half(q6, 210 + 208, -3.0F);
+  const auto y = run(table_of("reference"), &KernelTable::q6_k_to_f32, q6, 512);
+  for (std::size_t i = 0; i < 512; ++i) {
+    const float d = i < 256 ? core::f16_to_float(core::float_to_f16(0.1F)) : -3.0F;
+    const float scale = i / 16 == 8 ? -5.0F : static_cast<float>(i % 256 / 16 + 1);
+    EXPECT_EQ(y[i], (d * scale) * (static_cast<float>(i % 64) - 32.0F)) << i;
+  }
+}
+
 class Blocks : public IsaTest {};
 
 TEST_P(Blocks, EqualTheReferenceAtEveryLength) {
@@ -72,6 +93,15 @@ TEST_P(Blocks, EqualTheReferenceAtEveryLength) {
       EXPECT_EQ(first_difference(run(fast(), entry, row, n), run(reference(), entry, row, n)), -1)
           << n << " values in blocks of " << bytes << " bytes";
     }
+  }
+  for (const std::int64_t n : {256, 768, 2560}) {
+    std::vector<std::uint8_t> row(static_cast<std::size_t>(n / 256) * 210);
+    for (auto& b : row) b = static_cast<std::uint8_t>(random.bits());
+    for (std::size_t block = 0; block < row.size(); block += 210) {
+      std::memcpy(row.data() + block + 208, random.f16_row(1).data(), 2);
+    }
+    const Entry entry = &KernelTable::q6_k_to_f32;
+    EXPECT_EQ(first_difference(run(fast(), entry, row, n), run(reference(), entry, row, n)), -1) << n << " of q6_k";
   }
 }
 

@@ -63,12 +63,37 @@ void q4_1_to_f32(const std::uint8_t* row, std::int64_t n, float* y) noexcept {
   }
 }
 
+template <typename V>
+void q6_k_to_f32(const std::uint8_t* row, std::int64_t n, float* y) noexcept {
+  const __m128i two_bits = _mm_set1_epi8(3);
+  const __m128i middle = _mm_set1_epi8(32);
+  for (; n > 0; n -= 256, row += 210, y += 256) {
+    const float d = half(row + 208);
+    for (int h = 0; h < 2; ++h) {
+      for (int group = 0; group < 2; ++group) {  // values 16·group … + 15 of each part of 32
+        const std::uint8_t* const low = row + 64 * h + 16 * group;
+        const Nibbles first(low), second(low + 32);
+        const __m128i nibbles[] = {first.low, second.low, first.high, second.high};
+        const __m128i pairs = load_16_bytes(row + 128 + 32 * h + 16 * group);
+        for (int part = 0; part < 4; ++part) {
+          const __m128i high = _mm_and_si128(_mm_srl_epi16(pairs, _mm_cvtsi32_si128(2 * part)), two_bits);
+          const __m128i q = _mm_or_si128(nibbles[part], _mm_slli_epi16(high, 4));
+          const auto scale = static_cast<std::int8_t>(row[192 + 8 * h + 2 * part + group]);
+          V::store(y + 128 * h + 32 * part + 16 * group,
+                   V::mul(V::broadcast(d * static_cast<float>(scale)), V::from_int8(_mm_sub_epi8(q, middle))), All{});
+        }
+      }
+    }
+  }
+}
+
 /// Replaces the entries of this file.
 template <typename V>
 void override_blocks(KernelTable& table) noexcept {
   table.q8_0_to_f32 = q8_0_to_f32<V>;
   table.q4_0_to_f32 = q4_0_to_f32<V>;
   table.q4_1_to_f32 = q4_1_to_f32<V>;
+  table.q6_k_to_f32 = q6_k_to_f32<V>;
 }
 
 }  // namespace
