@@ -33,7 +33,7 @@ def read_metrics(path):
     losses, evaluations = {}, {}
     for line in open(path, encoding="utf-8"):
         entry = json.loads(line)
-        if "loss" in entry:
+        if entry.get("loss") is not None:
             losses[entry["step"]] = (entry["loss"], entry["lr"])
         else:
             evaluations[entry["step"]] = entry

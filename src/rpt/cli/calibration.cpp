@@ -7,7 +7,6 @@
 
 #include "rpt/cli/scoring.h"
 #include "rpt/core/error.h"
-#include "rpt/core/sha256.h"
 #include "rpt/core/timer.h"
 
 namespace rpt::cli {
@@ -15,16 +14,6 @@ namespace {
 
 std::vector<std::string> load_documents(const std::string& name) {
   return text::load_corpus(find_text(name)).documents;
-}
-
-/// Of the documents, a line feed after each.
-std::string sha256_of(const std::vector<std::string>& documents) {
-  core::Sha256 hash;
-  for (const std::string& document : documents) {
-    hash.update(document.data(), document.size());
-    hash.update("\n", 1);
-  }
-  return hash.hex_digest();
 }
 
 }  // namespace
@@ -43,13 +32,13 @@ std::vector<CLI::Option*> add_calibration_options(CLI::App& app, CalibrationOpti
 }
 
 prune::CalibrationText describe_calibration(const CalibrationOptions& o, const model::Model& model) {
-  return {o.text, sha256_of(load_documents(o.text)), std::min(o.length, model.config.context), o.tokens};
+  return {o.text, prune::documents_sha256(load_documents(o.text)), std::min(o.length, model.config.context), o.tokens};
 }
 
 prune::Calibration calibrate_on(const prune::CalibrationText& described, const model::Model& model,
                                 prune::Moments moments, const Context& context) {
   const std::vector<std::string> documents = load_documents(described.text);
-  if (const std::string hash = sha256_of(documents); hash != described.sha256) {
+  if (const std::string hash = prune::documents_sha256(documents); hash != described.sha256) {
     throw ConfigError(
         fmt::format("{}: the text is another one than that of the recipe (sha256 {:.16}…, expected {:.16}…)",
                     described.text, hash, described.sha256));

@@ -7,7 +7,6 @@
 #include "rpt/cli/experiment_options.h"
 #include "rpt/cli/stop_signals.h"
 #include "rpt/core/memory.h"
-#include "rpt/core/sha256.h"
 #include "rpt/experiment/deploy_report.h"
 #include "rpt/train/cost.h"
 
@@ -93,10 +92,9 @@ int run_deploy(DeployOptions options, Context& context) {
   config.prompts = options.prompts.empty() ? experiment::default_prompts(texts.test) : options.prompts;
   config.generated_tokens = options.generated_tokens;
   if (prune::needs_calibration(config.recipe.score)) {
-    std::string all;
-    for (const train::Document& d : texts.train) all += d.text + '\0';
-    config.recipe.calibration = prune::CalibrationText{options.text, core::sha256_hex(all),
-                                                       std::min<std::int64_t>(256, base->config.context), 4096};
+    config.recipe.calibration =
+        prune::CalibrationText{options.text, prune::documents_sha256(train::corpus_of(texts.train).documents),
+                               std::min<std::int64_t>(256, base->config.context), 4096};
   }
 
   experiment::require_usable(*base, texts, config.tune);

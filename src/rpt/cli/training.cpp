@@ -155,6 +155,7 @@ void write_held_out(const std::vector<train::Document>& held_out, const fs::path
       line.update(nlohmann::ordered_json::parse(d.text));
     } else {
       line["text"] = d.text;
+      if (d.unk_is_unknown) line[text::kUnkMark] = true;
     }
     lines += line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
   }
@@ -213,7 +214,7 @@ int run_training_job(TrainingJob job, Context& context) {
     tokens += static_cast<double>(r.tokens);
     seconds += r.seconds;
     const double rate = static_cast<double>(r.tokens) / r.seconds;
-    progress.note(fmt::format("loss {:.4f}, {:.0f} tokens/s, {:.0f} % of {:.0f} GFLOP/s", r.loss, rate,
+    progress.note(fmt::format("{}, {:.0f} tokens/s, {:.0f} % of {:.0f} GFLOP/s", train::describe_loss(r.loss), rate,
                               100 * rate * operations / peak, peak / 1e9));
     progress.advance(1);
   };
@@ -248,10 +249,15 @@ int run_training_job(TrainingJob job, Context& context) {
   const std::string hash = save_model(chosen, job.out / "model");
   const std::vector<train::Evaluation> evaluations = watch.score(chosen, true);
 
-  const double rate = seconds > 0 ? tokens / seconds : 0;
-  context.out() << fmt::format("{} steps{}, last loss {:.4f}, {:.0f} tokens/s ({:.0f} % of {:.0f} GFLOP/s measured)\n",
-                               result.steps, result.end == train::RunEnd::overfitting ? " (stopped: overfitting)" : "",
-                               result.last_loss, rate, 100 * rate * operations / peak, peak / 1e9);
+  const std::optional<double> rate = seconds > 0 ? std::optional(tokens / seconds) : std::nullopt;
+  context.out() << fmt::format("{} steps{}, last {}", result.steps,
+                               result.end == train::RunEnd::overfitting ? " (stopped: overfitting)" : "",
+                               train::describe_loss(result.last_loss));
+  if (rate) {
+    context.out() << fmt::format(", {:.0f} tokens/s ({:.0f} % of {:.0f} GFLOP/s measured)", *rate,
+                                 100 * *rate * operations / peak, peak / 1e9);
+  }
+  context.out() << '\n';
   if (!evaluations.empty()) context.out() << describe(evaluations) << '\n';
   context.out() << fmt::format("{}: passed the gate ({})\n", (job.out / "model").string(), hash);
 
@@ -259,7 +265,7 @@ int run_training_job(TrainingJob job, Context& context) {
   r.set("steps", result.steps);
   r.set("last_loss", result.last_loss);
   r.set("tokens_per_second", rate);
-  r.set("share_of_peak", rate * operations / peak);
+  r.set("share_of_peak", rate ? std::optional(*rate * operations / peak) : std::nullopt);
   r.set("stopped_on_overfitting", result.end == train::RunEnd::overfitting);
   r.set("gate_sha256", hash);
   r.set("model_step", earlier ? result.best_step : result.steps);

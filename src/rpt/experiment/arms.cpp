@@ -164,6 +164,9 @@ std::vector<TreatmentArm> raw_arms(bool full) {
                 {.treatment = Treatment::matched_scales, .dose = kDeclaredDose},
                 {.treatment = Treatment::attention_temperature},
                 {.treatment = Treatment::logit_temperature}});
+  if (full) {  // beside the reference's
+    append(arms, {{.treatment = Treatment::legacy, .dose = 0.2}, {.treatment = Treatment::legacy, .dose = 0.3}});
+  }
   return with_levels(std::move(arms), full);
 }
 

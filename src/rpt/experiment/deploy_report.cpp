@@ -78,6 +78,13 @@ report::Plot loss_plot(const std::vector<LevelLosses>& losses) {
   return plot;
 }
 
+/// What happened to how many weights, by what the sparsity counts.
+std::string dose_of(const DeployConfig& config) {
+  const bool codes = config.recipe.selection.dose == prune::Dose::codes;
+  return fmt::format("{:g} % of the {}", 100 * config.sparsity,
+                     codes ? "ternary weights lost their code" : "latents that were not 0 were zeroed");
+}
+
 std::string rule_of(const prune::Recipe& recipe) {
   if (recipe.protocol == prune::Protocol::legacy) return "the reference's sampled global threshold";
   return fmt::format("{} within each {}, dose by {}", prune::name(recipe.score),
@@ -127,7 +134,8 @@ report::Table stage_table(const DeployResult& result) {
 report::Report deploy_report(const model::Model& base, const DeployConfig& config, const DeployResult& result,
                              const std::vector<LevelLosses>& losses) {
   report::Report r;
-  r.title = fmt::format("rpt deploy: {}, {:g} % of codes", config.model, 100 * config.sparsity);
+  r.title = fmt::format("rpt deploy: {}, {:g} % of {}", config.model, 100 * config.sparsity,
+                        prune::name(config.recipe.selection.dose));
   report::Record& figures = r.figures;
   figures.set("baseline_nll", result.stages.front().found.number("mean_nll"));
   figures.set("final_nll", result.stages.back().found.number("mean_nll"));
@@ -155,10 +163,10 @@ report::Report deploy_report(const model::Model& base, const DeployConfig& confi
 
   report::Section summary{"What was done", {}};
   summary.blocks.emplace_back(fmt::format(
-      "Of {} ({} layers, hidden {}) {:g} % of the ternary weights lost their code in {} level{}: {}. After each level "
+      "Of {} ({} layers, hidden {}) {} in {} level{}: {}. After each level "
       "it was fine-tuned on {} for {} steps of {} sequences of {} tokens, and it was scored on {}: {} tokens in {} "
       "documents. The GGUF gives every token of that text the same bits as the model that was trained (sha256 {}).",
-      config.model, base.config.layers, base.config.hidden, 100 * config.sparsity, levels_to(config.sparsity).size(),
+      config.model, base.config.layers, base.config.hidden, dose_of(config), levels_to(config.sparsity).size(),
       levels_to(config.sparsity).size() == 1 ? "" : "s", rule_of(config.recipe), config.text, config.tune.steps,
       config.tune.batch * config.tune.accumulation, config.tune.context, config.test,
       static_cast<std::int64_t>(result.stages.front().found.number("scored_tokens")),
@@ -219,7 +227,7 @@ std::string deploy_metadata(const DeployConfig& config, const DeployResult& resu
 
 std::string deploy_card(const model::Model& base, const DeployConfig& config, const DeployResult& result) {
   std::string card = fmt::format(
-      "# {} with {:g} % of its codes removed\n\nMade by `rpt deploy` from {} ({} layers, hidden {}, vocabulary {}). "
+      "# {}, pruned by {:g} %\n\nMade by `rpt deploy` from {} ({} layers, hidden {}, vocabulary {}). "
       "The "
       "licence is that of the base model and of the texts it has seen.\n\n",
       config.model, 100 * config.sparsity, config.model, base.config.layers, base.config.hidden,
@@ -228,7 +236,9 @@ std::string deploy_card(const model::Model& base, const DeployConfig& config, co
       "| file | what |\n|---|---|\n| `model.gguf` | ternary weights as i2_s |\n| `packed/` | Hugging Face directory, "
       "ternary weights packed |\n| `latents/` | the same with bf16 latents, to train on |\n\n";
   card += stage_table(result).to_markdown();
-  card += fmt::format("\nScored on {} ({}).\n\n{}\n", config.test, "rpt perplexity, protocol full", kNoControl);
+  card += fmt::format("\nOf {}, {}; {:.2f} % of all ternary weights had a code of ±1 and have 0 now.", config.model,
+                      dose_of(config), 100 * last_tuned(result).number("codes_removed_share"));
+  card += fmt::format(" Scored on {} ({}).\n\n{}\n", config.test, "rpt perplexity, protocol full", kNoControl);
   return card;
 }
 

@@ -31,7 +31,8 @@ std::unique_ptr<model::Model> fine_tune(std::unique_ptr<model::Model> start, con
     hooks.step = [&](const train::StepRecord& r) {
       if (!begun) progress.begin(static_cast<std::uint64_t>(config.steps - r.step + 1), "steps", "fine-tuning");
       begun = true;
-      progress.note(fmt::format("loss {:.4f}, {:.0f} tokens/s", r.loss, static_cast<double>(r.tokens) / r.seconds));
+      progress.note(
+          fmt::format("{}, {:.0f} tokens/s", train::describe_loss(r.loss), static_cast<double>(r.tokens) / r.seconds));
       progress.advance(1);
     };
     const bool goes_on = fs::exists(folder / "training.json");
@@ -53,7 +54,7 @@ std::vector<double> step_losses(const fs::path& folder) {
   for (std::string line; std::getline(lines, line);) {
     try {
       const auto json = nlohmann::json::parse(line);
-      if (json.contains("loss")) losses.push_back(json["loss"].get<double>());
+      if (json.contains("loss") && !json["loss"].is_null()) losses.push_back(json["loss"].get<double>());
     } catch (const nlohmann::json::exception& e) {
       throw FormatError(file.string(), 0, fmt::format("line {}", losses.size() + 1), "JSON", e.what());
     }

@@ -3,11 +3,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "rpt/core/error.h"
 #include "rpt/core/sha256.h"
 #include "rpt/evaluate/perplexity.h"
 #include "rpt/model/gate.h"
 #include "rpt/prune/linears.h"
+#include "rpt/text/utf8.h"
 
 namespace rpt::experiment {
 
@@ -34,8 +37,26 @@ std::string sha256_of(const Texts& texts) {
   return core::sha256_hex(all);
 }
 
+namespace {
+
+void require_apart(const Texts& texts) {
+  for (const text::Corpus* corpus : {&texts.test, &texts.retention}) {
+    for (const std::string& d : corpus->documents) {
+      const bool trained = std::any_of(texts.train.begin(), texts.train.end(), [&](const train::Document& t) {
+        return !d.empty() && t.text.find(d) != std::string::npos;
+      });
+      if (!trained) continue;
+      throw ConfigError(fmt::format("the {} holds a document that is trained on ({}); what is scored stands apart",
+                                    corpus == &texts.test ? "test text" : "retention text", text::for_message(d)));
+    }
+  }
+}
+
+}  // namespace
+
 void require_usable(const model::Model& base, const Texts& texts, const train::TrainConfig& tune) {
   prune::linear_layers(base);
+  require_apart(texts);
   if (tune.context > base.config.context) {
     throw ConfigError(fmt::format("{}: a context of {} tokens is trained on, the model has {}", base.path.string(),
                                   tune.context, base.config.context));

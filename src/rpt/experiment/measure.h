@@ -29,7 +29,7 @@ std::string sha256_of(const Texts& texts);
 
 /// What an experiment asks of a base and its texts, before anything is spent on them. Throws: ConfigError where the
 /// base holds codes instead of latents, is too short for the fine-tune's context, or where the training text has too
-/// few tokens for it.
+/// few tokens for it, or holds a document of the test or retention text.
 void require_usable(const model::Model& base, const Texts& texts, const train::TrainConfig& tune);
 
 /// About how many tokens are run through a model to score a text: four bytes a token, each read about twice by windows

@@ -26,6 +26,7 @@ namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
 constexpr std::int64_t kCalibrationLength = 256;
+constexpr std::int64_t kMostSeeds = 32;       // that a folder is searched for
 constexpr std::size_t kFittedBytes = 40'000;  // of text that a temperature is fitted on
 
 /// What is forgotten is asked of fine-tuned models, and of the bases to compare with.
@@ -274,13 +275,17 @@ void require_usable(const Bases& bases, const ReproduceConfig& config, const Tex
 
 void require_nothing_fuller(const ReproduceConfig& config, const RunDirectory& run) {
   ReproduceConfig fuller = config;
-  fuller.full = true;
-  fuller.seeds = std::max<std::int64_t>(config.seeds, 2);
+  fuller.seeds = std::max<std::int64_t>(config.seeds, kMostSeeds);
   const std::vector<ReproduceCell> planned = plan_cells(config);
-  for (const ReproduceCell& cell : plan_cells(fuller)) {
-    if (std::find(planned.begin(), planned.end(), cell) != planned.end() || !run.finished(cell.stage())) continue;
-    throw ConfigError(fmt::format("{}: holds {}, a stage of a --full run; --full goes on with it",
-                                  run.folder().string(), cell.stage()));
+  for (const bool full : {config.full, true}) {
+    fuller.full = full;
+    for (const ReproduceCell& cell : plan_cells(fuller)) {
+      if (std::find(planned.begin(), planned.end(), cell) != planned.end() || !run.finished(cell.stage())) continue;
+      const auto seeds = static_cast<std::int64_t>(cell.fine_tune.value_or(0)) + 1;
+      throw ConfigError(fmt::format("{}: holds {}, a stage of a fuller run; {}{} goes on with it",
+                                    run.folder().string(), cell.stage(), full ? "--full " : "",
+                                    fmt::format("--seeds {}", std::max(seeds, config.seeds))));
+    }
   }
 }
 

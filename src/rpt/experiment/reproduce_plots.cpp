@@ -91,6 +91,15 @@ std::optional<report::Plot> dose_plot(const Findings& findings, const ReproduceC
   return unless_empty(std::move(plot));
 }
 
+/// The models of an arm whose base and fine-tune another arm has too.
+Arm shared_with(const Arm& other, Arm arm) {
+  std::erase_if(arm.models, [&](const ModelScores& m) {
+    return std::none_of(other.models.begin(), other.models.end(),
+                        [&](const ModelScores& o) { return o.base == m.base && o.seed == m.seed; });
+  });
+  return arm;
+}
+
 std::optional<report::Plot> gauge_plot(const ReproduceResult& result, const ReproduceConfig& config) {
   report::Plot plot{
       "Gauge against gauge: difference of NLL to nothing pruned, a line from without training to "
@@ -110,8 +119,10 @@ std::optional<report::Plot> gauge_plot(const ReproduceResult& result, const Repr
       const auto other = arm_of(result, config, BaseGauge::like_2b, shown.arm, fine_tuned);
       const auto baseline = arm_of(result, config, BaseGauge::own, untouched_arm(), fine_tuned);
       if (!own || !other || !baseline) continue;
-      const report::Point point{contrast(*own, *baseline, tokens).estimate,
-                                contrast(*other, *baseline, tokens).estimate};
+      // In the second gauge some are fine-tuned once only: the same fine-tunes count on both axes.
+      const Arm to = shared_with(*other, *baseline);
+      const report::Point point{contrast(shared_with(*other, *own), to, tokens).estimate,
+                                contrast(*other, to, tokens).estimate};
       lowest = std::min(lowest, point.x);
       highest = std::max(highest, point.x);
       series.points.push_back(point);

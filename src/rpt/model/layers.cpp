@@ -66,7 +66,7 @@ void BitLinear::warm_up(const tensor::QuantisedRows& x, tensor::MutableMatrix y,
   training.dense.reshape(y.rows, y.columns);
   tensor::Operand latents = training.latents(weights_.weight);
   latents.transposed = true;
-  tensor::multiply(training.input(), latents, 1.0F, false, training.dense.view());
+  tensor::multiply(training.input(), latents, std::nullopt, false, training.dense.view());
   core::parallel_for(y.rows, 16, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {
       const float factor = (1.0F - share) * (x.amax[static_cast<std::size_t>(t)] / 127.0F);
@@ -111,7 +111,7 @@ void BitLinear::backward(const tensor::QuantisedRows& x, tensor::MatrixView dy, 
   input_gradient(dy, work, dx, accumulate);
   tensor::Operand dy_transposed = work.rows(dy, &steps);
   dy_transposed.transposed = true;
-  tensor::multiply(dy_transposed, work.input(), 1.0F, !work.overwrites, dweight);
+  tensor::multiply(dy_transposed, work.input(), std::nullopt, !work.overwrites, dweight);
 }
 
 void BitLinear::input_gradient(tensor::MatrixView dy, BackwardWork& work, tensor::MutableMatrix dx,

@@ -5,6 +5,7 @@
 
 #include "rpt/core/error.h"
 #include "rpt/core/parallel.h"
+#include "rpt/core/sha256.h"
 #include "rpt/model/decoder.h"
 #include "rpt/model/gauge_groups.h"
 #include "rpt/tensor/ops.h"
@@ -92,6 +93,15 @@ Calibration zero_moments(const model::Model& model, Moments kept, std::size_t to
 }
 
 }  // namespace
+
+std::string documents_sha256(std::span<const std::string> documents) {
+  core::Sha256 hash;
+  for (const std::string& document : documents) {
+    hash.update(document.data(), document.size());
+    hash.update("\n", 1);
+  }
+  return hash.hex_digest();
+}
 
 Calibration calibrate(const model::Model& model, std::span<const std::vector<std::int32_t>> sequences,
                       Moments moments) {

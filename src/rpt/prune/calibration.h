@@ -37,6 +37,9 @@ enum class Moments : std::uint8_t {
   inputs,   ///< besides, for `code`: K bytes a token for every input
 };
 
+/// Names a calibration text: SHA-256 of its documents, a line feed after each, as lower-case hexadecimal digits.
+std::string documents_sha256(std::span<const std::string> documents);
+
 /// Runs token sequences through the model, each from an empty cache, and keeps what its linear layers are given, in the
 /// order of the tokens. Throws: ConfigError for no sequence or one that is empty or longer than the model's context; as
 /// Decoder::forward.

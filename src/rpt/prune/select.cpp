@@ -95,7 +95,7 @@ std::uint64_t sum(std::span<const std::uint64_t> counts) {
   return std::accumulate(counts.begin(), counts.end(), std::uint64_t{0});
 }
 
-/// How many weights must go beyond those that are dead already.
+/// How many weights must go beyond those that are dead already: none where a fine-tune has killed more than that.
 std::uint64_t still_to_go(Candidates& candidates, const Selection& selection) {
   const auto n = static_cast<double>(ternary_weights(candidates.linears()));
   const auto wanted = static_cast<std::uint64_t>(std::floor(selection.sparsity * n + 0.5));
@@ -103,8 +103,7 @@ std::uint64_t still_to_go(Candidates& candidates, const Selection& selection) {
   for (std::size_t i = 0; i < candidates.linears().size(); ++i) {
     dead += candidates.alive_in_base(i) - sum(count_live(candidates.ranked(i)));
   }
-  if (dead > wanted) throw ConfigError(fmt::format("{} weights must be dead, and {} are already", wanted, dead));
-  return wanted - dead;
+  return wanted - std::min(dead, wanted);
 }
 
 /// Every row of the layers loses its share.

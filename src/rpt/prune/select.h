@@ -59,11 +59,11 @@ struct Progress {
 
 /// The masks of a selection on a model: those of `progress` and what goes now. Exactly round(P·n) weights (halves up)
 /// that were alive in the base are then dead, n being the number of all ternary weights; what died otherwise in between
-/// counts. The smallest scores go; of equal ones those that come first by name of the tensor (byte by byte), then by
-/// flat index. With a pattern N:M the N best of every M consecutive inputs stay, live ones before others, and nothing
-/// else, whether alive or not, so that no change of scale or latents can bring back a code more.
-/// Throws: ConfigError as validate and linear_layers; where fewer weights are alive in the targets than must go, or
-/// more are dead already; for masks or a base of another shape.
+/// counts; where more did, nothing goes now. The smallest scores go; of equal ones those that come first by name of the
+/// tensor (byte by byte), then by flat index. With a pattern N:M the N best of every M consecutive inputs stay, live
+/// ones before others, and nothing else, whether alive or not, so that no change of scale or latents can bring back a
+/// code more. Throws: ConfigError as validate and linear_layers; where fewer weights are alive in the targets than must
+/// go; for masks or a base of another shape.
 model::Masks select(const model::Model& model, const Saliency& saliency, const Selection& selection,
                     const Progress* progress = nullptr);
 

@@ -140,7 +140,7 @@ Operand operand(const std::uint16_t* bf16, std::int64_t rows, std::int64_t colum
   return {bf16, DType::bf16, rows, columns, columns, transposed};
 }
 
-void multiply(const Operand& a, const Operand& b, float alpha, bool accumulate, MutableMatrix c) {
+void multiply(const Operand& a, const Operand& b, std::optional<float> alpha, bool accumulate, MutableMatrix c) {
   // No bindings: clang 14 does not capture them in a lambda.
   const std::int64_t m = used_shape(a).first;
   const std::int64_t k = used_shape(a).second;
@@ -170,8 +170,9 @@ void multiply(const Operand& a, const Operand& b, float alpha, bool accumulate, 
                       a.transposed,
                       b.transposed,
                       accumulate,
-                      alpha != 1.0F};
-    Library::of_this_thread().multiply(shape, element(a, row, 0), element(b, 0, column), alpha, c.row(row) + column);
+                      alpha.has_value()};
+    Library::of_this_thread().multiply(shape, element(a, row, 0), element(b, 0, column), alpha.value_or(1.0F),
+                                       c.row(row) + column);
   });
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 #include <cstdint>
+#include <optional>
 
 #include "rpt/tensor/dtype.h"
 #include "rpt/tensor/view.h"
@@ -24,10 +25,11 @@ struct Operand {
 Operand operand(MatrixView x, bool transposed = false);
 Operand operand(const std::uint16_t* bf16, std::int64_t rows, std::int64_t columns, bool transposed = false);
 
-/// c [M, N] = α · a [M, K] · b [K, N], added to c where `accumulate`; a and b are f32 or bf16 (after `transposed`),
-/// sums are float. Throws: ShapeError where shapes or types do not fit. Cost: 2·M·N·K operations. Split over threads by
-/// rows or columns of c, the larger one.
-void multiply(const Operand& a, const Operand& b, float alpha, bool accumulate, MutableMatrix c);
+/// c [M, N] = α · a [M, K] · b [K, N], or without a factor where `alpha` is none, added to c where `accumulate`; a and
+/// b are f32 or bf16 (after `transposed`), sums are float. With a factor and without one sums may be made in another
+/// order, so that an α of 1 is not none; a power of two changes no bit but the exponent. Throws: ShapeError where
+/// shapes or types do not fit. Cost: 2·M·N·K operations. Split over threads by rows or columns of c, the larger one.
+void multiply(const Operand& a, const Operand& b, std::optional<float> alpha, bool accumulate, MutableMatrix c);
 
 /// c [M, N] = a [M, K] · bᵀ, b [N, K], exact; rows of c `c_stride` apart. Runs on the calling thread alone. Only where
 /// multiplies_int8().

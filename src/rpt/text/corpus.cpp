@@ -184,8 +184,21 @@ std::vector<std::string> split_documents(std::string_view text, DocumentRule rul
   return out;
 }
 
+bool unk_is_unknown(const TextSource& source, std::string_view text) {
+  if (source.rule != DocumentRule::jsonl || text.find(kUnkMark) == std::string_view::npos) return source.unk_is_unknown;
+  bool found = false;
+  for_each_line(text, [&](std::size_t begin, std::size_t end, std::size_t) {
+    const std::string_view line = text.substr(begin, end - begin);
+    if (line.find(kUnkMark) != std::string_view::npos) {
+      found |= json_line_says(line, kUnkMark, begin, source.path.string());
+    }
+  });
+  return found;
+}
+
 Corpus load_corpus(const TextSource& source) {
-  return {split_documents(load_text(source), source.rule, source.path.string()), source.unk_is_unknown};
+  const std::string text = load_text(source);
+  return {split_documents(text, source.rule, source.path.string()), unk_is_unknown(source, text)};
 }
 
 std::vector<ByteRange> unk_ranges(std::string_view text) {

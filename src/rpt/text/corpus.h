@@ -63,6 +63,13 @@ std::string load_text(const TextSource& source);
 /// string `text`.
 std::vector<std::string> split_documents(std::string_view text, DocumentRule rule, const std::string& file_name);
 
+/// The member of a jsonl line that says, with true, what TextSource::unk_is_unknown says of a file.
+inline constexpr const char* kUnkMark = "unk_is_unknown";
+
+/// Whether a `<unk>` in `text`, which was loaded from `source`, marks a word that was taken out: of jsonl, where a line
+/// says so. Throws as split_documents.
+bool unk_is_unknown(const TextSource& source, std::string_view text);
+
 /// load_text and split_documents. Throws as they do.
 Corpus load_corpus(const TextSource& source);
 

@@ -79,6 +79,9 @@ Json to_json(const RunState& s, const Parameters& parameters, const Adamw& optim
   j["metrics_bytes"] = s.metrics_bytes;
   j["stream_sha256"] = s.stream_sha256;
   j["machine"] = s.machine;
+  if (s.overfitted) j["overfitted"] = true;
+  if (s.last_loss) j["last_loss"] = *s.last_loss;
+  if (s.idle_steps > 0) j["idle_steps"] = s.idle_steps;
   if (!s.hook.empty()) j["hook"] = s.hook;
   j["config"] = s.config_json;
   return j;
@@ -102,6 +105,9 @@ RunState from_json(const Json& j, std::int64_t& optimiser_steps, StoredTypes& ty
   s.metrics_bytes = j.at("metrics_bytes").get<std::uint64_t>();
   s.stream_sha256 = j.at("stream_sha256").get<std::string>();
   s.machine = j.at("machine").get<std::string>();
+  s.overfitted = j.value("overfitted", false);
+  if (j.contains("last_loss")) s.last_loss = j["last_loss"].get<double>();
+  s.idle_steps = j.value("idle_steps", std::int64_t{0});
   s.hook = j.value("hook", std::string());
   s.config_json = j.at("config").get<std::string>();
   return s;

@@ -21,6 +21,9 @@ struct RunState {
   std::string config_json;          ///< of the run; another one does not go on
   std::string stream_sha256;        ///< of the training tokens
   std::string machine;              ///< processor, instruction set and threads: others give other bits
+  bool overfitted = false;          ///< the run has ended because the held-out text got worse
+  std::optional<double> last_loss;  ///< of the last step that had targets
+  std::int64_t idle_steps = 0;      ///< that had none, and changed nothing
   std::string hook;                 ///< description of the parameters' hook; empty without one
 };
 

@@ -128,7 +128,7 @@ void time_dense(const StepProduct& p, std::vector<double>& seconds) {
   const tensor::Operand a = random_operand(a_values, type, p.m, p.k, p.a_transposed);
   const tensor::Operand b = random_operand(b_values, type, p.k, p.n, p.b_transposed);
   tensor::Tensor c(p.m, p.n);
-  const float factor = p.scaled ? 0.5F : 1.0F;
+  const std::optional<float> factor = p.scaled ? std::optional(0.5F) : std::nullopt;
   time_calls([&] { tensor::multiply(a, b, factor, p.accumulate, c.view()); }, seconds);
 }
 

@@ -178,7 +178,7 @@ double measure_product_rate(model::BackwardType type) {
     if (int8) {
       tensor::multiply_int8_rows(left, right, factors, false, c.view());
     } else {
-      tensor::multiply(left, right, 1.0F, false, c.view());
+      tensor::multiply(left, right, std::nullopt, false, c.view());
     }
     best = std::max(best, 2.0 * kSize * kSize * kSize / watch.seconds());
   }

@@ -114,6 +114,7 @@ void append_documents(std::vector<Document>& documents, const File& file, const 
   }
   std::string_view part = all;
   if (source.first_character > 0 || source.end_character) part = cut(all, source);
+  const bool unk_is_unknown = text::unk_is_unknown(file.source, all);
   std::vector<std::string> texts = text::split_documents(part, file.source.rule, file.source.path.string());
   const bool goes_on = part.data() + part.size() != all.data() + all.size();
   for (std::size_t i = 0; i < texts.size(); ++i) {
@@ -122,7 +123,7 @@ void append_documents(std::vector<Document>& documents, const File& file, const 
                          .text = std::move(texts[i]),
                          .repeat = source.repeat,
                          .is_whole = !(goes_on && i + 1 == texts.size()),
-                         .unk_is_unknown = file.source.unk_is_unknown});
+                         .unk_is_unknown = unk_is_unknown});
   }
 }
 

@@ -79,7 +79,7 @@ double HeadLoss::add_rows(const model::EmbeddingWeight& head, tensor::MatrixView
   if (bf16) {
     tensor::Operand transposed = values;
     transposed.transposed = true;
-    tensor::multiply(states, transposed, 1.0F, false, logits_.view());
+    tensor::multiply(states, transposed, std::nullopt, false, logits_.view());
   } else {
     tensor::matmul_dense(e, hidden, logits_.view());
   }
@@ -100,10 +100,10 @@ double HeadLoss::add_rows(const model::EmbeddingWeight& head, tensor::MatrixView
     }
   });
   const tensor::Operand dlogits = bf16 ? to_bf16(logits_.view(), dlogits_) : tensor::operand(logits_.view());
-  tensor::multiply(dlogits, values, 1.0F, false, dhidden);
+  tensor::multiply(dlogits, values, std::nullopt, false, dhidden);
   tensor::Operand dlogits_transposed = dlogits;
   dlogits_transposed.transposed = true;
-  tensor::multiply(dlogits_transposed, states, 1.0F, !overwrites, dhead);
+  tensor::multiply(dlogits_transposed, states, std::nullopt, !overwrites, dhead);
   double sum = 0;
   for (const double v : nll) sum += v;
   return sum;

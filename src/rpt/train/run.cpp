@@ -61,7 +61,7 @@ class Metrics {
 
 /// A step as metrics.jsonl holds it.
 Json line_of(const StepRecord& r) {
-  Json line = {{"step", r.step},       {"loss", r.loss},
+  Json line = {{"step", r.step},       {"loss", r.loss ? Json(*r.loss) : Json()},
                {"lr", r.lr},           {"gradient_norm", r.gradient_norm},
                {"targets", r.targets}, {"tokens_per_second", static_cast<double>(r.tokens) / r.seconds}};
   if (r.ternary_share < 1) line["ternary_share"] = r.ternary_share;
@@ -124,15 +124,16 @@ class Run {
     Metrics metrics(folder / "metrics.jsonl", state_.metrics_bytes);
     RunResult result;
     result.first_step = state_.step;
-    while (state_.step < config_.steps) {
+    while (state_.step < config_.steps && !state_.overfitted) {
       const StepRecord record = step();
-      result.last_loss = record.loss;
+      record.loss ? state_.last_loss = record.loss : state_.idle_steps += 1;
       metrics.add(line_of(record));
       if (hooks_.step) hooks_.step(record);
       const bool last = state_.step == config_.steps;
       const bool looks = config_.evaluate_every > 0 && state_.step % config_.evaluate_every == 0;
       if ((looks || last) && evaluate(metrics)) {
-        result.end = RunEnd::overfitting;
+        state_.overfitted = true;
+        save(metrics);
         break;
       }
       const bool interrupted = !last && hooks_.interrupted && hooks_.interrupted();
@@ -142,13 +143,27 @@ class Run {
         break;
       }
     }
-    if (result.end == RunEnd::overfitting) save(metrics);
+    if (state_.overfitted) result.end = RunEnd::overfitting;
+    if (result.end != RunEnd::interrupted) look_at_idle_steps();
+    result.last_loss = state_.last_loss;
     result.steps = state_.step;
     result.best_step = monitor_.state().best_step;
     return result;
   }
 
  private:
+  void look_at_idle_steps() const {
+    if (state_.idle_steps == 0) return;
+    if (state_.idle_steps == state_.step) {
+      throw ConfigError(fmt::format("none of {} steps had a token to learn from: take a longer context or more windows",
+                                    state_.step));
+    }
+    if (hooks_.warn) {
+      hooks_.warn(
+          fmt::format("{} of {} steps had no token to learn from and changed nothing", state_.idle_steps, state_.step));
+    }
+  }
+
   StepRecord step() try {
     const core::Stopwatch watch;
     std::vector<Batch> batches;
@@ -159,16 +174,17 @@ class Run {
     }
     record.ternary_share = config_.quantisation.share(state_.step);
     gradient_.set_ternary_share(record.ternary_share);
-    gradient_.begin_step(config_.seed, state_.step);
-    const double weight = record.targets > 0 ? 1.0 / static_cast<double>(record.targets) : 0;
-    double sum = 0;
-    for (const Batch& batch : batches) sum += gradient_.add(batch, config_.batch, static_cast<float>(weight));
     const double factor = config_.schedule.rate(state_.step);
-    const StepNorms norms = optimiser_.step(factor, config_.schedule.decay(state_.step));
-    record.step = ++state_.step;
-    record.loss = sum * weight;
     record.lr = config_.optimiser.lr * factor;
-    record.gradient_norm = norms.gradient;
+    if (record.targets > 0) {
+      gradient_.begin_step(config_.seed, state_.step);
+      const double weight = 1.0 / static_cast<double>(record.targets);
+      double sum = 0;
+      for (const Batch& batch : batches) sum += gradient_.add(batch, config_.batch, static_cast<float>(weight));
+      record.gradient_norm = optimiser_.step(factor, config_.schedule.decay(state_.step)).gradient;
+      record.loss = sum * weight;
+    }
+    record.step = ++state_.step;
     record.tokens = config_.accumulation * config_.batch * config_.context;
     record.seconds = watch.seconds();
     return record;
@@ -221,6 +237,10 @@ class Run {
 };
 
 }  // namespace
+
+std::string describe_loss(std::optional<double> loss) {
+  return loss ? fmt::format("loss {:.4f}", *loss) : "no loss: no token to learn from";
+}
 
 RunResult run_training(const TrainConfig& config, Parameters& parameters, const TokenStream& stream,
                        const fs::path& folder, bool resume, const std::string& machine, const RunHooks& hooks) {

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,13 +17,17 @@ namespace rpt::train {
 struct StepRecord {
   std::int64_t step = 0;     ///< steps taken, this one included
   std::int64_t targets = 0;  ///< scored tokens of the step
-  double loss = 0;           ///< mean NLL of the step's targets, nats, before the step
+  /// Mean NLL of the step's targets, nats, before the step; nothing without targets, and then the step changes nothing.
+  std::optional<double> loss;
   double lr = 0;
   double ternary_share = 1;  ///< λ of the quantisation warm-up in this step's forward; not of evaluations
   double gradient_norm = 0;
   double seconds = 0;       ///< of this step
   std::int64_t tokens = 0;  ///< tokens read by this step
 };
+
+/// "loss 1.2345", or that there is none.
+std::string describe_loss(std::optional<double> loss);
 
 /// The NLL of one text under the model of a moment.
 struct Evaluation {
@@ -51,18 +56,19 @@ enum class RunEnd : std::uint8_t { done, overfitting, interrupted };
 
 struct RunResult {
   RunEnd end = RunEnd::done;
-  std::int64_t steps = 0;       ///< taken in all
-  std::int64_t first_step = 0;  ///< taken before this call, when it was resumed
-  std::int64_t best_step = -1;  ///< with the lowest NLL of the first text, −1 without evaluations
-  double last_loss = 0;
+  std::int64_t steps = 0;           ///< taken in all
+  std::int64_t first_step = 0;      ///< taken before this call, when it was resumed
+  std::int64_t best_step = -1;      ///< with the lowest NLL of the first text, −1 without evaluations
+  std::optional<double> last_loss;  ///< of the last step that had targets
 };
 
 /// Trains `parameters` on a stream as `config` says and leaves in `folder`: config.json of the run as training.json,
 /// metrics.jsonl (a line a step or evaluation), checkpoints/. `resume` goes on from the newest checkpoint, with the
-/// same bits as if nothing had happened. A hook of the parameters takes part; config.revive sets one. The caller writes
-/// the model. `machine` describes processor, instruction set and threads. Throws: ConfigError where a folder already
-/// holds a run and `resume` is false, where configuration, text or hook of a resumed run differ, or where config.revive
-/// meets another hook; as GradientStep, Adamw, ReviveHook and the checkpoint functions.
+/// same bits as if nothing had happened; of a run that has ended nothing is done again. A hook of the parameters takes
+/// part; config.revive sets one. The caller writes the model. `machine` describes processor, instruction set and
+/// threads. Throws: ConfigError where a folder already holds a run and `resume` is false, where no step had a token to
+/// learn from, where configuration, text or hook of a resumed run differ, or where config.revive meets another hook; as
+/// GradientStep, Adamw, ReviveHook and the checkpoint functions.
 RunResult run_training(const TrainConfig& config, Parameters& parameters, const TokenStream& stream,
                        const std::filesystem::path& folder, bool resume, const std::string& machine,
                        const RunHooks& hooks);

@@ -112,7 +112,34 @@ TEST_F(Deploy, PrunesByAnyScore) {
     auto all = words(model, score);
     all.insert(all.end(), {"--score", score, "--scope", "global", "--sparsity", "0.05"});
     EXPECT_NEAR(json(all)["states"][1]["codes_removed_share"].get<double>(), 0.05, 0.01) << score;
+    // The recipe in its metadata is one that rpt prune replays.
+    const Json recipe = Json::parse(file(std::string(score) + "/rpt_metadata.json"))["recipe"];
+    core::write_file_atomic(path("recipe.json"), recipe.dump());
+    const Json again = json({"prune", model, path(std::string(score) + "-again"), "--recipe", path("recipe.json")});
+    EXPECT_NEAR(again["dose_codes"].get<double>(), 0.05, 0.01) << score;
   }
+}
+
+TEST_F(Deploy, SaysWhatItsDoseCounts) {
+  const std::string model = small_model();
+  auto all = words(model, "run");
+  all.insert(all.end(), {"--dose", "latents", "--sparsity", "0.05"});
+  const double removed = json(all)["states"][1]["codes_removed_share"].get<double>();
+  EXPECT_LT(removed, 0.01);
+  EXPECT_NE(file("run/README.md").find("5 % of the latents that were not 0 were zeroed"), std::string::npos);
+  EXPECT_NE(file("run/report.md").find("5 % of the latents that were not 0 were zeroed"), std::string::npos);
+  EXPECT_EQ(file("run/README.md").find("lost their code"), std::string::npos);
+}
+
+TEST_F(Deploy, WhatIsTrainedOnIsNotScored) {
+  const std::string model = small_model();
+  auto all = words(model, "run");
+  core::write_file_atomic(path("test.jsonl"), Json({{"text", "The house on hill 0 stood alone."}}).dump());
+  const Outcome refused = rpt(all);
+  EXPECT_EQ(refused.code, 3);
+  EXPECT_NE(refused.err.find("the test text holds a document that is trained on (The house on hill 0 stood alone.)"),
+            std::string::npos)
+      << refused.err;
 }
 
 TEST_F(Deploy, RefusesWhatItCannotUse) {

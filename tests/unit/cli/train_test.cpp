@@ -61,6 +61,16 @@ TEST_F(Train, LearnsAndLeavesAModelThatScoresAsItDid) {
   EXPECT_EQ(scored["mean_nll"], r["evaluations"][0]["mean_nll"]);
 }
 
+// Words that were taken out of a text give no loss in its held-out part either, wherever that is read.
+TEST_F(Train, HeldOutWikiTextScoresAsItDid) {
+  const Json r = json({"finetune", seedling_, path("run"), "--text", "wikitext-2:validation", "--hold-out", "0.01",
+                       "--steps", "1", "--batch", "1", "--context", "16"});
+  EXPECT_NE(core::read_file(path("run/held_out.jsonl")).find("<unk>"), std::string::npos);
+  const Json scored = json({"perplexity", path("run/model"), "--text", path("run/held_out.jsonl")});
+  EXPECT_EQ(scored["nll_sha256"], r["evaluations"][0]["nll_sha256"]);
+  EXPECT_EQ(scored["scored_tokens"], r["evaluations"][0]["tokens"]);
+}
+
 TEST_F(Train, ThreadsAndCheckpointedActivationsReachTheSameLoss) {
   json({"train", config(), path("a"), "--threads", "1"});
   json({"train", config({{"checkpoint_activations", true}}), path("b"), "--threads", "1"});

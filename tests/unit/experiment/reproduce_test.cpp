@@ -140,6 +140,24 @@ TEST_F(ReproduceFolder, AQuickRunLeavesAFullerOneAlone) {
     FAIL();
   } catch (const ConfigError& e) {
     EXPECT_NE(std::string(e.what()).find(beyond.stage()), std::string::npos) << e.what();
+    EXPECT_NE(std::string(e.what()).find("--full --seeds"), std::string::npos) << e.what();
+  }
+}
+
+TEST_F(ReproduceFolder, FewerSeedsLeaveMoreAlone) {
+  RunDirectory run(folder_ / "run", "{}");
+  ReproduceConfig three = config_of(5);
+  three.seeds = 3;
+  for (const ReproduceCell& cell : plan_cells(three))
+    static_cast<void>(run.stage(cell.stage(), [] { return StageFigures{}; }));
+  EXPECT_NO_THROW(require_nothing_fuller(three, run));
+  ReproduceConfig two = three;
+  two.seeds = 2;
+  try {
+    require_nothing_fuller(two, run);
+    FAIL();
+  } catch (const ConfigError& e) {
+    EXPECT_NE(std::string(e.what()).find("; --seeds 3 goes on with it"), std::string::npos) << e.what();
   }
 }
 

@@ -38,13 +38,15 @@ struct Sample {
   }
 };
 
-void check(DType type, std::int64_t m, std::int64_t n, std::int64_t k, bool ta, bool tb, float alpha, bool accumulate) {
+void check(DType type, std::int64_t m, std::int64_t n, std::int64_t k, bool ta, bool tb, std::optional<float> factor,
+           bool accumulate) {
+  const float alpha = factor.value_or(1.0F);
   core::Random random(static_cast<std::uint64_t>(m * 1000 + n * 10 + k));
   const Sample a(ta ? k : m, ta ? m : k, random);
   const Sample b(tb ? n : k, tb ? k : n, random);
   const std::int64_t stride = n + 5;
   std::vector<float> c(static_cast<std::size_t>(m * stride), 2.0F);
-  multiply(a.as(type, ta), b.as(type, tb), alpha, accumulate, {c.data(), m, n, stride});
+  multiply(a.as(type, ta), b.as(type, tb), factor, accumulate, {c.data(), m, n, stride});
   for (std::int64_t i = 0; i < m; ++i) {
     for (std::int64_t j = 0; j < n; ++j) {
       double sum = 0;
@@ -68,7 +70,7 @@ TEST(Product, EveryKindAgainstDouble) {
       for (const bool tb : {false, true}) {
         for (const bool accumulate : {false, true}) {
           check(type, 33, 70, 45, ta, tb, 0.5F, accumulate);
-          check(type, 130, 17, 64, ta, tb, 1.0F, accumulate);
+          check(type, 130, 17, 64, ta, tb, std::nullopt, accumulate);
           check(type, 1, 1, 1, ta, tb, 3.0F, accumulate);
         }
       }
@@ -79,7 +81,7 @@ TEST(Product, EveryKindAgainstDouble) {
 TEST(Product, ThreadsCoverEverything) {
   for (const int threads : {1, 2, 3, 5}) {
     core::set_threads(threads);
-    check(DType::f32, 70, 20, 30, true, false, 1.0F, false);
+    check(DType::f32, 70, 20, 30, true, false, std::nullopt, false);
     check(DType::bf16, 20, 70, 30, false, true, 2.0F, true);
   }
   core::set_threads(0);
@@ -91,9 +93,31 @@ TEST(Product, AgainGivesTheSameBits) {
   const Sample b(64, 50, random);
   std::vector<float> first(40 * 50);
   std::vector<float> second(40 * 50);
-  multiply(a.as(DType::bf16, false), b.as(DType::bf16, false), 1.0F, false, {first.data(), 40, 50});
-  multiply(a.as(DType::bf16, false), b.as(DType::bf16, false), 1.0F, false, {second.data(), 40, 50});
+  multiply(a.as(DType::bf16, false), b.as(DType::bf16, false), std::nullopt, false, {first.data(), 40, 50});
+  multiply(a.as(DType::bf16, false), b.as(DType::bf16, false), std::nullopt, false, {second.data(), 40, 50});
   EXPECT_EQ(first, second);
+}
+
+// What makes a fine-tune the same in every gauge: a factor of 1 is a factor like any other power of two.
+TEST(Product, FactorsOfTwoChangeOnlyTheExponent) {
+  core::Random random(4);
+  for (const DType type : {DType::f32, DType::bf16}) {
+    for (const auto& [m, n, k] : {std::tuple<int, int, int>{512, 768, 256}, {1024, 256, 768}, {130, 17, 64}}) {
+      const Sample a(m, k, random);
+      const Sample b(k, n, random);
+      const auto product = [&](float alpha) {
+        std::vector<float> c(static_cast<std::size_t>(m * n));
+        multiply(a.as(type, false), b.as(type, false), alpha, false, {c.data(), m, n});
+        return c;
+      };
+      const std::vector<float> one = product(1.0F);
+      for (const float alpha : {0.5F, 2.0F, 4.0F}) {
+        std::vector<float> expected = one;
+        for (float& v : expected) v *= alpha;
+        EXPECT_EQ(product(alpha), expected) << name(type) << ' ' << m << ' ' << alpha;
+      }
+    }
+  }
 }
 
 TEST(Product, Int8RowsAreExact) {

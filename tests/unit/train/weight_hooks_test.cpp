@@ -402,5 +402,60 @@ TEST_F(HookedRun, AWarmUpIsInTheMetricsAndDoesNotEndTheRun) {
   EXPECT_EQ(shares, 6);
 }
 
+TEST_F(HookedRun, WhatHasStoppedOnOverfittingIsNotTrainedFurther) {
+  config_.evaluate_every = 1;
+  config_.stop_on_overfitting = true;
+  config_.overfit.patience = 2;
+  const std::vector<float> ended = masters("run", {}, nullptr);
+  const RunResult first = result_;
+  EXPECT_EQ(first.end, RunEnd::overfitting);
+  ASSERT_LT(first.steps, config_.steps);
+  const auto parameters = tiny_parameters();
+  const RunResult again = run_training(config_, *parameters, stream_, folder_ / "run", true, "machine", {});
+  EXPECT_EQ(again.end, RunEnd::overfitting);
+  EXPECT_EQ(again.steps, first.steps);
+  EXPECT_EQ(again.first_step, first.steps);
+  EXPECT_EQ(again.best_step, first.best_step);
+  ASSERT_TRUE(first.last_loss);
+  EXPECT_EQ(again.last_loss, first.last_loss);
+  std::vector<float> all;
+  for (const Parameter& p : parameters->all()) all.insert(all.end(), p.master.data(), p.master.data() + p.size());
+  EXPECT_EQ(all, ended);
+}
+
+// Every other stretch of 64 tokens has something to learn.
+TEST_F(HookedRun, StepsWithoutTargetsChangeNothingAndAreCounted) {
+  config_.batch = 1;
+  for (std::size_t i = 0; i < stream_.tokens.size(); ++i) stream_.is_target[i] = i / 64 % 2 == 0 ? 1 : 0;
+  std::vector<StepRecord> steps;
+  std::vector<std::string> warnings;
+  std::vector<std::vector<float>> gains;
+  const auto parameters = tiny_parameters();
+  RunHooks hooks;
+  hooks.step = [&](const StepRecord& r) {
+    steps.push_back(r);
+    gains.push_back(parameters->model().weights.output_norm.gain);
+  };
+  hooks.warn = [&](const std::string& line) { warnings.push_back(line); };
+  const RunResult result = run_training(config_, *parameters, stream_, folder_ / "run", false, "machine", hooks);
+  int idle = 0;
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    EXPECT_EQ(steps[i].loss.has_value(), steps[i].targets > 0) << i;
+    if (steps[i].targets > 0) continue;
+    ++idle;
+    if (i > 0) EXPECT_EQ(gains[i], gains[i - 1]) << i;
+  }
+  EXPECT_GT(idle, 2);
+  ASSERT_EQ(warnings.size(), 1U);
+  EXPECT_EQ(warnings[0], fmt::format("{} of 12 steps had no token to learn from and changed nothing", idle));
+  EXPECT_TRUE(result.last_loss);
+  EXPECT_EQ(describe_loss(std::nullopt), "no loss: no token to learn from");
+  EXPECT_EQ(describe_loss(2.5), "loss 2.5000");
+
+  stream_.is_target.assign(stream_.tokens.size(), 0);
+  stream_.sha256 = "nothing to learn";
+  EXPECT_THROW(masters("nothing", {}, nullptr), ConfigError);
+}
+
 }  // namespace
 }  // namespace rpt::train
