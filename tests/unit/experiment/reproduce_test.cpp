@@ -4,11 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "rpt/experiment/reference_figures.h"
+#include "rpt/experiment/reproduce_plots.h"
 #include "rpt/experiment/reproduce_report.h"
 #include "tests/tiny_model.h"
 
@@ -93,6 +95,27 @@ const Comparison& find(const Findings& findings, const std::string& name, const 
     if (c.name == name && c.against == against) return c;
   }
   throw std::runtime_error("no " + name + " against " + against);
+}
+
+// In the second gauge an arm that does not depend on it is fine-tuned once, and fine-tunes differ.
+TEST(Reproduce, WhatDoesNotDependOnTheGaugeLiesOnThePlotsDiagonal) {
+  ReproduceConfig config = config_of(5, true);
+  config.seeds = 2;
+  ReproduceResult result = run_of(config);
+  for (auto& [cell, found] : result.cells) {
+    const double factor = 1 + 0.1 * static_cast<double>(cell.fine_tune.value_or(0)) * (cell.arm.dose > 0 ? 2 : 1);
+    for (double& nll : found.series["nll"]) nll *= factor;
+  }
+  const auto plot = gauge_plot(result, config);
+  ASSERT_TRUE(plot);
+  int on_diagonal = 0;
+  int off = 0;
+  for (const report::Series& series : plot->series) {
+    if (series.name == "diagonal") continue;
+    for (const report::Point& p : series.points) (std::abs(p.x - p.y) < 1e-9 ? on_diagonal : off) += 1;
+  }
+  EXPECT_EQ(off, 2) << "magnitude global, without training and fine-tuned";
+  EXPECT_GE(on_diagonal, 6);
 }
 
 TEST(Reproduce, BeginsWithTheDeclaredContrast) {
