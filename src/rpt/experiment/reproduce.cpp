@@ -44,9 +44,11 @@ bool worth_tuning(const TreatmentArm& arm, BaseGauge gauge, std::uint64_t number
   return number == 0 && (arm.dose == 0 || arm.dose == kDeclaredDose);
 }
 
-/// Whether scoring without training could: what is the same function in both gauges by its making is scored in one.
-bool worth_scoring(const TreatmentArm& arm, BaseGauge gauge) {
-  return gauge == BaseGauge::own || !needs_temperature(arm);
+/// Whether scoring without training could: what is the same function in both gauges by its making is scored in one, and
+/// in a quick run what must give the same bits in both is scored in both for the first base alone.
+bool worth_scoring(const TreatmentArm& arm, BaseGauge gauge, std::size_t base, bool full) {
+  if (gauge == BaseGauge::own) return true;
+  return !needs_temperature(arm) && (depends_on_gauge(arm) || base == 0 || full);
 }
 
 /// What comes first.
@@ -226,7 +228,7 @@ std::vector<ReproduceCell> plan_cells(const ReproduceConfig& config) {
   for (const BaseGauge gauge : {BaseGauge::own, BaseGauge::like_2b}) {
     for (std::size_t base = 0; base < config.bases.size(); ++base) {
       for (const TreatmentArm& arm : raw_arms(config.full)) {
-        if (worth_scoring(arm, gauge)) plan.push_back({base, gauge, arm, std::nullopt});
+        if (worth_scoring(arm, gauge, base, config.full)) plan.push_back({base, gauge, arm, std::nullopt});
       }
     }
   }

@@ -103,7 +103,8 @@ Arm shared_with(const Arm& other, Arm arm) {
 std::optional<report::Plot> gauge_plot(const ReproduceResult& result, const ReproduceConfig& config) {
   report::Plot plot{
       "Gauge against gauge: difference of NLL to nothing pruned, a line from without training to "
-      "fine-tuned. What does not depend on the gauge lies on the diagonal.",
+      "fine-tuned (or one point, where not all bases were scored in both gauges). What does not depend on the gauge "
+      "lies on the diagonal.",
       "gauge own, %",
       "gauge 2b, %",
       {}};
