@@ -14,7 +14,8 @@ namespace {
 // Light and dark, narrow and wide, screen and paper; plots keep their white ground.
 constexpr std::string_view kStyle = R"(
 :root { color-scheme: light dark }
-body { font: 16px/1.5 sans-serif; max-width: 52rem; margin: 2rem auto; padding: 0 1rem }
+body { font: 16px/1.5 sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem }
+p, figure { max-width: 52rem }
 table { border-collapse: collapse; margin: 1rem 0; font-size: 0.9rem }
 caption { text-align: left; font-weight: bold; padding-bottom: 0.3rem }
 th, td { padding: 0.15rem 0.7rem; text-align: left; border-bottom: 1px solid #8886 }
