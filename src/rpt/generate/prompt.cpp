@@ -143,9 +143,9 @@ Prompt ChatPrompter::encode(std::span<const text::Message> messages, bool add_ge
     append_template_text(rest.substr(0, open), prompt);
     if (open == std::string_view::npos) break;
     rest.remove_prefix(open + kOpen.size());
-    const std::size_t marked = marked_size(rest);
-    append(model_, rest.substr(0, marked), false, prompt);
-    rest.remove_prefix(marked);
+    const std::size_t plain = marked_size(rest);
+    append(model_, rest.substr(0, plain), false, prompt);
+    rest.remove_prefix(plain);
     if (rest.starts_with(kClose)) rest.remove_prefix(kClose.size());
   }
   put_bos(model_, prompt);

@@ -96,7 +96,7 @@ TEST_F(OpenGguf, SaysWhatIsMissingOrWrong) {
 
 TEST_F(OpenGguf, ScaledRopesAreRefused) {
   const std::string prefix = "bitnet-b1.58.rope.";
-  for (const std::string key : {prefix + "scaling.factor", prefix + "scale_linear"}) {
+  for (const std::string& key : {prefix + "scaling.factor", prefix + "scale_linear"}) {
     EXPECT_NE(edited({.add_f32_key = key, .add_f32_value = 4}).find(key), std::string::npos);
     for (const float factor : {0.0F, 1.0F}) {
       EXPECT_EQ(edited({.add_f32_key = key, .add_f32_value = factor}), "no error");
@@ -250,7 +250,7 @@ TEST(SlowOpen, ALlama3VocabularyCostsLittle) {
     const auto opened = open_model(folder / "llama3.gguf");
     EXPECT_EQ(opened->vocabulary().encode(" house"), model->tokenizer->encode(" house"));
     best = std::min(best, watch.seconds());
-    EXPECT_EQ(opened->end_ids, model->end_ids);
+    EXPECT_EQ(opened->end_ids, (std::vector<std::int32_t>{128001, 128009, 128008}));  // eos, eot, eom
     EXPECT_EQ(opened->vocabulary().gguf_pre(), "llama-bpe");
     EXPECT_EQ(opened->vocabulary().merges().size(), 280147U);
   }

@@ -20,7 +20,7 @@ struct Pair {
   Treatment there, back;
 };
 
-// Six rows of keys are no multiple of four, and 96 columns none of 128.
+// Six rows of keys are no multiple of four.
 TEST(Treatment, TakenBackGivesTheSameBitsWhateverTheShape) {
   const test::ScratchFolder folder;
   for (const bool llama : {false, true}) {
