@@ -19,6 +19,10 @@ namespace {
 constexpr std::string_view kHelp =
     "/clear forgets the conversation, /exit ends, /help says this; everything else is a question\n";
 
+/// Bytes of a line that a terminal in canonical mode passes on: those of N_TTY_BUF_SIZE but for the line feed. It drops
+/// the rest and says nothing.
+constexpr std::size_t kTerminalLine = 4095;
+
 struct ChatCommand {
   std::string model;
   std::string question;
@@ -48,13 +52,23 @@ class Talk {
       }
     }
     write_json();
-    return 0;
+    // Nobody sees a message in a pipe.
+    constexpr int kBadInput = 3;
+    return all_asked_ || at_terminal_ ? 0 : kBadInput;
   }
 
  private:
   bool read(std::string& line) {
     if (at_terminal_) context_.out() << "> " << std::flush;
-    if (std::getline(context_.in(), line)) return true;
+    if (std::getline(context_.in(), line)) {
+      if (at_terminal_ && line.size() >= kTerminalLine) {
+        context_.say_always(fmt::format(
+            "warning: a terminal passes on {} bytes of a line, the rest was lost; -p or a pipe takes longer questions",
+            kTerminalLine));
+      }
+      if (line.ends_with('\r')) line.pop_back();  // lines of Windows
+      return true;
+    }
     if (at_terminal_) context_.out() << '\n';
     return false;
   }
@@ -72,14 +86,15 @@ class Talk {
       try {
         ask(line);
       } catch (const ConfigError& e) {
-        context_.say(one_line(fmt::format("not asked: {}", e.what())));
+        context_.say_always(one_line(fmt::format("not asked: {}", e.what())));
+        record_not_asked(e.what());
       }
     }
     return true;
   }
 
   void ask(const std::string& question) {
-    const StopSignals signals;
+    const StopSignals signals(StopSignals::Of::interrupt);
     const generate::Answer answer = chat_.ask(
         question, [&](std::string_view text) { context_.out() << text << std::flush; }, StopSignals::asked);
     context_.out() << std::endl;
@@ -120,6 +135,22 @@ class Talk {
     answers_.push_back(std::move(r));
   }
 
+  void record_not_asked(const std::string& why) {
+    all_asked_ = false;
+    report::Record r;
+    r.set("text", "");
+    r.set("prompt_tokens", 0);
+    r.set("reused_tokens", 0);
+    r.set("generated_tokens", 0);
+    r.set("token_ids", std::vector<std::int64_t>{});
+    r.set("finish_reason", "not_asked");
+    r.set("refused", why);
+    r.set("dropped_messages", 0);
+    r.set("prompt_tokens_per_second", nullptr);
+    r.set("generation_tokens_per_second", nullptr);
+    answers_.push_back(std::move(r));
+  }
+
   void write_json() const {
     std::vector<report::Record> messages;
     for (const text::Message& m : chat_.messages()) {
@@ -139,6 +170,7 @@ class Talk {
   std::unique_ptr<model::Model> model_;
   generate::Chat chat_;
   bool at_terminal_;
+  bool all_asked_ = true;
   std::vector<report::Record> answers_;
 };
 

@@ -53,6 +53,10 @@ void Context::say(const std::string& line) const {
   if (!common.quiet) err_ << line << '\n';
 }
 
+void Context::say_always(const std::string& line) const {
+  err_ << line << '\n';
+}
+
 void Context::detail(const std::string& line) const {
   if (common.verbose) err_ << line << '\n';
 }

@@ -46,6 +46,8 @@ class Context {
   std::ostream& out() const;
   /// A message for people on standard error, a line; not with --quiet.
   void say(const std::string& line) const;
+  /// The same, with --quiet too: of what was asked for, something was not done.
+  void say_always(const std::string& line) const;
   /// The same, only with --verbose.
   void detail(const std::string& line) const;
   /// A bar on standard error where that is a terminal and the work takes over two seconds.

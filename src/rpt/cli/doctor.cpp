@@ -7,6 +7,7 @@
 
 #include "rpt/cli/context.h"
 #include "rpt/cli/scoring.h"
+#include "rpt/core/error.h"
 
 namespace rpt::cli {
 namespace {
@@ -15,6 +16,7 @@ struct DoctorOptions {
   std::string model;
   std::string text;
   std::string fix;
+  bool force = false;
 };
 
 /// The documents of TEXT, one after another; the built-in paragraph where none is named.
@@ -57,9 +59,21 @@ std::vector<report::Record> to_records(const std::vector<model::Fault>& faults) 
   return records;
 }
 
+/// Refuses a target that would cost somebody something, before a minute is spent. Throws: UsageError, OutputError.
+void check_target(const std::filesystem::path& model, const DoctorOptions& options) {
+  std::error_code none;
+  if (std::filesystem::equivalent(model, options.fix, none)) {
+    throw UsageError(fmt::format("{} is the model itself; write to another name", options.fix));
+  }
+  const bool taken = std::filesystem::is_directory(options.fix, none) ? !std::filesystem::is_empty(options.fix, none)
+                                                                      : std::filesystem::exists(options.fix, none);
+  if (taken && !options.force) throw OutputError(fmt::format("{}: exists; --force replaces it", options.fix));
+}
+
 /// Writes the mended file; says what changed, or why nothing was written.
 void fix(const std::filesystem::path& path, const model::Diagnosis& d, const std::string& text,
-         const std::string& target, Context& context, report::Record& figures) {
+         const DoctorOptions& options, Context& context, report::Record& figures) {
+  const std::string& target = options.fix;
   figures.set("output", nullptr);
   if (d.faults.empty()) {
     context.out() << fmt::format("{} was not written: there is nothing to mend\n", target);
@@ -67,6 +81,7 @@ void fix(const std::filesystem::path& path, const model::Diagnosis& d, const std
   }
   std::optional<double> nll;
   model::ExportOptions how;
+  how.replace_folder = options.force;
   how.progress = &context.progress();
   how.check = [&](const model::Model& written) {
     if (written.tokenizer) nll = model::trial_score(written, text).nll;
@@ -89,6 +104,7 @@ void fix(const std::filesystem::path& path, const model::Diagnosis& d, const std
 
 int run_doctor(const DoctorOptions& options, Context& context) {
   const std::filesystem::path path = find_model(options.model);
+  if (!options.fix.empty()) check_target(path, options);
   const std::string text = trial_text(options);
   const model::Diagnosis d = model::diagnose(path, text, context.progress());
   print(d, context.out());
@@ -98,7 +114,7 @@ int run_doctor(const DoctorOptions& options, Context& context) {
   figures.set("nll", d.nll);
   figures.set("tokens", d.tokens);
   figures.set("tried", d.tried);
-  if (!options.fix.empty()) fix(path, d, text, options.fix, context, figures);
+  if (!options.fix.empty()) fix(path, d, text, options, context, figures);
   context.write_json("doctor", options.model, figures);
   return d.faults.empty() ? 0 : 1;
 }
@@ -115,6 +131,7 @@ Command add_doctor(CLI::App& program) {
       ->check(check_not_empty);
   app->add_option("--fix", options->fix, "Write the mended model here, where every fault can be mended mechanically")
       ->check(check_not_empty);
+  app->add_flag("--force", options->force, "Let --fix replace a file or directory that exists");
   app->footer(
       "Exit code 0: nothing found. 1: a fault was found, mended or not. 3: the file cannot be read at all.\n"
       "Example:\n  rpt doctor broken.gguf --fix mended.gguf");

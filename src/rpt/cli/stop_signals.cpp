@@ -12,13 +12,13 @@ void ask_to_stop(int) {
 
 }  // namespace
 
-StopSignals::StopSignals() {
+StopSignals::StopSignals(Of of) {
   stop_asked = 0;
   struct sigaction action {};
   action.sa_handler = ask_to_stop;
   action.sa_flags = static_cast<int>(SA_RESETHAND);
   sigaction(SIGINT, &action, &interrupt_);
-  sigaction(SIGTERM, &action, &terminate_);
+  sigaction(SIGTERM, of == Of::all ? &action : nullptr, &terminate_);
 }
 
 StopSignals::~StopSignals() {

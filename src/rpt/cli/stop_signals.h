@@ -4,11 +4,15 @@
 
 namespace rpt::cli {
 
-/// While it lives, interrupting the program (SIGINT, SIGTERM) only sets asked(), so that a run can end with a
-/// checkpoint; a second time ends the program at once. One at a time.
+/// While it lives, interrupting the program only sets asked(), so that a run can end with a checkpoint, or an answer
+/// early; a second time ends the program at once. One at a time.
 class StopSignals {
  public:
-  StopSignals();
+  enum class Of {
+    interrupt,  ///< SIGINT, Ctrl-C
+    all,        ///< SIGINT and SIGTERM
+  };
+  explicit StopSignals(Of of = Of::all);
   ~StopSignals();
   StopSignals(const StopSignals&) = delete;
   StopSignals& operator=(const StopSignals&) = delete;

@@ -12,6 +12,7 @@
 #include "rpt/core/error.h"
 #include "rpt/evaluate/wikitext.h"
 #include "rpt/evaluate/windows.h"
+#include "rpt/model/token_rows.h"
 
 namespace rpt::evaluate {
 namespace {
@@ -247,7 +248,11 @@ Protocol parse_protocol(std::string_view protocol_name) {
 TextModel text_model(const model::Model& model) {
   const text::Tokenizer& vocabulary = model.vocabulary();
   TextModel result;
-  result.encode = [&vocabulary](std::string_view text) { return vocabulary.encode_with_offsets(text); };
+  result.encode = [&model, &vocabulary](std::string_view text) {
+    text::EncodedText encoded = vocabulary.encode_with_offsets(text);
+    model::require_rows(model, encoded.ids);
+    return encoded;
+  };
   result.adds_bos = model.adds_bos;
   result.bos_id = model.bos_id;
   if (!model.end_ids.empty()) result.eos_id = model.end_ids.front();

@@ -62,6 +62,8 @@ Answer Chat::ask(std::string_view question, const std::function<void(std::string
 
   TextWriter writer(model_, options_.generation, stream);
   answer.reused_tokens = session_.restart(prompt.ids);
+  answer.interrupted = !session_.read(interrupted);
+  if (answer.interrupted) return answer;
   while (writer.wants_more() && writer.accept(session_.next_token())) {
     answer.interrupted = interrupted && interrupted();
     if (answer.interrupted) break;

@@ -37,8 +37,9 @@ class Chat {
 
   /// Asks, and streams the answer in whole characters. Where conversation and a quarter of the context (or the most
   /// tokens wanted, if that is less) do not fit the context, the oldest turns are dropped, never the system message.
-  /// `interrupted` is asked after each token. Throws ConfigError where the template refuses the conversation or the
-  /// question alone does not fit; the conversation is then what it was before.
+  /// `interrupted` is asked after each block of the prompt, where the conversation is then what it was before, and
+  /// after each token, where the answer is kept as far as it came. Throws ConfigError where the template refuses the
+  /// conversation or the question alone does not fit; the conversation is then what it was before.
   Answer ask(std::string_view question, const std::function<void(std::string_view)>& stream,
              const std::function<bool()>& interrupted);
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "rpt/core/error.h"
+#include "rpt/model/token_rows.h"
 #include "rpt/text/utf8.h"
 
 namespace rpt::generate {
@@ -17,6 +18,18 @@ void put_bos(const model::Model& model, Prompt& prompt) {
   // A prompt that begins with a written BOS has one already.
   const bool written = !prompt.ids.empty() && model.bos_id && prompt.ids.front() == *model.bos_id;
   if (model.adds_bos && model.bos_id && !written) prompt.ids.insert(prompt.ids.begin(), *model.bos_id);
+}
+
+/// The most that `common`(token) finds of a token; 0 where that is a whole one.
+template <typename Common>
+std::size_t longest_part(const std::vector<std::string>& tokens, Common&& common) {
+  std::size_t longest = 0;
+  for (const std::string& token : tokens) {
+    const auto found = static_cast<std::size_t>(common(token));
+    if (found == token.size()) return 0;
+    longest = std::max(longest, found);
+  }
+  return longest;
 }
 
 void append(const model::Model& model, std::string_view text, bool special, Prompt& prompt) {
@@ -33,6 +46,7 @@ Prompt encode_prompt(const model::Model& model, std::string_view text, const Pro
   Prompt prompt;
   append(model, text, options.special, prompt);
   if (options.bos) put_bos(model, prompt);
+  model::require_rows(model, prompt.ids);
   return prompt;
 }
 
@@ -59,17 +73,22 @@ std::string ChatPrompter::render(std::span<const text::Message> messages, bool a
 
 /// The content with its special tokens between kOpen and kClose.
 std::string ChatPrompter::mark(std::string_view content) const {
-  std::string out;
+  std::string plain;  // first, so that no token comes about by taking a mark out
   for (std::size_t at = 0; at < content.size();) {
     const std::string_view rest = content.substr(at);
     if (rest.starts_with(kOpen) || rest.starts_with(kClose)) {
       at += kOpen.size();
-      continue;
+    } else {
+      plain += content[at++];
     }
+  }
+  std::string out;
+  for (std::size_t at = 0; at < plain.size();) {
+    const std::string_view rest = std::string_view(plain).substr(at);
     const auto token =
         std::find_if(special_.begin(), special_.end(), [&](const std::string& s) { return rest.starts_with(s); });
     if (token == special_.end()) {
-      out += content[at++];
+      out += plain[at++];
       continue;
     }
     out.append(kOpen).append(*token).append(kClose);
@@ -78,24 +97,59 @@ std::string ChatPrompter::mark(std::string_view content) const {
   return out;
 }
 
+/// How much of a text behind kOpen is what a message held. A template may cut a message within a special token, so that
+/// the mark has no end: then it is as much as begins one. A whole token there is the template's own, for templates
+/// split messages at special tokens, and none cuts between a token and the end of its mark.
+std::size_t ChatPrompter::marked_size(std::string_view text) const {
+  const std::size_t close = text.find(kClose);
+  const std::string_view whole = text.substr(0, close);
+  const auto is_in = [](std::string_view where) {
+    return [where](const std::string& s) { return where.find(s) != std::string_view::npos; };
+  };
+  const bool closed = close != std::string_view::npos && whole.find(kOpen) == std::string_view::npos;
+  // What holds a special token further on goes beyond one mark.
+  if (closed && (std::find(special_.begin(), special_.end(), whole) != special_.end() ||
+                 std::none_of(special_.begin(), special_.end(), is_in(whole)))) {
+    return close;
+  }
+  return longest_part(special_, [&](const std::string& s) {
+    return std::mismatch(text.begin(), text.end(), s.begin(), s.end()).first - text.begin();
+  });
+}
+
+/// Text of the template's, special tokens recognised. The end of a mark in it is one whose beginning a template cut
+/// off: what stands before it and is the end of a special token, not a whole one, is from a message.
+void ChatPrompter::append_template_text(std::string_view text, Prompt& prompt) const {
+  for (std::size_t close; (close = text.find(kClose)) != std::string_view::npos;) {
+    const std::string_view before = text.substr(0, close);
+    const std::size_t marked = longest_part(special_, [&](const std::string& s) {
+      return std::mismatch(before.rbegin(), before.rend(), s.rbegin(), s.rend()).first - before.rbegin();
+    });
+    append(model_, before.substr(0, close - marked), true, prompt);
+    append(model_, before.substr(close - marked), false, prompt);
+    text.remove_prefix(close + kClose.size());
+  }
+  append(model_, text, true, prompt);
+}
+
 Prompt ChatPrompter::encode(std::span<const text::Message> messages, bool add_generation_prompt) const {
   std::vector<text::Message> marked;
   for (const text::Message& message : messages) marked.push_back({message.role, mark(message.content)});
   const std::string rendered = render(marked, add_generation_prompt);
   Prompt prompt;
   std::string_view rest = rendered;
-  // A template may cut a text at a mark, which then stands alone: what is behind it is the template's again.
   while (!rest.empty()) {
     const std::size_t open = rest.find(kOpen);
-    append(model_, rest.substr(0, open), true, prompt);
+    append_template_text(rest.substr(0, open), prompt);
     if (open == std::string_view::npos) break;
     rest.remove_prefix(open + kOpen.size());
-    const std::size_t close = rest.find(kClose);
-    append(model_, rest.substr(0, close), false, prompt);
-    if (close == std::string_view::npos) break;
-    rest.remove_prefix(close + kClose.size());
+    const std::size_t plain = marked_size(rest);
+    append(model_, rest.substr(0, plain), false, prompt);
+    rest.remove_prefix(plain);
+    if (rest.starts_with(kClose)) rest.remove_prefix(kClose.size());
   }
   put_bos(model_, prompt);
+  model::require_rows(model_, prompt.ids);
   return prompt;
 }
 

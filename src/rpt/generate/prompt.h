@@ -55,6 +55,8 @@ class ChatPrompter {
   std::size_t answer_end(std::span<const std::int32_t> ids, std::size_t begin) const;
   text::RenderOptions render_options(bool add_generation_prompt) const;
   std::string mark(std::string_view content) const;
+  std::size_t marked_size(std::string_view text) const;
+  void append_template_text(std::string_view text, Prompt& prompt) const;
 
   const model::Model& model_;
   text::ChatTemplate template_;

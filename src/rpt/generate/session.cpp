@@ -25,30 +25,33 @@ std::int64_t Session::restart(std::span<const std::int32_t> tokens) {
   return cache_.size();
 }
 
+/// Feeds the decoder block by block; hidden_ ends with the state of the last token.
+bool Session::read(const std::function<bool()>& interrupted) {
+  const auto pending = std::span(tokens_).subspan(static_cast<std::size_t>(cache_.size()));
+  constexpr auto kBlock = static_cast<std::size_t>(model::Decoder::kBlockRows);
+  const bool report = pending.size() > kBlock;
+  bool stopped = false;
+  if (report) progress_->begin(pending.size(), "tokens", "reading the prompt");
+  for (std::size_t begin = 0; begin < pending.size() && !stopped; begin += kBlock) {
+    const auto block = pending.subspan(begin, std::min(kBlock, pending.size() - begin));
+    decoder_.forward(block, cache_, hidden_);
+    if (report) progress_->advance(block.size());
+    stopped = begin + kBlock < pending.size() && interrupted && interrupted();
+  }
+  if (report) progress_->finish();
+  return !stopped;
+}
+
 std::optional<std::int32_t> Session::next_token() {
   const core::ScopedTrace trace("generate::Session::next_token");
   if (tokens_.empty()) throw ShapeError("next_token: no token to go on from");
   if (std::cmp_greater(tokens_.size(), cache_.capacity())) return std::nullopt;
-  run_pending();
+  read();
   logits_.reshape(1, decoder_.config().vocabulary);
   decoder_.logits(hidden_.view().slice(hidden_.rows() - 1, hidden_.rows()), logits_.view());
   const std::int32_t token = sampler_.sample(logits(), tokens_);
   tokens_.push_back(token);
   return token;
-}
-
-/// Feeds the decoder block by block; hidden_ ends with the state of the last token.
-void Session::run_pending() {
-  const auto pending = std::span(tokens_).subspan(static_cast<std::size_t>(cache_.size()));
-  constexpr auto kBlock = static_cast<std::size_t>(model::Decoder::kBlockRows);
-  const bool report = pending.size() > kBlock;
-  if (report) progress_->begin(pending.size(), "tokens", "reading the prompt");
-  for (std::size_t begin = 0; begin < pending.size(); begin += kBlock) {
-    const auto block = pending.subspan(begin, std::min(kBlock, pending.size() - begin));
-    decoder_.forward(block, cache_, hidden_);
-    if (report) progress_->advance(block.size());
-  }
-  if (report) progress_->finish();
 }
 
 std::string_view name(FinishReason reason) {

@@ -36,6 +36,10 @@ class Session {
   /// Where a long prompt reports how far it is; null_progress() unless set. The sink must outlive the session.
   void set_progress(core::ProgressSink& progress) { progress_ = &progress; }
 
+  /// Runs what was appended. `interrupted` is asked between blocks of it; returns false where it says so, and what has
+  /// run by then need not run again. Throws: as Decoder::forward; ShapeError for more tokens than there is room for.
+  bool read(const std::function<bool()>& interrupted = {});
+
   /// Runs what was appended, chooses the next token and appends it. Nothing when no position is left for it to be
   /// chosen after. Throws: as Decoder::forward; ShapeError where nothing was appended before the first call.
   std::optional<std::int32_t> next_token();
@@ -46,8 +50,6 @@ class Session {
   std::span<const float> logits() const { return {logits_.data(), static_cast<std::size_t>(logits_.columns())}; }
 
  private:
-  void run_pending();
-
   model::Decoder decoder_;
   model::KvCache cache_;
   core::ProgressSink* progress_ = &core::null_progress();

@@ -5,7 +5,9 @@
 #include <cmath>
 
 #include "rpt/io/llama2c.h"
+#include "rpt/model/token_rows.h"
 #include "rpt/tensor/ops.h"
+#include "rpt/text/utf8.h"
 
 namespace rpt::model {
 
@@ -42,8 +44,10 @@ void settle_special_ids(Model& model) {
   if (!model.tokenizer) return;
   const text::Tokenizer& t = *model.tokenizer;
   if (t.vocab_size() > model.config.vocabulary) {
-    throw ConfigError(fmt::format("{}: the vocabulary holds {} tokens, the embedding has {} rows", model.path.string(),
-                                  t.vocab_size(), model.config.vocabulary));
+    model.warnings.push_back(
+        fmt::format("{}: the vocabulary holds {} tokens, the embedding has {} rows: a text with one "
+                    "of the others cannot be read",
+                    model.path.string(), t.vocab_size(), model.config.vocabulary));
   }
   if (t.bos_id()) model.bos_id = t.bos_id();
   model.adds_bos = t.adds_bos() && model.bos_id.has_value();
@@ -53,6 +57,15 @@ void settle_special_ids(Model& model) {
   };
   model.chat_bos_token = text_of(model.bos_id);
   model.chat_eos_token = text_of(t.eos_id());
+}
+
+void require_rows(const Model& model, std::span<const std::int32_t> ids) {
+  for (const std::int32_t id : ids) {
+    if (id < model.config.vocabulary) continue;
+    throw ConfigError(fmt::format("{}: the token {} (\"{}\") has no row in the embedding, which has {}",
+                                  model.path.string(), id, text::for_message(model.vocabulary().token_text(id)),
+                                  model.config.vocabulary));
+  }
 }
 
 const text::Tokenizer& Model::vocabulary() const {

@@ -27,8 +27,8 @@ void load_weights(TensorLoader& loader, const Config& config, Weights& weights);
 /// A norm's gains from stored bytes, widened. Throws: FormatError for another type or a gain that is not finite.
 NormWeight make_norm(Origin origin, const tensor::StoredView& values);
 
-/// Fills bos_id, adds_bos and end_ids from the vocabulary and the configuration. Throws: ConfigError where the
-/// vocabulary holds more ids than the embedding has rows.
+/// Fills bos_id, adds_bos and end_ids from the vocabulary and the configuration; warns where the vocabulary holds more
+/// ids than the embedding has rows.
 void settle_special_ids(Model& model);
 
 /// The vocabulary of a GGUF file, or nothing where it holds none. Ids that are none of its `rows` are left out. `pre`
@@ -39,12 +39,17 @@ std::optional<text::GgufVocabulary> read_gguf_vocabulary(const io::GgufFile& fil
                                                          std::int64_t rows, std::vector<std::string>& warnings,
                                                          const std::string& pre = {});
 
-/// The tokenizer.json of a folder, else its tokenizer.model (SentencePiece or tiktoken), else nothing. Throws: as the
-/// readers of text::Tokenizer.
+/// The tokenizer.json of a folder, else its tokenizer.model (SentencePiece or tiktoken) with the tokens that
+/// added_tokens.json and tokenizer_config.json add to it, else nothing. Throws: as the readers of text::Tokenizer;
+/// ConfigError for added tokens that contradict the model file or each other, or cannot be honoured.
 std::optional<text::Tokenizer> open_tokenizer_files(const std::filesystem::path& folder);
 
 /// Reads the tokenizer of a Hugging Face directory and everything that its side files say of it: BOS rule, special ids,
-/// chat template. Throws: FormatError; ConfigError as settle_special_ids.
+/// chat template. Throws: FormatError.
 void load_vocabulary(const std::filesystem::path& folder, Model& model);
+
+/// The chat template that a reader finds in the text of a tokenizer_config.json; empty where there is none. Throws:
+/// FormatError naming `file`.
+std::string chat_template_of(const std::string& tokenizer_config_json, const std::string& file);
 
 }  // namespace rpt::model

@@ -8,6 +8,7 @@
 #include "rpt/io/llama2c.h"
 #include "rpt/model/doctor_parts.h"
 #include "rpt/model/gate.h"
+#include "rpt/model/token_rows.h"
 #include "rpt/ternary/detect.h"
 #include "rpt/ternary/statistics.h"
 
@@ -21,6 +22,7 @@ constexpr std::size_t kMostWindow = 512;
 constexpr int kRounds = 3;          ///< of trials: a file may have one fault behind another
 constexpr double kNoZeros = 0.01;   ///< share of code 0 below which codes come from latents
 constexpr double kClustered = 0.9;  ///< share of latents at 0 and ±s from which they are snapped ones
+constexpr double kRounding = 0.15;  ///< relative difference of two matrices that rounding to four bits explains
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 /// The score, or nothing where the model cannot be run under this reading. An NLL that is no number is infinite.
@@ -41,9 +43,9 @@ std::optional<TrialScore> try_treatment(const std::filesystem::path& path, const
                                         std::string_view text) {
   try {
     return try_score(*open_treated(path, treatment), text);
-  } catch (const FormatError&) {
-    return std::nullopt;
-  } catch (const ConfigError&) {
+  } catch (const IoError&) {
+    throw;
+  } catch (const Error&) {
     return std::nullopt;
   }
 }
@@ -51,12 +53,6 @@ std::optional<TrialScore> try_treatment(const std::filesystem::path& path, const
 std::optional<double> nll_of(const std::optional<TrialScore>& score) {
   return score ? std::optional(score->nll) : std::nullopt;
 }
-
-/// A reading that may be the right one, and the fault that it would prove.
-struct Trial {
-  Fault fault;
-  Treatment treatment;
-};
 
 /// One visit to a file.
 class Doctor {
@@ -84,6 +80,8 @@ class Doctor {
       return std::move(d_);
     }
     examine_weights();
+    untried_faults_ = d_.faults.size();
+    untried_ = d_.treatment;
     run_trials();
     return std::move(d_);
   }
@@ -226,15 +224,23 @@ class Doctor {
   void look_at_codes() {
     std::vector<std::string> without_zeros;
     std::string damaged;
-    visit_linear([&](const std::string& name, const LinearWeight& linear) {
-      try {
-        if (!linear.ternary()) {
-          linear.dense->values();
-        } else if (linear.weight.stored_latents().data == nullptr) {
-          if (ternary::code_statistics(linear.weight.codes()).zero_share() < kNoZeros) without_zeros.push_back(name);
+    const auto check = [&](const std::string& name, const auto& weight) {
+      using Weight = std::decay_t<decltype(weight)>;
+      if constexpr (std::is_same_v<Weight, EmbeddingWeight>) {
+        weight.values();
+      } else if constexpr (std::is_same_v<Weight, LinearWeight>) {
+        if (!weight.ternary()) {
+          weight.dense->values();
+        } else if (weight.weight.stored_latents().data == nullptr) {
+          if (ternary::code_statistics(weight.weight.codes()).zero_share() < kNoZeros) without_zeros.push_back(name);
         } else {
-          linear.weight.codes();
+          weight.weight.codes();
         }
+      }
+    };
+    visit_weights(model_->weights, [&](const std::string& name, const auto& weight) {
+      try {
+        check(name, weight);
       } catch (const FormatError& e) {
         if (damaged.empty()) damaged = e.what();
       }
@@ -255,41 +261,29 @@ class Doctor {
     }
   }
 
-  /// A head of its own that repeats the embedding, or is the embedding in another type.
+  /// A head of its own that repeats the embedding, or is the embedding in another type. Whether another one is meant at
+  /// all is for a trial to say (try_tied_head).
   void look_at_head() {
     if (!model_->weights.head) return;
-    const tensor::StoredView& head = model_->weights.head->values();
-    const tensor::StoredView& embedding = model_->weights.token_embd.values();
+    const tensor::StoredView& head = model_->weights.head->unchecked();
+    const tensor::StoredView& embedding = model_->weights.token_embd.unchecked();
     const bool same = head.type == embedding.type && head.bytes == embedding.bytes &&
                       std::equal(head.data, head.data + head.bytes, embedding.data);
-    Treatment tied = d_.treatment;
-    tied.embedding_is_head = true;
     if (same) {
       d_.faults.push_back({.fault = "second_head",
                            .place = "output.weight",
                            .cause = fmt::format("repeats the embedding: {} bytes to read for every token", head.bytes),
                            .mend = "leave it out; the head is tied",
                            .mechanical = model_->format != "llama2.c"});
-      d_.treatment = tied;
-      return;
+      d_.treatment.embedding_is_head = true;
+    } else if (relative_difference(head, embedding) < kRounding) {
+      d_.faults.push_back({.fault = "second_head",
+                           .place = "output.weight",
+                           .cause = fmt::format("says the same as the embedding in other bits ({} beside {})",
+                                                tensor::name(head.type), tensor::name(embedding.type)),
+                           .mend = "not mechanical: it is not identical, and which of the two is meant is not in the "
+                                   "file"});
     }
-    const auto own = try_score(*model_, text_);
-    const auto by_embedding = try_treatment(path_, tied, text_);
-    if (!own || !by_embedding || by_embedding->nll > own->nll + kTrialMargin) return;  // a model with two matrices
-    const bool better = by_embedding->nll < own->nll - kTrialMargin;
-    d_.faults.push_back(
-        {.fault = "second_head",
-         .place = "output.weight",
-         .cause = better ? "the head is tied: the embedding does better than this tensor, which bitnet.cpp ignores and "
-                           "others read"
-                         : fmt::format("says the same as the embedding in other bits ({} beside {})",
-                                       tensor::name(head.type), tensor::name(embedding.type)),
-         .mend = better ? "leave it out; the head is tied"
-                        : "not mechanical: it is not identical, and which of the two is meant is not in the file",
-         .mechanical = better,
-         .nll_before = own->nll,
-         .nll_after = by_embedding->nll});
-    if (better) d_.treatment = tied;
   }
 
   void run_trials() {
@@ -303,6 +297,11 @@ class Doctor {
       d_.notes.emplace_back("trials on a text were skipped: the weights cannot be read");
       return;
     }
+    run_rounds();
+    if (model_->weights.head && !has("second_head")) try_tied_head();
+  }
+
+  void run_rounds() {
     model_ = open_treated(path_, d_.treatment);
     const TrialScore base = try_score(*model_, text_).value_or(TrialScore{kInfinity, kInfinity, 0});
     double nll = base.nll;
@@ -312,13 +311,50 @@ class Doctor {
     d_.tokens = base.tokens;
   }
 
+  /// Whether the embedding does better than a head of its own. The own one is judged with every other mend: broken by
+  /// another fault the model babbles with either head, and the difference says nothing. Where the embedding wins, what
+  /// the trials found with the wrong head is not worth anything, and they run again.
+  void try_tied_head() {
+    const double own = *d_.nll;
+    const Diagnosis with_own = d_;
+    const auto promises = [&](Treatment tied) {
+      tied.embedding_is_head = true;
+      return does_better(nll_of(try_treatment(path_, tied, text_)), own);
+    };
+    if (!promises(d_.treatment) && !promises(untried_)) return;
+    d_.faults.resize(untried_faults_);
+    d_.treatment = untried_;
+    d_.treatment.embedding_is_head = true;
+    run_rounds();
+    if (!does_better(d_.nll, own)) {
+      d_ = with_own;
+      return;
+    }
+    d_.faults.insert(
+        d_.faults.begin() + static_cast<std::ptrdiff_t>(untried_faults_),
+        {.fault = "second_head",
+         .place = "output.weight",
+         .cause = "the head is tied: the embedding does better than this tensor, which bitnet.cpp ignores and others "
+                  "read",
+         .mend = "leave it out; the head is tied",
+         .mechanical = model_->format != "llama2.c",
+         .nll_before = own,
+         .nll_after = d_.nll});
+  }
+
+  /// By the margin, and better than guessing: a model that babbles as before with flatter logits is no better.
+  bool does_better(const std::optional<double>& nll, double than) const {
+    return nll && std::isfinite(*nll) && std::isfinite(than) && *nll < than - kTrialMargin &&
+           *nll < std::log(static_cast<double>(model_->config.vocabulary));
+  }
+
   bool has(std::string_view fault) const {
     return std::any_of(d_.faults.begin(), d_.faults.end(), [&](const Fault& f) { return f.fault == fault; });
   }
 
   /// Tries every other reading; the best one becomes a fault where it does better by the margin.
   bool run_round(double& nll) {
-    const std::vector<Trial> trials = list_trials();
+    const std::vector<Trial> trials = list_trials(*model_, d_.treatment, online_directory());
     progress_.begin(trials.size(), "readings", "trying");
     const Trial* best = nullptr;
     double lowest = nll - kTrialMargin;
@@ -344,105 +380,12 @@ class Doctor {
     return true;
   }
 
-  std::vector<Trial> list_trials() const {
-    std::vector<Trial> trials;
-    const LinearWeight& first = model_->weights.blocks.front().attn_q;
-    const bool writes = model_->format != "llama2.c";
-    if (first.ternary() && d_.treatment.scale == ScaleChange::none) add_scale_trials(writes, trials);
-    if (d_.treatment.rows == RowChange::none && model_->config.head_size > 2) add_row_trials(writes, trials);
-    if (model_->format == "gguf" && first.stored_type() == DType::i2_s &&
-        d_.treatment.reading.i2_s == ternary::I2sLayout::x86) {
-      Treatment t = d_.treatment;
-      t.reading.i2_s = ternary::I2sLayout::arm;
-      trials.push_back({{.fault = "arm_layout",
-                         .place = "every i2_s tensor",
-                         .cause = "the codes stand in blocks of 64, as bitnet.cpp packs them on Arm; on x86 they are "
-                                  "read in blocks of 128, and nothing in the file says which",
-                         .mend = "write the codes in the x86 order (or read with --i2s-layout arm)",
-                         .mechanical = true},
-                        t});
-    }
-    if (model_->config.sub_norms && !d_.treatment.other_activation) {
-      const bool silu = model_->config.activation == Activation::silu;
-      Treatment t = d_.treatment;
-      t.other_activation = true;
-      trials.push_back({{.fault = "wrong_architecture",
-                         .place = model_->format == "gguf" ? "general.architecture" : "config.json: hidden_act",
-                         .cause = fmt::format(
-                             "the file names the network with {} between gate and up, and the weights are of the one "
-                             "with {}",
-                             silu ? "SiLU" : "relu²", silu ? "relu²" : "SiLU"),
-                         .mend = model_->format == "gguf"
-                                     ? fmt::format("general.architecture = \"{}\"", silu ? "bitnet-b1.58" : "bitnet")
-                                     : fmt::format("hidden_act = \"{}\"", silu ? "relu2" : "silu"),
-                         .mechanical = true},
-                        t});
-    }
-    return trials;
-  }
-
-  void add_scale_trials(bool writes, std::vector<Trial>& trials) const {
-    struct Kind {
-      ScaleChange change;
-      const char* fault;
-      const char* cause;
-      const char* mend;
-    };
-    // A directory of latents has no scale to change: it follows from them.
-    const bool mechanical =
-        writes && !(online_directory() && model_->weights.blocks.front().attn_q.weight.latents().has_value());
-    for (const Kind& k : {
-             Kind{ScaleChange::halved, "doubled_scale", "every scale is twice what the model was trained with",
-                  "s / 2"},
-             Kind{ScaleChange::doubled, "halved_scale", "every scale is half of what the model was trained with",
-                  "2 s"},
-             Kind{ScaleChange::inverted, "inverted_scale",
-                  "every scale is the reciprocal: linear_class bitlinear divides by weight_scale, autobitlinear "
-                  "multiplies, and a converter took one for the other",
-                  "1 / s"},
-             Kind{ScaleChange::by_density, "scale_without_density",
-                  "the model was trained with weights that were quantised twice, which makes s · density of s",
-                  "s · density"},
-             Kind{ScaleChange::over_density, "scale_quantised_twice",
-                  "weights that were 0 and ±s already were quantised again, which made s · density of s",
-                  "s / density"},
-         }) {
-      Treatment t = d_.treatment;
-      t.scale = k.change;
-      std::string mend = fmt::format("replace every scale s by {}", k.mend);
-      if (!mechanical)
-        mend = fmt::format("not mechanical: scales follow from latents here; with {} it would do", k.mend);
-      trials.push_back({{.fault = k.fault,
-                         .place = "the scale of every ternary layer",
-                         .cause = k.cause,
-                         .mend = std::move(mend),
-                         .mechanical = mechanical},
-                        t});
-    }
-  }
-
-  void add_row_trials(bool writes, std::vector<Trial>& trials) const {
-    for (const RowChange change : {RowChange::to_halves, RowChange::to_pairs}) {
-      const bool halves = change == RowChange::to_halves;
-      Treatment t = d_.treatment;
-      t.rows = change;
-      trials.push_back(
-          {{.fault = halves ? "permuted_qk" : "unpermuted_qk",
-            .place = "attn_q and attn_k of every block",
-            .cause = halves ? "the rows stand in rope pairs, as files of architecture llama have them, and are read in "
-                              "halves"
-                            : "the rows stand in halves, as Hugging Face has them, and are read as rope pairs",
-            .mend = halves ? "put the rows of each head from pairs into halves"
-                           : "put the rows of each head from halves into pairs",
-            .mechanical = writes},
-           t});
-    }
-  }
-
   const std::filesystem::path& path_;
   std::string_view text_;
   core::ProgressSink& progress_;
   Diagnosis d_;
+  std::size_t untried_faults_ = 0;  ///< how many were found before the trials
+  Treatment untried_;               ///< and what mends them
   std::unique_ptr<Model> model_;
 };
 
@@ -452,6 +395,7 @@ TrialScore trial_score(const Model& model, std::string_view text) {
   std::size_t size = std::min(text.size(), kMostTextBytes);
   while (size < text.size() && size > 0 && (static_cast<unsigned char>(text[size]) & 0xc0) == 0x80) --size;
   const std::vector<std::int32_t> ids = model.vocabulary().encode(text.substr(0, size));
+  require_rows(model, ids);
   const bool bos = model.adds_bos && model.bos_id;
   const auto window = std::min(kMostWindow, static_cast<std::size_t>(model.config.context));
   std::vector<std::vector<std::int32_t>> sequences;

@@ -2,6 +2,10 @@
 #include "rpt/model/doctor_parts.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "rpt/tensor/ops.h"
 
 namespace rpt::model {
 
@@ -19,6 +23,24 @@ const std::string_view kTrialText =
     "evening they ate at long tables in the school. It was there that the teacher began to write down what the older "
     "people told her about the war, the railway and the years when the river was frozen from December to March. Later "
     "these stories became a book, and it's still read in the schools of the state today.\n";
+
+double relative_difference(const tensor::StoredView& a, const tensor::StoredView& b) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  if (a.rows != b.rows || a.columns != b.columns) return kInfinity;
+  std::vector<float> x(static_cast<std::size_t>(a.columns)), y(x.size());
+  double difference = 0, size = 0;
+  for (std::int64_t r = 0; r < a.rows; ++r) {
+    tensor::read_row(a, r, x);
+    tensor::read_row(b, r, y);
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const auto p = static_cast<double>(x[i]), q = static_cast<double>(y[i]);
+      difference += (p - q) * (p - q);
+      size += q * q;
+    }
+  }
+  const double relative = std::sqrt(difference / size);
+  return std::isfinite(relative) ? relative : kInfinity;
+}
 
 std::string list_some(const std::vector<std::string>& names) {
   constexpr std::size_t kNamed = 3;

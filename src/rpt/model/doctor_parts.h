@@ -35,6 +35,19 @@ struct Findings {
 Findings examine_gguf(const std::filesystem::path& path);
 Findings examine_huggingface(const std::filesystem::path& folder);
 
+/// A reading that may be the right one, and the fault that it would prove.
+struct Trial {
+  Fault fault;
+  Treatment treatment;
+};
+
+/// Every reading that differs in one point from how `treatment` has a model read; `online`: a directory that declares
+/// so.
+std::vector<Trial> list_trials(const Model& model, const Treatment& treatment, bool online);
+
+/// ‖a − b‖ / ‖b‖ of two dense matrices; infinite where their shapes differ or a value is not finite.
+double relative_difference(const tensor::StoredView& a, const tensor::StoredView& b);
+
 /// "a, b, c and 4 more"
 std::string list_some(const std::vector<std::string>& names);
 

@@ -53,6 +53,43 @@ std::uint32_t file_type(DType type) {
   }
 }
 
+/// The end ids under the three names that GGUF has for them.
+struct EndIds {
+  std::optional<std::int32_t> eos, eot, eom;
+};
+
+/// eos is what a chat template finds as eos_token; eot and eom go by the tokens' texts. An end id of another text takes
+/// a name that is left, because readers would not find it: they know the others by their texts.
+EndIds name_end_ids(const Model& model) {
+  const text::Tokenizer& vocabulary = *model.tokenizer;
+  std::vector<std::int32_t> left = model.end_ids;
+  const auto take = [&](auto&& is_it) -> std::optional<std::int32_t> {
+    const auto it = std::find_if(left.begin(), left.end(), is_it);
+    if (it == left.end()) return std::nullopt;
+    const std::int32_t id = *it;
+    left.erase(it);
+    return id;
+  };
+  const auto any = [](std::int32_t) { return true; };
+  const auto unnamed = [&](std::int32_t id) { return !vocabulary.is_end_name(id); };
+  const auto text_is = [&](std::string_view text) {
+    return [&vocabulary, text](std::int32_t id) {
+      return id < vocabulary.vocab_size() && vocabulary.token_text(id) == text;
+    };
+  };
+  EndIds ends;
+  if (model.chat_eos_token) ends.eos = take(text_is(*model.chat_eos_token));
+  if (!ends.eos) ends.eos = take(any);
+  for (const std::string_view text :
+       {"<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<EOT>"}) {
+    if (!ends.eot) ends.eot = take(text_is(text));
+  }
+  ends.eom = take(text_is("<|eom_id|>"));
+  if (!ends.eot) ends.eot = take(unnamed);
+  if (!ends.eom) ends.eom = take(unnamed);
+  return ends;
+}
+
 /// One GGUF file in the making: declares every tensor, then streams them in the same order.
 class GgufExport {
  public:
@@ -127,6 +164,12 @@ class GgufExport {
       return;
     }
     const text::Tokenizer& t = *model_.tokenizer;
+    if (t.vocab_size() > model_.config.vocabulary) {
+      throw ConfigError(
+          fmt::format("{}: the vocabulary holds {} tokens, the embedding has {} rows; a GGUF file has a "
+                      "token for every row and no more",
+                      model_.path.string(), t.vocab_size(), model_.config.vocabulary));
+    }
     std::vector<std::string> tokens;
     std::vector<std::int32_t> types;
     for (std::int32_t id = 0; id < model_.config.vocabulary; ++id) {
@@ -142,10 +185,10 @@ class GgufExport {
       if (value) writer_.set_u32(fmt::format("tokenizer.ggml.{}_token_id", key), static_cast<std::uint32_t>(*value));
     };
     id("bos", model_.bos_id);
-    if (!model_.end_ids.empty()) id("eos", model_.end_ids.front());
-    // Readers know two more names for ids that end a turn; the rest is found by the tokens' texts.
-    if (model_.end_ids.size() > 1) id("eot", model_.end_ids[1]);
-    if (model_.end_ids.size() > 2) id("eom", model_.end_ids[2]);
+    const EndIds ends = name_end_ids(model_);
+    id("eos", ends.eos);
+    id("eot", ends.eot);
+    id("eom", ends.eom);
     id("padding", model_.config.pad_id);
     if (!model_.chat_template.empty()) writer_.set_string("tokenizer.chat_template", model_.chat_template);
   }

@@ -5,6 +5,7 @@
 
 #include "rpt/core/atomic_file.h"
 #include "rpt/io/safetensors_writer.h"
+#include "rpt/model/assemble.h"
 #include "rpt/model/export.h"
 #include "rpt/model/export_parts.h"
 #include "rpt/model/gate.h"
@@ -182,8 +183,9 @@ class HfExport {
     } else {
       core::write_file_atomic(folder / "tokenizer.json", model_.tokenizer->to_tokenizer_json());
     }
-    core::write_file_atomic(folder / "tokenizer_config.json", tokenizer_config());
-    if (!model_.chat_template.empty() && model_.tokenizer_config_json.find("\"chat_template\"") == std::string::npos) {
+    const std::string config = tokenizer_config();
+    core::write_file_atomic(folder / "tokenizer_config.json", config);
+    if (chat_template_of(config, model_.path.string() + ": tokenizer_config.json") != model_.chat_template) {
       core::write_file_atomic(folder / "chat_template.jinja", model_.chat_template);
     }
   }
@@ -195,7 +197,11 @@ class HfExport {
     const bool model_file = rules != nullptr && !rules->model_file.empty();
     j["tokenizer_class"] = model_file ? "LlamaTokenizer" : "PreTrainedTokenizerFast";
     if (model_.bos_id) j["bos_token"] = model_.tokenizer->piece(*model_.bos_id);
-    if (!model_.end_ids.empty()) j["eos_token"] = model_.tokenizer->piece(model_.end_ids.front());
+    if (model_.chat_eos_token) {
+      j["eos_token"] = *model_.chat_eos_token;
+    } else if (!model_.end_ids.empty()) {
+      j["eos_token"] = model_.tokenizer->piece(model_.end_ids.front());
+    }
     j["add_bos_token"] = model_.adds_bos;
     return j.dump(2) + "\n";
   }

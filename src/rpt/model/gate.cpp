@@ -80,11 +80,17 @@ void expect_same_vocabulary(const Model& source, const Model& written) {
   if (written.tokenizer->encode(probe) != source.tokenizer->encode(probe)) refuse("the pre-tokenizer");
   if (written.adds_bos != source.adds_bos || (source.adds_bos && written.bos_id != source.bos_id))
     refuse("the BOS rule");
-  for (const std::int32_t id : source.end_ids) {
-    if (std::find(written.end_ids.begin(), written.end_ids.end(), id) == written.end_ids.end()) {
-      refuse(fmt::format("the end-of-text id {}", id));
+  for (const auto& [ids, others, what] : {std::tuple(&source.end_ids, &written.end_ids, "the end-of-text id {}"),
+                                          std::tuple(&written.end_ids, &source.end_ids, "that {} ends no text")}) {
+    for (const std::int32_t id : *ids) {
+      if (std::find(others->begin(), others->end(), id) == others->end()) refuse(fmt::format(fmt::runtime(what), id));
     }
   }
+  if (written.chat_template != source.chat_template) refuse("the chat template");
+  // A template that does not read them sees no difference.
+  const auto reads = [&](const char* name) { return source.chat_template.find(name) != std::string::npos; };
+  if (reads("bos_token") && written.chat_bos_token != source.chat_bos_token) refuse("the chat template's bos_token");
+  if (reads("eos_token") && written.chat_eos_token != source.chat_eos_token) refuse("the chat template's eos_token");
 }
 
 }  // namespace rpt::model

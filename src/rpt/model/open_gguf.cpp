@@ -109,8 +109,10 @@ Config read_config(const io::GgufFile& file, const OpenOptions& options) {
   const auto key = [&](const char* suffix) { return prefix + "." + suffix; };
   const auto scaling = file.find_string(key("rope.scaling.type"));
   if (scaling && *scaling != "none") file.fail_key(key("rope.scaling.type"), "none", std::string(*scaling));
-  if (const auto factor = file.find_f32(key("rope.scale_linear")); factor && *factor != 1.0F) {
-    file.fail_key(key("rope.scale_linear"), "1", fmt::format("{}", *factor));
+  // Without a type, readers take a factor for that of linear scaling. 0 says nothing, as 1 does.
+  for (const char* name : {"rope.scaling.factor", "rope.scale_linear"}) {
+    const auto factor = scaling ? std::nullopt : file.find_f32(key(name));
+    if (factor && *factor != 0.0F && *factor != 1.0F) file.fail_key(key(name), "1", fmt::format("{}", *factor));
   }
   if (const auto experts = file.find_u32(key("expert_count")); experts && *experts != 0) {
     file.fail_key(key("expert_count"), "0", std::to_string(*experts));

@@ -153,20 +153,25 @@ void look_for_snapped(ScaleReading reading, Model& model) {
                   100 * static_cast<double>(first.weight.codes().scale) / static_cast<double>(*scale), *scale));
 }
 
+/// Throws FormatError for a text that is no JSON object.
+Json parse_object(const std::string& text, const std::string& file) {
+  try {
+    Json json = Json::parse(text);
+    if (json.is_object()) return json;
+  } catch (const Json::parse_error& e) {
+    throw FormatError(file, e.byte, "JSON", "a JSON object", "a syntax error there");
+  } catch (const Json::exception&) {  // a number beyond double
+    throw FormatError(file, 0, "JSON", "numbers that a double can hold", "a larger one");
+  }
+  throw FormatError(file, 0, "JSON", "a JSON object", "another value");
+}
+
 /// A JSON object from a file of the folder; null where there is no such file. Throws FormatError.
 Json read_json(const fs::path& path, std::string* text_out = nullptr) {
   if (!fs::exists(path)) return nullptr;
   const std::string text = core::read_file(path, kJsonLimit);
   if (text_out != nullptr) *text_out = text;
-  try {
-    Json json = Json::parse(text);
-    if (json.is_object()) return json;
-  } catch (const Json::parse_error& e) {
-    throw FormatError(path.string(), e.byte, "JSON", "a JSON object", "a syntax error there");
-  } catch (const Json::exception&) {  // a number beyond double
-    throw FormatError(path.string(), 0, "JSON", "numbers that a double can hold", "a larger one");
-  }
-  throw FormatError(path.string(), 0, "JSON", "a JSON object", "another value");
+  return parse_object(text, path.string());
 }
 
 /// The text of a special token: a string, or an object with `content`.
@@ -248,6 +253,10 @@ void read_side_files(const fs::path& folder, Model& model) {
 }
 
 }  // namespace
+
+std::string chat_template_of(const std::string& tokenizer_config_json, const std::string& file) {
+  return chat_template_of(parse_object(tokenizer_config_json, file));
+}
 
 void load_vocabulary(const fs::path& folder, Model& model) {
   read_vocabulary(folder, model);

@@ -47,12 +47,19 @@ float factor(ScaleChange change, const tensor::PackedTernaryView& codes) {
   return std::isfinite(f) && f > 0 ? f : 1;
 }
 
-/// Codes in memory that the model keeps, as the weight of a layer.
-TernaryWeight keep_codes(Model& model, const Origin& origin, ternary::PackedTernary codes) {
-  auto kept = std::make_shared<const ternary::PackedTernary>(std::move(codes));
-  TernaryWeight weight = TernaryWeight::stored(origin, kept->view());
-  model.storage.push_back(std::move(kept));
-  return weight;
+/// Codes in memory that the model keeps, as the weight of a layer: i2_s with its scale behind the codes, since that
+/// fits every shape.
+TernaryWeight keep_codes(Model& model, const Origin& origin, const tensor::PackedTernaryView& shape, float scale,
+                         const ternary::RowCodes& row_codes) {
+  const ternary::PackedTernary packed = ternary::pack(DType::i2_s, shape.rows, shape.columns, scale, row_codes);
+  tensor::PackedTernaryView view = packed.view();
+  auto bytes = std::make_shared<core::AlignedBuffer<std::uint8_t>>(view.bytes + ternary::kI2sTailBytes);
+  std::memcpy(bytes->data(), view.data, view.bytes);
+  std::memcpy(bytes->data() + view.bytes, &scale, sizeof scale);
+  view.data = bytes->data();
+  view.bytes += ternary::kI2sTailBytes;
+  model.storage.push_back(std::move(bytes));
+  return TernaryWeight::stored(origin, view);
 }
 
 /// Where row n of the reordered tensor stands in the one that was read; heads of d rows.
@@ -87,13 +94,10 @@ void reorder(Model& model, LinearWeight& linear, RowChange change) {
     linear.weight = TernaryWeight::latent(origin, reordered(model, latents, change, d), stored);
     return;
   }
-  // hf_packed is the one layout whose view carries the scale, and heads are whole fours of rows in every model.
   const tensor::PackedTernaryView codes = linear.weight.codes();
-  linear.weight = keep_codes(model, origin,
-                             ternary::pack(DType::hf_packed, codes.rows, codes.columns, codes.scale,
-                                           [&](std::int64_t n, std::span<std::int8_t> row) {
-                                             ternary::unpack_row(codes, source_row(change, n, d), row);
-                                           }));
+  linear.weight = keep_codes(model, origin, codes, codes.scale, [&](std::int64_t n, std::span<std::int8_t> row) {
+    ternary::unpack_row(codes, source_row(change, n, d), row);
+  });
 }
 
 std::unique_ptr<Model> open_unscaled(const std::filesystem::path& path, const Treatment& treatment) {
@@ -145,10 +149,8 @@ void fold_scales(Model& model, const Treatment& treatment, const FileForm& form)
     const float scale = treatment.scale == ScaleChange::inverted && codes.scale != 0
                             ? 1 / codes.scale
                             : codes.scale * factor(treatment.scale, codes);
-    ternary::PackedTernary packed(DType::hf_packed, codes.rows, codes.columns, held(scale, form, treatment.scale));
-    const ternary::PackedTernary same = ternary::repack(codes, DType::hf_packed);
-    std::memcpy(packed.data(), same.view().data, same.view().bytes);
-    linear.weight = keep_codes(model, linear.weight.origin(), std::move(packed));
+    linear.weight = keep_codes(model, linear.weight.origin(), codes, held(scale, form, treatment.scale),
+                               [&](std::int64_t n, std::span<std::int8_t> row) { ternary::unpack_row(codes, n, row); });
   });
 }
 

@@ -136,8 +136,7 @@ void TernaryWeight::prepare() const {
 void TernaryWeight::prepare_stored() const {
   tensor::PackedTernaryView view = packed_;
   if (view.type == DType::i2_s) {
-    const std::uint64_t scale_offset =
-        static_cast<std::uint64_t>(view.rows) * static_cast<std::uint64_t>(view.columns) / 4;
+    const std::uint64_t scale_offset = ternary::packed_bytes(view.type, view.rows, view.columns);
     std::memcpy(&view.scale, view.data + scale_offset, sizeof view.scale);
     if (!std::isfinite(view.scale)) fail(origin_, scale_offset, "a finite scale", fmt::format("{}", view.scale));
   } else if (view.type == DType::tq1_0 || view.type == DType::tq2_0) {

@@ -256,6 +256,10 @@ class ExpressionParser {
     for (const std::string_view refused : {"lipsum", "cycler", "joiner", "caller", "self", "super"}) {
       if (text == refused) fail(fmt::format("'{}' is not supported", text));
     }
+    // In a macro jinja2 puts there what no parameter takes.
+    if (macros_ > 0 && (text == "varargs" || text == "kwargs")) {
+      fail(fmt::format("'{}' in a macro is not supported", text));
+    }
     ExpressionPtr e = make(Kind::name);
     e->name = text;
     take();
@@ -472,6 +476,7 @@ class ExpressionParser {
 
   int safe_count_ = 0;  ///< filters `safe` that were not dropped
   int safe_line_ = 1;   ///< where the last one stands
+  int macros_ = 0;      ///< around what is read
 
  private:
   std::vector<Token> tokens_;

@@ -193,7 +193,9 @@ class Parser : private ExpressionParser {
     }
     expect(Token::Kind::block_end);
     const int outer = std::exchange(loops_, 0);
+    ++macros_;
     s.body = block({"endmacro"});
+    --macros_;
     loops_ = outer;
     take();
     return s;

@@ -234,6 +234,10 @@ std::optional<std::int32_t> Tokenizer::pad_id() const {
   return state_->special.pad;
 }
 
+bool Tokenizer::is_end_name(std::int32_t id) const {
+  return state_->vocabulary.holds(id) && type(id) == TokenType::control && text::is_end_name(token_text(id));
+}
+
 std::optional<std::int32_t> Tokenizer::eos_id() const {
   if (end_ids().empty()) return std::nullopt;
   return end_ids().front();

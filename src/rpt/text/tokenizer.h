@@ -54,6 +54,12 @@ struct GgufVocabulary {
   std::shared_ptr<const void> keep_alive;  ///< whatever owns the bytes of tokens and merges
 };
 
+/// A token that side files put behind the pieces of a SentencePiece model.
+struct AddedPiece {
+  std::string text;
+  bool special = true;  ///< a control token; else user-defined
+};
+
 /// A byte-level vocabulary by its parts. Ids: the special tokens, then the 256 bytes in the order of their characters
 /// (`!` first), then a token for each merge.
 struct BytePairVocabulary {
@@ -105,7 +111,10 @@ class Tokenizer {
   /// Reads a SentencePiece `tokenizer.model` of the BPE kind. A Unigram model, a normaliser that changes characters,
   /// and rules for white space other than Llama's are refused by name. BOS is added where the model names one. Throws
   /// FormatError where the file is damaged, ConfigError where it asks for what cannot be honoured.
-  static Tokenizer from_sentencepiece(std::string_view bytes, const std::string& file_name);
+  /// `added` get the ids behind the last piece; with any, the model file is no longer all of the vocabulary and not
+  /// kept.
+  static Tokenizer from_sentencepiece(std::string_view bytes, const std::string& file_name,
+                                      std::vector<AddedPiece> added = {});
 
   /// Reads the `tokenizer.bin` of llama2.c: pieces with their scores; ids 0, 1, 2 are <unk>, <s>, </s>. BOS is added.
   /// Throws FormatError.
@@ -150,6 +159,8 @@ class Tokenizer {
   /// by id, every control token named <|end_of_text|>, <|eot_id|>, <|eom_id|>, <|endoftext|>, <|im_end|>, <|end|>,
   /// <|eos|>, <end_of_turn>, </s>, <eos>, <EOT>.
   const std::vector<std::int32_t>& end_ids() const;
+  /// Whether a token is among those that end_ids() finds by name.
+  bool is_end_name(std::int32_t id) const;
   /// The id that a GGUF file calls eos_token_id: the first of end_ids().
   std::optional<std::int32_t> eos_id() const;
   std::optional<std::int32_t> pad_id() const;

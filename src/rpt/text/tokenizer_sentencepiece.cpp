@@ -129,11 +129,11 @@ std::optional<TokenType> piece_type(std::uint64_t type) {
 /// One reading of one ModelProto. Field numbers: sentencepiece_model.proto.
 class ModelReader {
  public:
-  ModelReader(std::shared_ptr<const std::string> bytes, const std::string& file)
-      : bytes_(std::move(bytes)), file_(file) {}
+  ModelReader(std::string_view bytes, std::vector<AddedPiece> added, const std::string& file)
+      : texts_(std::make_shared<const Texts>(Texts{std::string(bytes), std::move(added)})), file_(file) {}
 
   std::shared_ptr<TokenizerState> run() {
-    ProtoReader model(*bytes_, file_, "SentencePiece model");
+    ProtoReader model(texts_->model, file_, "SentencePiece model");
     while (const auto field = model.next()) {
       if (field->number < 1 || field->number > 5) continue;
       model.expect(*field, ProtoField::Wire::bytes);
@@ -143,12 +143,17 @@ class ModelReader {
       if (field->number == 5) read_denormalizer(*field);
     }
     if (parts_.pieces.empty()) throw FormatError(file_, 0, "SentencePiece model", "pieces", "none");
+    for (const AddedPiece& added : texts_->added) {
+      parts_.pieces.push_back(added.text);
+      parts_.rules.scores.push_back(0);
+      parts_.types.push_back(added.special ? TokenType::control : TokenType::user_defined);
+    }
     refuse_what_differs();
     parts_.file = file_;
     parts_.byte_fallback = byte_fallback_ != 0;
     parts_.user_defined_inside_text = true;
-    parts_.rules.model_file = *bytes_;
-    parts_.keep_alive = bytes_;
+    if (texts_->added.empty()) parts_.rules.model_file = texts_->model;
+    parts_.keep_alive = texts_;
     auto state = make_sentence_piece(std::move(parts_));
     if (byte_fallback_ != 0 && !state->model.holds_every_byte()) {
       throw FormatError(file_, 0, "pieces", "all 256 bytes, because byte_fallback is set", "not all of them");
@@ -287,7 +292,12 @@ class ModelReader {
     find_special_ids_by_name(vocabulary, state.special);
   }
 
-  std::shared_ptr<const std::string> bytes_;
+  /// What the pieces point into.
+  struct Texts {
+    std::string model;
+    std::vector<AddedPiece> added;
+  };
+  std::shared_ptr<const Texts> texts_;
   const std::string& file_;
   SentencePieceParts parts_;
   // The defaults of sentencepiece_model.proto.
@@ -298,8 +308,9 @@ class ModelReader {
 
 }  // namespace
 
-Tokenizer Tokenizer::from_sentencepiece(std::string_view bytes, const std::string& file_name) {
-  return Tokenizer(ModelReader(std::make_shared<const std::string>(bytes), file_name).run());
+Tokenizer Tokenizer::from_sentencepiece(std::string_view bytes, const std::string& file_name,
+                                        std::vector<AddedPiece> added) {
+  return Tokenizer(ModelReader(bytes, std::move(added), file_name).run());
 }
 
 }  // namespace rpt::text

@@ -25,6 +25,10 @@ std::optional<std::int32_t> control_token(const Vocabulary& vocabulary, std::str
 
 }  // namespace
 
+bool is_end_name(std::string_view text) {
+  return std::find(kEndNames.begin(), kEndNames.end(), text) != kEndNames.end();
+}
+
 AddedTokens added_tokens_of(const Vocabulary& vocabulary) {
   std::vector<AddedToken> added;
   for (std::int32_t id = 0; id < vocabulary.size(); ++id) {

@@ -62,6 +62,9 @@ struct TokenizerState {
 /// Added tokens from the types of a vocabulary: control and unknown ones if asked, user-defined ones always.
 AddedTokens added_tokens_of(const Vocabulary& vocabulary);
 
+/// Whether a control token of this text ends a generated text.
+bool is_end_name(std::string_view text);
+
 /// Completes `ids` by the names of control tokens: bos where there is none, further ends. The rule stands at
 /// Tokenizer::bos_id and end_ids.
 void find_special_ids_by_name(const Vocabulary& vocabulary, SpecialIds& ids);

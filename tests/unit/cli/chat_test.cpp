@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: MIT
+#include <termios.h>
+
 #include <algorithm>
+#include <csignal>
+#include <cstdlib>
 
 #include "rpt/core/atomic_file.h"
 #include "tests/unit/cli/cli_testing.h"
+#include "tests/unit/cli/program_testing.h"
 
 namespace rpt::cli {
 namespace {
@@ -76,7 +81,7 @@ TEST_F(ChatCommandTest, DamagedAndRefusingTemplatesAreOneLine) {
   core::write_file_atomic(template_, "{{ raise_exception('Only even days') if messages | length == 1 }}x");
   EXPECT_EQ(rpt(chat({"-p", "Hello"})).code, 3);
   const Outcome talk = rpt(chat(), "Hello\nHello\n");  // a conversation outlives a refused question
-  EXPECT_EQ(talk.code, 0);
+  EXPECT_EQ(talk.code, 3);
   EXPECT_NE(talk.err.find("Only even days"), std::string::npos);
 }
 
@@ -100,6 +105,71 @@ TEST_F(ChatCommandTest, TemplatesAreFoundWhereTransformersLooks) {
   EXPECT_NE(answer().err.find("conversation: json"), std::string::npos);
   core::write_file_atomic(path("m/chat_template.jinja"), "{{ raise_exception('jinja') }}");
   EXPECT_NE(answer().err.find("conversation: jinja"), std::string::npos);
+}
+
+TEST_F(ChatCommandTest, AQuestionThatDoesNotFitIsSaidAndRecorded) {
+  const std::string input = "The old house\n" + std::string(400, '?') + "\nThe old house\n";
+  const Outcome o = rpt(chat({"--context", "80", "--quiet", "--json", "-"}), input);
+  EXPECT_EQ(o.code, 3);
+  EXPECT_NE(o.err.find("not asked: the question makes a prompt of"), std::string::npos) << o.err;
+  const Json j = Json::parse(o.out);
+  ASSERT_EQ(j["answers"].size(), 3U);
+  EXPECT_EQ(j["answers"][1]["finish_reason"], "not_asked");
+  EXPECT_NE(j["answers"][1]["refused"].get<std::string>().find("the context has 80"), std::string::npos);
+  EXPECT_EQ(j["answers"][1]["token_ids"], Json::array());
+  EXPECT_EQ(j["answers"][2]["finish_reason"], "length");
+  EXPECT_EQ(j["messages"].size(), 4U);
+}
+
+TEST_F(ChatCommandTest, LinesOfWindowsAreTheSameQuestions) {
+  const Json unix = json(chat(), "The old house\n\n/clear\nAnd then?\n");
+  const Json windows = json(chat(), "The old house\r\n\r\n/clear\r\nAnd then?\r\n");
+  EXPECT_EQ(windows["messages"], unix["messages"]);
+  EXPECT_EQ(windows["answers"].size(), unix["answers"].size());
+}
+
+/// The program with lines of text waiting for it, from a file; where it ends by itself, with code 0.
+TEST_F(ChatCommandTest, ASignalToEndEndsTheProgramWithinAnAnswer) {
+  std::string questions;
+  for (int i = 0; i < 2000; ++i) questions += "The old house stood by the sea\n/clear\n";
+  core::write_file_atomic(path("questions.txt"), questions);
+  const int in = open(path("questions.txt").c_str(), O_RDONLY);
+  const pid_t child = start_program(kProgramFolder + "/rpt", {"chat", seedling_, "--template", template_, "-n", "100"},
+                                    path("out.txt"), in);
+  close(in);
+  std::error_code none;
+  for (int i = 0; i < 3000; ++i) {
+    if (std::filesystem::exists(path("out.txt")) && std::filesystem::file_size(path("out.txt"), none) > 500) break;
+    usleep(10'000);
+  }
+  kill(child, SIGTERM);
+  const int status = wait_for(child).status;
+  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM) << status;
+}
+
+TEST_F(ChatCommandTest, SaysThatATerminalCutALine) {
+  const int terminal = posix_openpt(O_RDWR | O_NOCTTY);
+  if (terminal < 0) GTEST_SKIP() << "no pseudo-terminals here";
+  ASSERT_EQ(grantpt(terminal), 0);
+  ASSERT_EQ(unlockpt(terminal), 0);
+  const int in = open(ptsname(terminal), O_RDWR | O_NOCTTY);
+  ASSERT_GE(in, 0);
+  struct termios quiet {};
+  tcgetattr(in, &quiet);
+  quiet.c_lflag &= ~static_cast<tcflag_t>(ECHO);  // nobody reads it
+  tcsetattr(in, TCSANOW, &quiet);
+  const pid_t child = start_program(kProgramFolder + "/rpt", chat({"--quiet"}), path("out.txt"), in);
+  const std::string input = "/" + std::string(6000, 'x') + "\n/exit\n";
+  for (std::size_t at = 0; at < input.size();) {
+    const auto written = write(terminal, input.data() + at, std::min<std::size_t>(input.size() - at, 500));
+    ASSERT_GT(written, 0);
+    at += static_cast<std::size_t>(written);
+  }
+  EXPECT_EQ(wait_for(child).status, 0);
+  close(in);
+  close(terminal);
+  const std::string out = core::read_file(path("out.txt"));
+  EXPECT_NE(out.find("warning: a terminal passes on 4095 bytes of a line"), std::string::npos) << out;
 }
 
 TEST_F(ChatCommandTest, ContextOverflowIsSaid) {

@@ -34,7 +34,8 @@ struct Harm {
   std::set<std::string> drop_keys = {};
   std::function<bool(const std::string& tensor)> drop = {};
   std::function<void(const io::GgufTensor& tensor, Bytes& bytes)> change = {};
-  bool repeat_embedding = false;  ///< as output.weight
+  bool repeat_embedding = false;                      ///< as output.weight
+  std::function<void(Bytes& head)> change_head = {};  ///< of the repeated one
 };
 
 void copy_key(const io::GgufFile& in, const io::GgufEntry& e, const std::string& key, io::GgufWriter& out) {
@@ -79,10 +80,29 @@ void harm_gguf(const fs::path& from, const fs::path& to, const Harm& harm) {
     out.write(bytes);
   }
   if (harm.repeat_embedding) {
+    Bytes head(embedding->data.begin(), embedding->data.end());
+    if (harm.change_head) harm.change_head(head);
     out.begin_tensor("output.weight");
-    out.write(embedding->data);
+    out.write(head);
   }
   out.commit();
+}
+
+/// Changes the sign of every second value of `size` bytes.
+void flip_odd(Bytes& bytes, std::size_t size) {
+  for (std::size_t last = 2 * size - 1; last < bytes.size(); last += 2 * size) bytes[last] ^= std::byte{0x80};
+}
+
+/// Seedling with a head of its own, and the same output to the last bit: every second column of the head has the other
+/// sign, and so has the gain before it. Tied, it would babble.
+Harm untied(std::function<void(const io::GgufTensor&, Bytes&)> change = {}) {
+  return {.change =
+              [change](const io::GgufTensor& t, Bytes& bytes) {
+                if (t.name == "output_norm.weight") flip_odd(bytes, sizeof(float));
+                if (change) change(t, bytes);
+              },
+          .repeat_embedding = true,
+          .change_head = [](Bytes& head) { flip_odd(head, 2); }};
 }
 
 /// Multiplies or replaces the scale of an i2_s tensor.
@@ -411,6 +431,92 @@ TEST_F(Doctor, ASecondHead) {
   EXPECT_EQ(io::GgufFile::open(path("a.gguf")).find_tensor("output.weight"), nullptr);
   harm_safetensors(seedling_, path("dir"), {}, true);
   expect_mended(path("dir"), "second_head", path("b"));
+}
+
+TEST_F(Doctor, AHeadOfItsOwnIsKeptWhereScalesAreWrong) {
+  short_text_ = false;
+  harm_gguf(good(), path("untied.gguf"), untied());
+  expect_nothing(path("untied.gguf"));
+  const auto expect_scales_mended = [&](const std::string& fault, float (*change)(float)) {
+    const Harm harm = untied(change_scale([change](float s, double) { return change(s); }));
+    expect_mended(harmed(harm), fault, path(fault + ".gguf"), path("untied.gguf"));
+    EXPECT_NE(io::GgufFile::open(path(fault + ".gguf")).find_tensor("output.weight"), nullptr);
+  };
+  expect_scales_mended("inverted_scale", [](float s) { return 1 / s; });
+  expect_scales_mended("halved_scale", [](float s) { return s / 2; });
+}
+
+TEST_F(Doctor, AHeadThatLosesAgainstTheEmbedding) {
+  const auto reverse = [](Bytes& head) {  // rows and all
+    std::reverse(head.begin(), head.end());
+    for (std::size_t i = 0; i + 1 < head.size(); i += 2) std::swap(head[i], head[i + 1]);
+  };
+  expect_mended(harmed({.repeat_embedding = true, .change_head = reverse}), "second_head", path("a.gguf"));
+  // One with which a wrong reading does a little better than the right one.
+  const auto noise = [](Bytes& head) {
+    std::uint32_t state = 1;
+    for (std::size_t i = 0; i < head.size(); i += 2) {
+      state = state * 1664525U + 1013904223U;
+      head[i] = static_cast<std::byte>(state >> 24);
+      head[i + 1] = static_cast<std::byte>(0x20 | ((state >> 16) & 0x87));  // ±0.008 to ±0.06
+    }
+  };
+  expect_mended(harmed({.repeat_embedding = true, .change_head = noise}), "second_head", path("c.gguf"));
+  const Json j = visit(harmed({.change = change_scale([](float s, double) { return 1 / s; }),
+                               .repeat_embedding = true,
+                               .change_head = reverse}),
+                       {"--fix", path("b.gguf")});
+  EXPECT_EQ(j["faults"].size(), 2U) << j.dump();
+  fault(j, "inverted_scale");
+  EXPECT_LT(fault(j, "second_head")["nll_after"], fault(j, "second_head")["nll_before"]);
+  EXPECT_EQ(j["nll_sha256"], hash_of(seedling_));
+}
+
+TEST_F(Doctor, AHeadWithAnInfinity) {
+  const Json j = visit(harmed({.repeat_embedding = true, .change_head = [](Bytes& head) {
+                                 head[20] = std::byte{0};
+                                 head[21] = std::byte{0x7c};
+                               }}));
+  EXPECT_NE(fault(j, "damaged_weights")["cause"].get<std::string>().find("output.weight"), std::string::npos);
+}
+
+TEST_F(Doctor, AHeadThatIsTheEmbeddingInOtherBits) {
+  const Json j = visit(harmed({.repeat_embedding = true,
+                               .change_head =
+                                   [](Bytes& head) {
+                                     for (std::size_t i = 0; i < head.size(); i += 6) head[i] ^= std::byte{1};
+                                   }}),
+                       {"--fix", path("a.gguf")});
+  EXPECT_EQ(j["faults"].size(), 1U) << j.dump();
+  EXPECT_FALSE(fault(j, "second_head")["mechanical"]);
+  EXPECT_FALSE(fs::exists(path("a.gguf")));
+}
+
+TEST_F(Doctor, ReplacesNothingUnasked) {
+  const std::string file = harmed({.architecture = "llama"});
+  const std::string before = core::read_file(file);
+  for (const std::vector<std::string>& more : {std::vector<std::string>{}, {"--force"}}) {
+    std::vector<std::string> words{"doctor", file, "--fix", folder_.path().string() + "/./harmed.gguf"};
+    words.insert(words.end(), more.begin(), more.end());
+    const Outcome o = rpt(words);
+    EXPECT_EQ(o.code, 2);
+    EXPECT_NE(o.err.find("is the model itself; write to another name"), std::string::npos) << o.err;
+  }
+  EXPECT_EQ(core::read_file(file), before);
+  core::write_file_atomic(path("precious.gguf"), "precious");
+  const Outcome o = rpt({"doctor", file, "--fix", path("precious.gguf")});
+  EXPECT_EQ(o.code, 4);
+  EXPECT_NE(o.err.find("exists; --force replaces it"), std::string::npos) << o.err;
+  EXPECT_EQ(core::read_file(path("precious.gguf")), "precious");
+  visit(file, {"--fix", path("precious.gguf"), "--force"});
+  expect_nothing(path("precious.gguf"));
+
+  const std::string dir = with_config(seedling_, [](Json& c) { c["model_type"] = "llama"; });
+  fs::copy(seedling_, path("precious"));
+  EXPECT_EQ(rpt({"doctor", dir, "--fix", dir, "--force"}).code, 2);
+  EXPECT_EQ(rpt({"doctor", dir, "--fix", path("precious")}).code, 4);
+  visit(dir, {"--fix", path("precious"), "--force"});
+  expect_nothing(path("precious"));
 }
 
 TEST_F(Doctor, AnUntiedModelHasNoFault) {

@@ -25,6 +25,9 @@ using test::TinyModel;
 struct Edit {
   std::string drop_key, drop_tensor, add_tensor, set_string_key, set_string_value, set_u32_key;
   std::uint32_t set_u32_value = 0;
+  std::string add_f32_key;
+  float add_f32_value = 0;
+  std::string add_string_key, add_string_value;
 };
 
 void copy_gguf(const std::filesystem::path& from, const std::filesystem::path& to, const Edit& edit) {
@@ -44,6 +47,8 @@ void copy_gguf(const std::filesystem::path& from, const std::filesystem::path& t
       out.set_f32(e.key, in.get_f32(e.key));
     }
   }
+  if (!edit.add_f32_key.empty()) out.set_f32(edit.add_f32_key, edit.add_f32_value);
+  if (!edit.add_string_key.empty()) out.set_string(edit.add_string_key, edit.add_string_value);
   for (const auto& t : in.tensors()) {
     if (t.name != edit.drop_tensor) out.declare(t.name, t.type, t.ne);
   }
@@ -86,6 +91,23 @@ TEST_F(OpenGguf, SaysWhatIsMissingOrWrong) {
   EXPECT_NE(edited({.set_u32_key = "bitnet-b1.58.rope.dimension_count", .set_u32_value = 32}).find("head size 64"),
             std::string::npos);
   EXPECT_NE(edited({.set_u32_key = "bitnet-b1.58.vocab_size", .set_u32_value = 299}).find("300 rows"),
+            std::string::npos);
+}
+
+TEST_F(OpenGguf, ScaledRopesAreRefused) {
+  const std::string prefix = "bitnet-b1.58.rope.";
+  for (const std::string& key : {prefix + "scaling.factor", prefix + "scale_linear"}) {
+    EXPECT_NE(edited({.add_f32_key = key, .add_f32_value = 4}).find(key), std::string::npos);
+    for (const float factor : {0.0F, 1.0F}) {
+      EXPECT_EQ(edited({.add_f32_key = key, .add_f32_value = factor}), "no error");
+    }
+    EXPECT_EQ(edited({.add_f32_key = key,
+                      .add_f32_value = 4,
+                      .add_string_key = prefix + "scaling.type",
+                      .add_string_value = "none"}),
+              "no error");
+  }
+  EXPECT_NE(edited({.add_string_key = prefix + "scaling.type", .add_string_value = "linear"}).find("linear"),
             std::string::npos);
 }
 
@@ -228,7 +250,7 @@ TEST(SlowOpen, ALlama3VocabularyCostsLittle) {
     const auto opened = open_model(folder / "llama3.gguf");
     EXPECT_EQ(opened->vocabulary().encode(" house"), model->tokenizer->encode(" house"));
     best = std::min(best, watch.seconds());
-    EXPECT_EQ(opened->end_ids, model->end_ids);
+    EXPECT_EQ(opened->end_ids, (std::vector<std::int32_t>{128001, 128009, 128008}));  // eos, eot, eom
     EXPECT_EQ(opened->vocabulary().gguf_pre(), "llama-bpe");
     EXPECT_EQ(opened->vocabulary().merges().size(), 280147U);
   }

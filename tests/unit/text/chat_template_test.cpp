@@ -32,6 +32,11 @@ TEST(ChatTemplate, WhatIsNotSupportedIsRefusedByNameAndLine) {
   EXPECT_EQ(refusal("\n\n{{ 'a' is notest }}"), "x.jinja: line 3: the test 'notest' is not supported");
   EXPECT_EQ(refusal("{{ 2 ** 3 }}"), "x.jinja: line 1: the operator '**' is not supported");
   EXPECT_EQ(refusal("{{ cycler('a') }}"), "x.jinja: line 1: 'cycler' is not supported");
+  EXPECT_EQ(refusal("{% macro f(a) %}\n{{ varargs }}{% endmacro %}{{ f(1, 2) }}"),
+            "x.jinja: line 2: 'varargs' in a macro is not supported");
+  EXPECT_EQ(refusal("{% macro f() %}{% if true %}{{ kwargs.a }}{% endif %}{% endmacro %}"),
+            "x.jinja: line 1: 'kwargs' in a macro is not supported");
+  EXPECT_EQ(render("{% macro f() %}x{% endmacro %}{{ f() }}{{ kwargs is defined }}"), "xFalse");
   EXPECT_EQ(refusal("{% for x in [1] recursive %}{% endfor %}"), "x.jinja: line 1: a recursive for is not supported");
   EXPECT_EQ(refusal("{{ range(*[1]) }}"), "x.jinja: line 1: unpacked arguments are not supported");
   EXPECT_EQ(refusal("{{ ('a' | safe) ~ '<' }}"),

@@ -389,5 +389,23 @@ TEST(SentencePieceOracle, IsInstalled) {
 
 #endif
 
+TEST(SentencePieceModel, AddedTokensStandBehindThePieces) {
+  const std::string bytes = test::serialize(test::proto_model({"\u2581", "a", "b", "ab"}));
+  const Tokenizer plain = Tokenizer::from_sentencepiece(bytes, "m");
+  const std::int32_t n = plain.vocab_size();
+  const Tokenizer t = Tokenizer::from_sentencepiece(bytes, "m", {{"<|im_end|>", true}, {"<tool>", false}});
+  EXPECT_EQ(t.vocab_size(), n + 2);
+  EXPECT_EQ(t.type(n), TokenType::control);
+  EXPECT_EQ(t.type(n + 1), TokenType::user_defined);
+  EXPECT_EQ(t.encode("ab ab"), plain.encode("ab ab"));
+  EXPECT_EQ(t.encode("ab<|im_end|>", {.special = true}).back(), n);
+  EXPECT_EQ(t.encode("ab<tool>").back(), n + 1);
+  EXPECT_EQ(t.decode(t.encode("ab<tool>")), "ab<tool>");
+  EXPECT_EQ(t.end_ids().back(), n);
+  EXPECT_FALSE(plain.sentence_piece()->model_file.empty());
+  EXPECT_TRUE(t.sentence_piece()->model_file.empty());
+  EXPECT_NE(message_of([&] { (void)Tokenizer::from_sentencepiece(bytes, "m", {{"a", true}}); }), "no error");
+}
+
 }  // namespace
 }  // namespace rpt::text
