@@ -443,7 +443,9 @@ TEST_F(HookedRun, StepsWithoutTargetsChangeNothingAndAreCounted) {
     EXPECT_EQ(steps[i].loss.has_value(), steps[i].targets > 0) << i;
     if (steps[i].targets > 0) continue;
     ++idle;
-    if (i > 0) EXPECT_EQ(gains[i], gains[i - 1]) << i;
+    if (i > 0) {
+      EXPECT_EQ(gains[i], gains[i - 1]) << i;
+    }
   }
   EXPECT_GT(idle, 2);
   ASSERT_EQ(warnings.size(), 1U);
