@@ -77,7 +77,8 @@ TEST_F(Reproduce, HoldsItsChecksAndGoesOnToTheSameReport) {
     placebos += check["check"].get<std::string>().starts_with("placebo: ") ? 1U : 0U;
   }
   EXPECT_EQ(placebos, 1U);
-  // The arm without pruning, scored without training, is the base as `rpt perplexity` scores it, in both gauges of the first.
+  // The arm without pruning, scored without training, is the base as `rpt perplexity` scores it, in both gauges of the
+  // first.
   const Json scored = json({"perplexity", bases[0], "--text", path("test.jsonl")});
   std::size_t untouched = 0;
   for (const Json& cell : figures["cells"]) {
