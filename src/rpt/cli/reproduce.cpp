@@ -23,7 +23,8 @@ struct ReproduceOptions {
   std::string retention;
   bool quick = false;
   bool full = false;
-  std::int64_t seeds = 0;  ///< 0: one in a quick run, two in a full one
+  std::int64_t seeds = 0;   ///< 0: one in a quick run, two in a full one
+  std::int64_t stride = 0;  ///< 0: three quarters of the context
   bool dry_run = false;
   train::TrainConfig tune = default_tune();
 };
@@ -54,7 +55,7 @@ experiment::Bases open_bases(const std::vector<std::string>& names, const Contex
 
 /// Another text than the one that is trained on: the beginning of an embedded one unless it is named.
 void load_retention(const ReproduceOptions& options, experiment::ReproduceConfig& config, experiment::Texts& texts) {
-  constexpr std::size_t kDocuments = 12;
+  constexpr std::size_t kDocuments = 8;  // the fewest that give an interval
   config.retention = options.retention;
   if (config.retention == "none") config.retention.clear();
   if (options.retention.empty())
@@ -89,6 +90,11 @@ int run_reproduce(const ReproduceOptions& options, Context& context) {
   config.test = options.test;
   experiment::Texts texts = load_experiment_texts(config.text, config.test, config.seed);
   load_retention(options, config, texts);
+  const std::int64_t window = evaluate::default_context(evaluate::Protocol::full, bases.front()->config.context);
+  config.stride = options.stride > 0 ? options.stride : window * 3 / 4;
+  if (config.stride >= window) {
+    throw UsageError(fmt::format("--stride {}: windows of {} tokens would leave some out", config.stride, window));
+  }
   experiment::require_usable(bases, config, texts);
   if (options.dry_run) return say_estimate(config, bases, texts, context);
   if (bases.size() < experiment::kMinBases) {
@@ -140,11 +146,15 @@ Command add_reproduce(CLI::App& program) {
       ->allow_extra_args(false)
       ->capture_default_str();
   app->add_option("--retention", o->retention,
-                  "Another text, whose first 12 documents show what a fine-tune forgets, or none (default: "
+                  "Another text, whose first 8 documents show what a fine-tune forgets, or none (default: "
                   "wikitext-2:validation; sotu:test where WikiText is trained on)");
   add_experiment_options(*app, o->text, o->test, o->tune);
   app->add_option("--seeds", o->seeds, "Fine-tunes of each arm (default: 1, with --full 2)")
       ->check(CLI::Range(1, 1000));
+  app->add_option("--stride", o->stride,
+                  "Tokens from window to window where models are scored, protocol full (default: three quarters of "
+                  "the context)")
+      ->check(CLI::Range(1, 1 << 20));
   app->add_flag("--dry-run", o->dry_run, "Only estimate the time");
   app->footer("Example:\n  rpt reproduce runs/reproduce --quick --base seedling --steps 20");
   return {app, [o](Context& context) { return run_reproduce(*o, context); }};

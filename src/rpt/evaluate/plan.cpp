@@ -89,27 +89,13 @@ struct Settled {
   bool bos = false;
 };
 
-std::int64_t default_context(const TextModel& model, Protocol protocol) {
-  switch (protocol) {
-    case Protocol::full:
-      return std::min(kFullContext, model.context);
-    case Protocol::llama_cpp:
-      return std::min(kLlamaCppContext, model.context);
-    case Protocol::legacy:
-      return kLegacyChunk;
-    case Protocol::lm_eval:
-      return model.context;
-  }
-  RPT_CHECK(false, "protocol {}", static_cast<int>(protocol));
-}
-
 Settled settle(const TextModel& model, const ProtocolOptions& options) {
   const auto refuse = [&](const std::string& why) {
     throw ConfigError(fmt::format("protocol {}: {}", name(options.protocol), why));
   };
   const Protocol protocol = options.protocol;
   Settled settled;
-  settled.context = options.context == 0 ? default_context(model, protocol) : options.context;
+  settled.context = options.context == 0 ? default_context(protocol, model.context) : options.context;
   if (protocol == Protocol::legacy && settled.context != kLegacyChunk) refuse("its context is 128");
   if (settled.context < kMinContext || settled.context > model.context) {
     refuse(fmt::format("a context of {} tokens; {} to the model's {} can be had", settled.context, kMinContext,
@@ -243,6 +229,20 @@ Protocol parse_protocol(std::string_view protocol_name) {
   }
   throw ConfigError(
       fmt::format("unknown protocol \"{}\"; there are full, llama.cpp, legacy and lm-eval", protocol_name));
+}
+
+std::int64_t default_context(Protocol protocol, std::int64_t model_context) {
+  switch (protocol) {
+    case Protocol::full:
+      return std::min(kFullContext, model_context);
+    case Protocol::llama_cpp:
+      return std::min(kLlamaCppContext, model_context);
+    case Protocol::legacy:
+      return kLegacyChunk;
+    case Protocol::lm_eval:
+      return model_context;
+  }
+  RPT_CHECK(false, "protocol {}", static_cast<int>(protocol));
 }
 
 TextModel text_model(const model::Model& model) {

@@ -22,10 +22,13 @@ std::string_view name(Protocol protocol);
 /// The protocol of a name. Throws ConfigError.
 Protocol parse_protocol(std::string_view protocol_name);
 
+/// Tokens of a protocol's own window for a model of this context: full min(2048, context), llama.cpp min(512, context),
+/// legacy 128, lm-eval the context.
+std::int64_t default_context(Protocol protocol, std::int64_t model_context);
+
 struct ProtocolOptions {
   Protocol protocol = Protocol::full;
-  /// Tokens of a window, 4 … the model's context; 0 means the protocol's own: full min(2048, the model's), llama.cpp
-  /// min(512, the model's), lm-eval the model's. legacy has 128 and takes no other.
+  /// Tokens of a window, 4 … the model's context; 0 means default_context(). legacy has 128 and takes no other.
   std::int64_t context = 0;
   /// full only: 1 … context − 1; 0 means context / 2.
   std::int64_t stride = 0;

@@ -61,7 +61,7 @@ class Pipeline {
     result_.texts_sha256 = sha256_of(texts_);
     model::require_gguf_rows(base_.config, tensor::DType::i2_s);
     add("baseline", "baseline", run_.stage("baseline", [&] {
-      StageFigures f = scored(base_, texts_.test, around_);
+      StageFigures f = scored(base_, texts_.test, {}, around_);
       f.numbers["codes_zero_share"] = prune::account(base_, base_).total.zero_share();
       return f;
     }));
@@ -100,7 +100,7 @@ class Pipeline {
     masks_ = model::read_masks(file, base_.config);
     pruned_ = prune::apply_masks(current(), *masks_);
     return add(percent(level) + " % pruned", stage, run_.stage(stage, [&] {
-      StageFigures f = scored(*pruned_, texts_.test, around_);
+      StageFigures f = scored(*pruned_, texts_.test, {}, around_);
       add_account(f, prune::account(base_, *pruned_));
       return f;
     }));
@@ -141,7 +141,7 @@ class Pipeline {
     if (!tuned_) return false;
     losses_.emplace_back(percent(level) + " %", step_losses(folder));
     return add(percent(level) + " % fine-tuned", stage, run_.stage(stage, [&] {
-      StageFigures f = scored(*tuned_, texts_.test, around_);
+      StageFigures f = scored(*tuned_, texts_.test, {}, around_);
       add_account(f, prune::account(base_, *tuned_));
       return f;
     }));
@@ -163,7 +163,7 @@ class Pipeline {
       return f;
     });
     const auto written = model::open_model(result_.gguf);
-    add("GGUF", "verify", run_.stage("verify", [&] { return scored(*written, texts_.test, around_); }));
+    add("GGUF", "verify", run_.stage("verify", [&] { return scored(*written, texts_.test, {}, around_); }));
     const std::string& trained = result_.stages[result_.stages.size() - 2].found.text("nll_sha256");
     result_.gate_sha256 = result_.stages.back().found.text("nll_sha256");
     if (result_.gate_sha256 != trained) {

@@ -98,16 +98,18 @@ report::Series loss_series(const std::string& name, std::span<const double> loss
   return series;
 }
 
-void add_retention(StageFigures& figures, const model::Model& model, const Texts& texts, const Surroundings& around) {
+void add_retention(StageFigures& figures, const model::Model& model, const Texts& texts,
+                   const evaluate::ProtocolOptions& protocol, const Surroundings& around) {
   if (texts.retention.documents.empty()) return;
-  const evaluate::PerplexityResult r = evaluate::perplexity(model, texts.retention, {}, 0, *around.progress);
+  const evaluate::PerplexityResult r = evaluate::perplexity(model, texts.retention, protocol, 0, *around.progress);
   figures.numbers["retention_nll"] = r.mean_nll;
   figures.series["retention_nll"] = r.by_document.nll;
   figures.series["retention_tokens"] = r.by_document.tokens;
 }
 
-StageFigures scored(const model::Model& model, const text::Corpus& test, const Surroundings& around) {
-  const evaluate::PerplexityResult r = evaluate::perplexity(model, test, {}, 0, *around.progress);
+StageFigures scored(const model::Model& model, const text::Corpus& test, const evaluate::ProtocolOptions& protocol,
+                    const Surroundings& around) {
+  const evaluate::PerplexityResult r = evaluate::perplexity(model, test, protocol, 0, *around.progress);
   StageFigures f;
   f.numbers["mean_nll"] = r.mean_nll;
   f.numbers["perplexity"] = r.perplexity;

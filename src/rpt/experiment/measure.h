@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "rpt/evaluate/plan.h"
 #include "rpt/experiment/fine_tune.h"
 #include "rpt/experiment/run_directory.h"
 #include "rpt/prune/account.h"
@@ -43,11 +44,13 @@ void warn_of_other_machine(const std::string& stage, const StageFigures& found, 
 report::Series loss_series(const std::string& name, std::span<const double> losses);
 
 /// Scores a model on the retention text: number retention_nll; series retention_nll and retention_tokens, by document.
-void add_retention(StageFigures& figures, const model::Model& model, const Texts& texts, const Surroundings& around);
+void add_retention(StageFigures& figures, const model::Model& model, const Texts& texts,
+                   const evaluate::ProtocolOptions& protocol, const Surroundings& around);
 
 /// Scores a model: numbers mean_nll, perplexity, scored_tokens; texts nll_sha256, machine; series nll and tokens, by
 /// document. Throws: as evaluate::perplexity.
-StageFigures scored(const model::Model& model, const text::Corpus& test, const Surroundings& around);
+StageFigures scored(const model::Model& model, const text::Corpus& test, const evaluate::ProtocolOptions& protocol,
+                    const Surroundings& around);
 
 /// Adds shares of all weights, codes_zero_share, codes_removed_share, codes_gained_share, codes_turned_share and
 /// latents_zeroed_share, and for each tensor "scale_ratio NAME" and "dose NAME".

@@ -182,11 +182,11 @@ class Runner {
       losses = step_losses(folder);
     }
     watch.restart();
-    StageFigures f = scored(*model, texts_.test, around_);
+    StageFigures f = scored(*model, texts_.test, {.stride = config_.stride}, around_);
     f.numbers["seconds_scoring"] = watch.seconds();
     if (is_retained(cell)) {
       watch.restart();
-      add_retention(f, *model, texts_, around_);
+      add_retention(f, *model, texts_, {.stride = config_.stride}, around_);
       f.numbers["seconds_retention"] = watch.seconds();
     }
     if (needs_temperature(cell.arm)) f.numbers["temperature"] = temperature;
@@ -313,7 +313,7 @@ void learn(TimeEstimate& estimate, const ReproduceCell& cell, const ReproduceCon
 
 std::string to_json(const ReproduceConfig& c, const Bases& bases, const Texts& texts) {
   Json j;
-  j["format"] = "rpt-reproduce-3";
+  j["format"] = "rpt-reproduce-4";
   j["bases"] = c.bases;
   std::vector<std::string> hashes;
   for (const auto& base : bases) hashes.push_back(sha256_of(*base));
@@ -322,6 +322,7 @@ std::string to_json(const ReproduceConfig& c, const Bases& bases, const Texts& t
   j["test"] = c.test;
   j["retention"] = c.retention;
   j["texts_sha256"] = sha256_of(texts);
+  j["stride"] = c.stride;
   j["seed"] = c.seed;
   j["calibration_tokens"] = c.calibration_tokens;
   j["tune"] = Json::parse(train::to_json(c.tune));

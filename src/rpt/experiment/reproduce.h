@@ -27,6 +27,7 @@ struct ReproduceConfig {
   std::string test;                ///< scored, as it was named
   std::string retention;           ///< scored as well, to see what is forgotten; empty for none
   std::uint64_t seed = 0;          ///< of random masks and of the first fine-tune
+  std::int64_t stride = 0;         ///< tokens from window to window where models are scored; 0: half the context
   std::int64_t calibration_tokens = 8192;
   train::TrainConfig tune;
   // What follows decides how far a run goes, not what its stages are: it may be raised in the same folder.

@@ -83,8 +83,8 @@ std::string reproduce_command(const ReproduceConfig& config, const std::string& 
   command += " --text " + shell_word(config.text);
   if (config.test != config.text + " (held out)") command += " --test " + shell_word(config.test);
   command += " --retention " + (config.retention.empty() ? "none" : shell_word(config.retention));
-  return command + fmt::format(" --steps {} --batch {} --context {} --lr {} --seeds {} --seed {}", t.steps, t.batch,
-                               t.context, t.optimiser.lr, config.seeds, config.seed);
+  return command + fmt::format(" --steps {} --batch {} --context {} --lr {} --stride {} --seeds {} --seed {}", t.steps,
+                               t.batch, t.context, t.optimiser.lr, config.stride, config.seeds, config.seed);
 }
 
 std::string reproduce_tracking(const ReproduceConfig& config, const ReproduceResult& result,

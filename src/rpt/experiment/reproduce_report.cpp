@@ -204,6 +204,7 @@ report::Record figures_of(const ReproduceConfig& config, const ReproduceResult& 
   figures.set("steps", config.tune.steps);
   figures.set("batch", config.tune.batch * config.tune.accumulation);
   figures.set("context", config.tune.context);
+  figures.set("stride", config.stride);
   figures.set("lr", config.tune.optimiser.lr);
   figures.set("lr_relative_to_rms", config.tune.optimiser.relative);
   const StageFigures& first = result.cells.front().second;
@@ -294,11 +295,12 @@ report::Section summary_of(const ReproduceConfig& config, const ReproduceResult&
   report::Section section{"What was done, and the declared contrast", {}};
   section.blocks.emplace_back(fmt::format(
       "{} base{} in two gauges (own, and the scales of BitNet b1.58 2B-4T), {} fine-tune{} of each arm on {}: {} steps "
-      "of {} sequences of {} tokens, learning rate {:g} of each tensor's rms. Scored on {}, protocol full: {} tokens "
+      "of {} sequences of {} tokens, learning rate {:g} of each tensor's rms. Scored on {}, protocol full, stride {}: "
+      "{} tokens "
       "in {} documents.{}",
       config.bases.size(), config.bases.size() == 1 ? "" : "s", config.seeds, config.seeds == 1 ? "" : "s", config.text,
       config.tune.steps, config.tune.batch * config.tune.accumulation, config.tune.context, config.tune.optimiser.lr,
-      config.test, static_cast<std::int64_t>(first.number("scored_tokens")), first.list("nll").size(),
+      config.test, config.stride, static_cast<std::int64_t>(first.number("scored_tokens")), first.list("nll").size(),
       config.retention.empty() ? "" : fmt::format(" What is forgotten is asked of {}.", config.retention)));
   if (const Comparison* declared = declared_of(findings)) {
     section.blocks.emplace_back(declared_text(*declared));

@@ -79,7 +79,8 @@ TEST_F(Reproduce, HoldsItsChecksAndGoesOnToTheSameReport) {
   EXPECT_EQ(placebos, 1U);
   // The arm without pruning, scored without training, is the base as `rpt perplexity` scores it, in both gauges of the
   // first.
-  const Json scored = json({"perplexity", bases[0], "--text", path("test.jsonl")});
+  const Json scored =
+      json({"perplexity", bases[0], "--text", path("test.jsonl"), "--stride", figures["stride"].dump()});
   std::size_t untouched = 0;
   for (const Json& cell : figures["cells"]) {
     if (cell["arm"] != "no pruning" || cell["base"] != bases[0] || !cell["fine_tune"].is_null()) continue;

@@ -40,6 +40,14 @@ std::string error_of(const text::Corpus& corpus, const TextModel& model, const P
   return "";
 }
 
+TEST(Protocol, HasItsOwnContext) {
+  EXPECT_EQ(default_context(Protocol::full, 256), 256);
+  EXPECT_EQ(default_context(Protocol::full, 4096), 2048);
+  EXPECT_EQ(default_context(Protocol::llama_cpp, 4096), 512);
+  EXPECT_EQ(default_context(Protocol::legacy, 4096), 128);
+  EXPECT_EQ(default_context(Protocol::lm_eval, 4096), 4096);
+}
+
 TEST(Protocol, HasNames) {
   for (const char* text : {"full", "llama.cpp", "legacy", "lm-eval"}) EXPECT_EQ(name(parse_protocol(text)), text);
   EXPECT_THROW(parse_protocol("fast"), ConfigError);
