@@ -1,22 +1,18 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
-#include <charconv>
-#include <map>
-#include <nlohmann/json.hpp>
-#include <set>
 
 #include "rpt/core/atomic_file.h"
 #include "rpt/core/error.h"
 #include "rpt/io/gguf.h"
 #include "rpt/model/assemble.h"
 #include "rpt/model/model.h"
+#include "rpt/model/side_tokens.h"
 #include "rpt/text/utf8.h"
 
 namespace rpt::model {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::json;
 
 constexpr std::uint64_t kFileLimit = 64 << 20;
 
@@ -24,103 +20,12 @@ text::Tokenizer open_tokenizer_json(const fs::path& path) {
   return text::Tokenizer::from_tokenizer_json(core::read_file(path, kFileLimit), path.string());
 }
 
-/// A token that stands beside a tokenizer.model.
-struct SideToken {
-  std::string text;
-  bool special = true;
-  std::string file;  ///< that says so
-};
-using SideTokens = std::map<std::int64_t, SideToken>;
-
-Json read_object(const fs::path& path) {
-  if (!fs::exists(path)) return Json::object();
-  try {
-    Json json = Json::parse(core::read_file(path, kFileLimit));
-    if (json.is_object()) return json;
-  } catch (const Json::exception&) {  // a syntax error, or a number beyond double
-  }
-  throw FormatError(path.string(), 0, "JSON", "a JSON object", "something else");
-}
-
-void add_side_token(std::int64_t id, SideToken token, SideTokens& tokens) {
-  if (id < 0 || token.text.empty()) {
-    throw ConfigError(fmt::format("{}: an added token with the id {} and the text \"{}\"", token.file, id,
-                                  text::for_message(token.text)));
-  }
-  const auto [at, is_new] = tokens.try_emplace(id, token);
-  if (is_new || at->second.text == token.text) return;
-  throw ConfigError(fmt::format("{}: the token {} is \"{}\", in {} it is \"{}\"", token.file, id,
-                                text::for_message(token.text), at->second.file, text::for_message(at->second.text)));
-}
-
-/// The texts that a tokenizer_config.json or special_tokens_map.json gives a role: "eos_token": "</s>" and the like.
-void collect_roles(const Json& config, std::set<std::string>& texts) {
-  const auto add = [&](const Json& value) {
-    if (value.is_string()) texts.insert(value.get<std::string>());
-    if (value.is_object() && value.contains("content") && value["content"].is_string()) texts.insert(value["content"]);
-  };
-  for (const auto& [key, value] : config.items()) {
-    if (key.ends_with("_token")) add(value);
-    if (key != "additional_special_tokens" || !value.is_array()) continue;
-    for (const Json& token : value) add(token);
-  }
-}
-
-/// One entry of added_tokens_decoder.
-SideToken side_token(const Json& value, const std::string& key, const std::string& file) {
-  if (!value.is_object() || !value.contains("content") || !value["content"].is_string()) {
-    throw ConfigError(fmt::format("{}: the added token \"{}\" has no text", file, text::for_message(key)));
-  }
-  const auto is_set = [&value](const char* flag) {
-    return value.contains(flag) && value[flag].is_boolean() && value[flag].get<bool>();
-  };
-  SideToken token{value["content"], is_set("special"), file};
-  for (const char* flag : {"lstrip", "rstrip", "single_word"}) {
-    if (!is_set(flag)) continue;
-    throw ConfigError(
-        fmt::format("{}: {} of the added token \"{}\" is not supported", file, flag, text::for_message(token.text)));
-  }
-  return token;
-}
-
-/// The tokens that tokenizer_config.json and added_tokens.json name. The latter does not say which are special: those
-/// with a role are.
 SideTokens read_side_tokens(const fs::path& folder) {
-  SideTokens tokens;
-  const std::string config_file = (folder / "tokenizer_config.json").string();
-  const Json config = read_object(config_file);
-  if (const auto decoder = config.find("added_tokens_decoder"); decoder != config.end() && decoder->is_object()) {
-    for (const auto& [key, value] : decoder->items()) {
-      std::int64_t id = -1;
-      const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
-      const bool whole = error == std::errc() && end == key.data() + key.size();
-      add_side_token(whole ? id : -1, side_token(value, key, config_file), tokens);
-    }
-  }
-  std::set<std::string> roles;
-  collect_roles(config, roles);
-  collect_roles(read_object(folder / "special_tokens_map.json"), roles);
-  const std::string added_file = (folder / "added_tokens.json").string();
-  const Json added = read_object(added_file);
-  for (const auto& [text, id] : added.items()) {
-    add_side_token(id.is_number_integer() ? id.get<std::int64_t>() : -1, {text, roles.contains(text), added_file},
-                   tokens);
-  }
-  return tokens;
-}
-
-/// The side tokens behind the first `known` ids, in order. Throws ConfigError where ids are left out.
-std::vector<SideToken> tokens_behind(std::int64_t known, const SideTokens& tokens) {
-  std::vector<SideToken> behind;
-  for (auto it = tokens.lower_bound(known); it != tokens.end(); ++it) {
-    const std::int64_t next = known + std::ssize(behind);
-    if (it->first != next) {
-      throw ConfigError(fmt::format("{}: names a token {} (\"{}\"), and none is known for {}", it->second.file,
-                                    it->first, text::for_message(it->second.text), next));
-    }
-    behind.push_back(it->second);
-  }
-  return behind;
+  const auto read = [&](const char* name) {
+    const fs::path path = folder / name;
+    return SideFile{path.string(), fs::exists(path) ? core::read_file(path, kFileLimit) : std::string()};
+  };
+  return parse_side_tokens(read("tokenizer_config.json"), read("special_tokens_map.json"), read("added_tokens.json"));
 }
 
 text::Tokenizer open_sentencepiece(const std::string& bytes, const SideTokens& side, const std::string& file) {
