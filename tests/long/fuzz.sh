@@ -1,10 +1,18 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# fuzz.sh [SECONDS]: every fuzzer for 600 seconds, all at once.
+# fuzz.sh [SECONDS [NAME…]]: every fuzzer, or those named, for 600 seconds, all at once.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 seconds=${1:-600}
+shift $(($# > 0))
 bash tools/build.sh fuzz >&2
+if [ $# -eq 0 ]; then
+  for fuzzer in build/fuzz/tests/fuzz/fuzz_*; do
+    name=$(basename "$fuzzer")
+    case $name in fuzz_replay_*) continue ;; esac
+    if [ -f "$fuzzer" ] && [ -x "$fuzzer" ]; then set -- "$@" "${name#fuzz_}"; fi
+  done
+fi
 scratch=$(mktemp -d)
 one() {
   name=$1
@@ -21,5 +29,6 @@ one() {
 export -f one
 export scratch seconds
 date -u +%Y-%m-%d
-printf '%s\n' gguf safetensors tokenizer_json config_json | xargs -P 4 -I {} bash -c 'one {}'
+echo "$# fuzzers at once on $(nproc) cores"
+printf '%s\n' "$@" | xargs -P $# -I {} bash -c 'one {}'
 rm -rf "$scratch"
