@@ -25,7 +25,7 @@ while [ "$killed" -lt "$kills" ]; do
   sleep "$((RANDOM % (seconds / 10 + 1) + 1)).$((RANDOM % 10))"
   if kill -9 "$child" 2> /dev/null; then
     killed=$((killed + 1))
-    stages=$(find "$scratch/cut/stages" -maxdepth 1 -name '*.json' 2> /dev/null | wc -l)
+    stages=$({ find "$scratch/cut/stages" -maxdepth 1 -name '*.json' 2> /dev/null || true; } | wc -l)
     echo "kill $killed: $stages stages were done"
   elif [ "$killed" -lt "$kills" ]; then
     rm -rf "$scratch/cut" # it was done before it could be killed: once more from the start
