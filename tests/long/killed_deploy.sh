@@ -22,7 +22,7 @@ killed=0
 while [ "$killed" -lt "$kills" ]; do
   "$rpt" deploy "$model" "$scratch/cut" --quiet > /dev/null &
   child=$!
-  sleep "$((RANDOM % (seconds / 10 + 1) + 1)).$((RANDOM % 10))"
+  sleep "$((RANDOM % (seconds / 5 + 1) + 1)).$((RANDOM % 10))"
   if kill -9 "$child" 2> /dev/null; then
     killed=$((killed + 1))
     stages=$({ find "$scratch/cut/stages" -maxdepth 1 -name '*.json' 2> /dev/null || true; } | wc -l)
