@@ -117,38 +117,33 @@ class Talk {
     } else if (g.reason == generate::FinishReason::length) {
       context_.say(fmt::format("the answer ends after {} tokens (-n)", g.token_ids.size()));
     }
-    const auto prompt_rate = rate(answer.prompt_tokens - answer.reused_tokens, g.prompt_seconds);
     const auto generation_rate = rate(g.timed_tokens, g.generation_seconds);
     context_.detail(fmt::format("{} tokens, {} of them from before, {} generated{}", answer.prompt_tokens,
                                 answer.reused_tokens, g.token_ids.size(),
                                 generation_rate ? fmt::format(" at {:.1f}/s", *generation_rate) : ""));
+    answers_.push_back(record_of(answer, answer.interrupted ? "interrupted" : generate::name(g.reason)));
+  }
+
+  void record_not_asked(const std::string& why) {
+    all_asked_ = false;
+    report::Record r = record_of({}, "not_asked");
+    r.set("refused", why);
+    answers_.push_back(std::move(r));
+  }
+
+  static report::Record record_of(const generate::Answer& answer, std::string_view reason) {
+    const generate::Generation& g = answer.generation;
     report::Record r;
     r.set("text", g.text);
     r.set("prompt_tokens", answer.prompt_tokens);
     r.set("reused_tokens", answer.reused_tokens);
     r.set("generated_tokens", g.token_ids.size());
     r.set("token_ids", std::vector<std::int64_t>(g.token_ids.begin(), g.token_ids.end()));
-    r.set("finish_reason", answer.interrupted ? std::string_view("interrupted") : generate::name(g.reason));
+    r.set("finish_reason", reason);
     r.set("dropped_messages", answer.dropped_messages);
-    r.set("prompt_tokens_per_second", prompt_rate);
-    r.set("generation_tokens_per_second", generation_rate);
-    answers_.push_back(std::move(r));
-  }
-
-  void record_not_asked(const std::string& why) {
-    all_asked_ = false;
-    report::Record r;
-    r.set("text", "");
-    r.set("prompt_tokens", 0);
-    r.set("reused_tokens", 0);
-    r.set("generated_tokens", 0);
-    r.set("token_ids", std::vector<std::int64_t>{});
-    r.set("finish_reason", "not_asked");
-    r.set("refused", why);
-    r.set("dropped_messages", 0);
-    r.set("prompt_tokens_per_second", nullptr);
-    r.set("generation_tokens_per_second", nullptr);
-    answers_.push_back(std::move(r));
+    r.set("prompt_tokens_per_second", rate(answer.prompt_tokens - answer.reused_tokens, g.prompt_seconds));
+    r.set("generation_tokens_per_second", rate(g.timed_tokens, g.generation_seconds));
+    return r;
   }
 
   void write_json() const {

@@ -368,7 +368,7 @@ class ExpressionParser {
     return outer;
   }
 
-  /// From behind the opening bracket to behind the closing one.
+  /// A call of `e`, from behind the opening bracket to behind the closing one.
   ExpressionPtr call(ExpressionPtr e) {
     ExpressionPtr outer = make(Kind::call);
     add(*outer, std::move(e));
