@@ -105,9 +105,9 @@ TEST(Product, FactorsOfTwoChangeOnlyTheExponent) {
     for (const auto& [m, n, k] : {std::tuple<int, int, int>{512, 768, 256}, {1024, 256, 768}, {130, 17, 64}}) {
       const Sample a(m, k, random);
       const Sample b(k, n, random);
-      const auto product = [&](float alpha) {
-        std::vector<float> c(static_cast<std::size_t>(m * n));
-        multiply(a.as(type, false), b.as(type, false), alpha, false, {c.data(), m, n});
+      const auto product = [&, rows = m, columns = n](float alpha) {
+        std::vector<float> c(static_cast<std::size_t>(rows * columns));
+        multiply(a.as(type, false), b.as(type, false), alpha, false, {c.data(), rows, columns});
         return c;
       };
       const std::vector<float> one = product(1.0F);
