@@ -3,7 +3,6 @@
 
 #include "rpt/core/aligned_buffer.h"
 #include "rpt/core/parallel.h"
-#include "rpt/io/gguf_types.h"
 #include "rpt/tensor/blocks.h"
 #include "rpt/tensor/ops.h"
 
@@ -13,7 +12,7 @@ void round_head(Model& model, tensor::DType type, core::ProgressSink& progress) 
   EmbeddingWeight& head = model.weights.head ? *model.weights.head : model.weights.token_embd;
   const tensor::StoredView& from = head.values();
   const Origin origin = head.origin();
-  const std::int64_t block = io::gguf_block(type);
+  const std::int64_t block = tensor::block_values(type);
   if (from.columns % block != 0) {
     throw ConfigError(fmt::format("{}: {}: rows of {} values do not fit {}, which takes multiples of {}", origin.file,
                                   origin.tensor, from.columns, tensor::name(type), block));

@@ -100,8 +100,8 @@ void quantise_q6_k(std::span<const float, 256> x, std::byte* block) {
 }  // namespace
 
 std::int64_t quantised_row_bytes(DType type, std::int64_t n) {
-  const std::int64_t block = type == DType::q6_k ? 256 : type == DType::f16 ? 1 : 32;
-  if (n % block != 0) throw ShapeError(fmt::format("rows of {} values are no blocks of {}", n, name(type)));
+  if (n % block_values(type) != 0)
+    throw ShapeError(fmt::format("rows of {} values are no blocks of {}", n, name(type)));
   switch (type) {
     case DType::f16:
       return 2 * n;

@@ -72,4 +72,9 @@ std::int64_t element_size(DType type) {
   }
 }
 
+std::int64_t block_values(DType type) {
+  if (type == DType::q6_k) return 256;
+  return type == DType::q8_0 || type == DType::q4_0 || type == DType::q4_1 ? 32 : 1;
+}
+
 }  // namespace rpt::tensor

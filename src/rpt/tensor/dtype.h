@@ -37,6 +37,9 @@ bool is_float(DType type);
 /// True for the kinds that dense products read: is_float() and the blocked types q8_0, q4_0, q4_1, q6_k.
 bool is_dense(DType type);
 
+/// Values of a block of a blocked dense type: 32, of q6_k 256; 1 for every other type.
+std::int64_t block_values(DType type);
+
 /// Bytes of one element of a plain type (f32, f16, bf16, u8, i8, i32, i64, f64); 0 for blocked and ternary kinds.
 std::int64_t element_size(DType type);
 

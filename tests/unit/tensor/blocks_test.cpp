@@ -47,6 +47,9 @@ TEST(QuantiseRow, RowBytesAreTheTypes) {
   EXPECT_EQ(quantised_row_bytes(DType::q8_0, 64), 68);
   EXPECT_EQ(quantised_row_bytes(DType::q4_0, 64), 36);
   EXPECT_EQ(quantised_row_bytes(DType::q6_k, 512), 420);
+  EXPECT_EQ(block_values(DType::q4_1), 32);
+  EXPECT_EQ(block_values(DType::q6_k), 256);
+  EXPECT_EQ(block_values(DType::i2_s), 1);
   EXPECT_THROW(quantised_row_bytes(DType::q8_0, 48), ShapeError);
   EXPECT_THROW(quantised_row_bytes(DType::q6_k, 128), ShapeError);
   EXPECT_THROW(quantised_row_bytes(DType::q4_1, 32), ShapeError);
