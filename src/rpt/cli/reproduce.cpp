@@ -150,7 +150,7 @@ Command add_reproduce(CLI::App& program) {
                   "wikitext-2:validation; sotu:test where WikiText is trained on)");
   add_experiment_options(*app, o->text, o->test, o->tune);
   app->add_option("--seeds", o->seeds, "Fine-tunes of each arm (default: 1, with --full 2)")
-      ->check(CLI::Range(1, 1000));
+      ->check(CLI::Range(std::int64_t{1}, experiment::kMostSeeds));
   app->add_option("--stride", o->stride,
                   "Tokens from window to window where models are scored, protocol full (default: three quarters of "
                   "the context)")

@@ -250,9 +250,9 @@ int run_training_job(TrainingJob job, Context& context) {
   const std::vector<train::Evaluation> evaluations = watch.score(chosen, true);
 
   const std::optional<double> rate = seconds > 0 ? std::optional(tokens / seconds) : std::nullopt;
-  context.out() << fmt::format("{} steps{}, last {}", result.steps,
-                               result.end == train::RunEnd::overfitting ? " (stopped: overfitting)" : "",
-                               train::describe_loss(result.last_loss));
+  context.out() << fmt::format("{} steps{}", result.steps,
+                               result.end == train::RunEnd::overfitting ? " (stopped: overfitting)" : "");
+  if (result.last_loss) context.out() << ", last " << train::describe_loss(result.last_loss);
   if (rate) {
     context.out() << fmt::format(", {:.0f} tokens/s ({:.0f} % of {:.0f} GFLOP/s measured)", *rate,
                                  100 * *rate * operations / peak, peak / 1e9);

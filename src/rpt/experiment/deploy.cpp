@@ -12,6 +12,7 @@
 #include "rpt/core/error.h"
 #include "rpt/experiment/deploy_report.h"
 #include "rpt/experiment/measure.h"
+#include "rpt/generate/prompt.h"
 #include "rpt/generate/session.h"
 #include "rpt/model/export.h"
 #include "rpt/prune/account.h"
@@ -27,8 +28,7 @@ using Json = nlohmann::ordered_json;
 std::string generated(const model::Model& model, const std::string& prompt, std::int64_t tokens) {
   generate::GenerationOptions options;
   options.max_tokens = tokens;
-  std::vector<std::int32_t> ids = model.vocabulary().encode(prompt);
-  if (model.adds_bos && model.bos_id) ids.insert(ids.begin(), *model.bos_id);
+  const std::vector<std::int32_t> ids = generate::encode_prompt(model, prompt, {.special = false}).ids;
   generate::Session session(model, generate::room_for(model, static_cast<std::int64_t>(ids.size()), options),
                             options.sampling);
   session.append(ids);

@@ -3,7 +3,8 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <string_view>
+#include <unordered_set>
 
 #include "rpt/core/error.h"
 #include "rpt/core/sha256.h"
@@ -39,13 +40,20 @@ std::string sha256_of(const Texts& texts) {
 
 namespace {
 
+/// Without white space at both ends.
+std::string_view trimmed(std::string_view text) {
+  constexpr std::string_view kSpace = " \t\r\n";
+  const std::size_t begin = text.find_first_not_of(kSpace);
+  return begin == std::string_view::npos ? std::string_view()
+                                         : text.substr(begin, text.find_last_not_of(kSpace) + 1 - begin);
+}
+
 void require_apart(const Texts& texts) {
+  std::unordered_set<std::string_view> trained;
+  for (const train::Document& d : texts.train) trained.insert(trimmed(d.text));
   for (const text::Corpus* corpus : {&texts.test, &texts.retention}) {
     for (const std::string& d : corpus->documents) {
-      const bool trained = std::any_of(texts.train.begin(), texts.train.end(), [&](const train::Document& t) {
-        return !d.empty() && t.text.find(d) != std::string::npos;
-      });
-      if (!trained) continue;
+      if (trimmed(d).empty() || !trained.contains(trimmed(d))) continue;
       throw ConfigError(fmt::format("the {} holds a document that is trained on ({}); what is scored stands apart",
                                     corpus == &texts.test ? "test text" : "retention text", text::for_message(d)));
     }

@@ -26,7 +26,6 @@ namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
 constexpr std::int64_t kCalibrationLength = 256;
-constexpr std::int64_t kMostSeeds = 32;       // that a folder is searched for
 constexpr std::size_t kFittedBytes = 40'000;  // of text that a temperature is fitted on
 
 /// What is forgotten is asked of fine-tuned models, and of the bases to compare with.
@@ -277,18 +276,24 @@ void require_usable(const Bases& bases, const ReproduceConfig& config, const Tex
 
 void require_nothing_fuller(const ReproduceConfig& config, const RunDirectory& run) {
   ReproduceConfig fuller = config;
-  fuller.seeds = std::max<std::int64_t>(config.seeds, kMostSeeds);
+  fuller.full = true;
+  fuller.seeds = kMostSeeds;
   const std::vector<ReproduceCell> planned = plan_cells(config);
-  for (const bool full : {config.full, true}) {
-    fuller.full = full;
-    for (const ReproduceCell& cell : plan_cells(fuller)) {
-      if (std::find(planned.begin(), planned.end(), cell) != planned.end() || !run.finished(cell.stage())) continue;
-      const auto seeds = static_cast<std::int64_t>(cell.fine_tune.value_or(0)) + 1;
-      throw ConfigError(fmt::format("{}: holds {}, a stage of a fuller run; {}{} goes on with it",
-                                    run.folder().string(), cell.stage(), full ? "--full " : "",
-                                    fmt::format("--seeds {}", std::max(seeds, config.seeds))));
-    }
+  ReproduceConfig quick = fuller;
+  quick.full = config.full;
+  const std::vector<ReproduceCell> with_seeds = plan_cells(quick);
+  std::string beyond;
+  bool full = config.full;
+  std::int64_t seeds = config.seeds;
+  for (const ReproduceCell& cell : plan_cells(fuller)) {
+    if (std::find(planned.begin(), planned.end(), cell) != planned.end() || !run.finished(cell.stage())) continue;
+    beyond = cell.stage();
+    full = full || std::find(with_seeds.begin(), with_seeds.end(), cell) == with_seeds.end();
+    seeds = std::max(seeds, static_cast<std::int64_t>(cell.fine_tune.value_or(0)) + 1);
   }
+  if (beyond.empty()) return;
+  throw ConfigError(fmt::format("{}: holds {}, a stage of a fuller run; {}--seeds {} goes on with it",
+                                run.folder().string(), beyond, full ? "--full " : "", seeds));
 }
 
 TimeEstimate first_estimate(const ReproduceConfig& config, const model::Config& shape, const Texts& texts) {

@@ -35,6 +35,9 @@ struct ReproduceConfig {
   std::int64_t seeds = 1;  ///< fine-tunes of each arm
 };
 
+/// The most fine-tunes of an arm.
+inline constexpr std::int64_t kMostSeeds = 32;
+
 /// A base that was opened, with latents.
 using Bases = std::vector<std::unique_ptr<model::Model>>;
 

@@ -8,6 +8,7 @@
 #include "rpt/core/sha256.h"
 #include "rpt/model/decoder.h"
 #include "rpt/model/gauge_groups.h"
+#include "rpt/model/token_rows.h"
 #include "rpt/tensor/ops.h"
 
 namespace rpt::prune {
@@ -149,6 +150,7 @@ std::vector<std::vector<std::int32_t>> calibration_sequences(const model::Model&
   for (const std::string& document : documents) {
     if (std::cmp_greater_equal(ids.size(), tokens)) break;
     const std::vector<std::int32_t> more = model.vocabulary().encode(document);
+    model::require_rows(model, more);
     ids.insert(ids.end(), more.begin(), more.end());
   }
   ids.resize(std::min(ids.size(), static_cast<std::size_t>(tokens)));

@@ -5,6 +5,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <cstring>
@@ -12,6 +13,7 @@
 
 #include "rpt/core/atomic_file.h"
 #include "rpt/core/timer.h"
+#include "rpt/model/token_rows.h"
 
 namespace rpt::train {
 namespace {
@@ -126,7 +128,11 @@ class Run {
     result.first_step = state_.step;
     while (state_.step < config_.steps && !state_.overfitted) {
       const StepRecord record = step();
-      record.loss ? state_.last_loss = record.loss : state_.idle_steps += 1;
+      if (record.loss) {
+        state_.last_loss = record.loss;
+      } else {
+        ++state_.idle_steps;
+      }
       metrics.add(line_of(record));
       if (hooks_.step) hooks_.step(record);
       const bool last = state_.step == config_.steps;
@@ -247,6 +253,10 @@ RunResult run_training(const TrainConfig& config, Parameters& parameters, const 
   const auto newest = newest_checkpoint(folder / "checkpoints");
   if (!resume && fs::exists(folder / "training.json")) {
     throw ConfigError(fmt::format("{}: already holds a run; --resume goes on with it", folder.string()));
+  }
+  model::require_rows(parameters.model(), stream.tokens);
+  if (std::find(stream.is_target.begin(), stream.is_target.end(), 1) == stream.is_target.end()) {
+    throw ConfigError("the text holds no token to learn from");
   }
   if (config.revive) follow_magnitudes(*config.revive, parameters);
   Run run(config, parameters, stream, folder, machine, hooks);

@@ -134,12 +134,18 @@ TEST_F(Deploy, SaysWhatItsDoseCounts) {
 TEST_F(Deploy, WhatIsTrainedOnIsNotScored) {
   const std::string model = small_model();
   auto all = words(model, "run");
-  core::write_file_atomic(path("test.jsonl"), Json({{"text", "The house on hill 0 stood alone."}}).dump());
+  core::write_file_atomic(path("test.jsonl"), Json({{"text", file("text.txt") + " \n"}}).dump());
   const Outcome refused = rpt(all);
   EXPECT_EQ(refused.code, 3);
-  EXPECT_NE(refused.err.find("the test text holds a document that is trained on (The house on hill 0 stood alone.)"),
+  EXPECT_NE(refused.err.find("the test text holds a document that is trained on (The house on hill 0 stood alone."),
             std::string::npos)
       << refused.err;
+  // What a training document merely contains is no leak: it may be a word.
+  core::write_file_atomic(path("test.jsonl"),
+                          Json({{"text", "The house stood alone, and nobody knew the hill."}}).dump() + "\n" +
+                              Json({{"text", "hill"}}).dump());
+  all.insert(all.end(), {"--dry-run"});
+  EXPECT_EQ(rpt(all).code, 0);
 }
 
 TEST_F(Deploy, RefusesWhatItCannotUse) {
