@@ -100,6 +100,10 @@ std::filesystem::path find_model(const std::string& name_or_path);
 /// What the options of add_open_options say of a model's reading.
 model::OpenOptions open_options(const CommonOptions& common);
 
+/// Refuses an output that is the model itself or a folder that holds it: with --force it would be removed. Throws
+/// UsageError.
+void require_apart(const std::filesystem::path& model, const std::filesystem::path& out);
+
 /// Opens MODEL: a path, or the name of an embedded model; says the file's warnings.
 std::unique_ptr<model::Model> open_model(const std::string& name_or_path, const Context& context);
 

@@ -61,13 +61,15 @@ std::vector<report::Record> to_records(const std::vector<model::Fault>& faults) 
 
 /// Refuses a target that would cost somebody something, before a minute is spent. Throws: UsageError, OutputError.
 void check_target(const std::filesystem::path& model, const DoctorOptions& options) {
+  require_apart(model, options.fix);
   std::error_code none;
-  if (std::filesystem::equivalent(model, options.fix, none)) {
-    throw UsageError(fmt::format("{} is the model itself; write to another name", options.fix));
+  if (!std::filesystem::exists(options.fix, none)) return;
+  const bool folder = std::filesystem::is_directory(options.fix, none);
+  if (folder != std::filesystem::is_directory(model, none)) {
+    throw OutputError(fmt::format("{}: exists and is {}", options.fix, folder ? "a folder" : "no folder"));
   }
-  const bool taken = std::filesystem::is_directory(options.fix, none) ? !std::filesystem::is_empty(options.fix, none)
-                                                                      : std::filesystem::exists(options.fix, none);
-  if (taken && !options.force) throw OutputError(fmt::format("{}: exists; --force replaces it", options.fix));
+  if (!options.force && !(folder && std::filesystem::is_empty(options.fix, none)))
+    throw OutputError(fmt::format("{}: exists; --force replaces it", options.fix));
 }
 
 /// Writes the mended file; says what changed, or why nothing was written.
@@ -131,7 +133,8 @@ Command add_doctor(CLI::App& program) {
       ->check(check_not_empty);
   app->add_option("--fix", options->fix, "Write the mended model here, where every fault can be mended mechanically")
       ->check(check_not_empty);
-  app->add_flag("--force", options->force, "Let --fix replace a file or directory that exists");
+  app->add_flag("--force", options->force,
+                "Let --fix replace what exists: a file by a file, a directory by a directory");
   app->footer(
       "Exit code 0: nothing found. 1: a fault was found, mended or not. 3: the file cannot be read at all.\n"
       "Example:\n  rpt doctor broken.gguf --fix mended.gguf");

@@ -122,10 +122,7 @@ int run_gauge(const GaugeOptions& options, Context& context) {
   if (options.like.empty() == options.scales.empty()) throw UsageError("one of --like and --scales says which gauge");
   if (!options.scales.empty()) parse_scales(options.scales);  // better now than after the model
   const auto source = open_bitnet_model(options.model, "a gauge", context);
-  std::error_code none;
-  if (std::filesystem::equivalent(source->path, options.out, none)) {
-    throw UsageError(fmt::format("{} is the model itself; write to another name", options.out));
-  }
+  require_apart(source->path, options.out);
   const core::Stopwatch watch;
   const model::Gauge gauge = choose_gauge(options, *source, context);
   const model::GaugeReport r =

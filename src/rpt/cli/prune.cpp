@@ -211,10 +211,7 @@ void print(const PruneOptions& o, const prune::Account& account, const model::Ma
 int run_prune(const PruneOptions& o, Context& context) {
   prune::Recipe recipe = load_recipe(o, context);  // better now than after the model
   const auto source = open_bitnet_model(o.model, "pruning", context);
-  std::error_code none;
-  if (fs::equivalent(source->path, o.out, none)) {
-    throw UsageError(fmt::format("{} is the model itself; write to another name", o.out));
-  }
+  require_apart(source->path, o.out);
   if (!o.calibration.text.empty()) recipe.calibration = describe_calibration(o.calibration, *source);
   const core::Stopwatch watch;
   const prune::PruneMemory memory = prune::prune_memory(*source, recipe);

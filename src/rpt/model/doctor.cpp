@@ -22,7 +22,6 @@ constexpr std::size_t kMostWindow = 512;
 constexpr int kRounds = 3;          ///< of trials: a file may have one fault behind another
 constexpr double kNoZeros = 0.01;   ///< share of code 0 below which codes come from latents
 constexpr double kClustered = 0.9;  ///< share of latents at 0 and ±s from which they are snapped ones
-constexpr double kRounding = 0.15;  ///< relative difference of two matrices that rounding to four bits explains
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 /// The score, or nothing where the model cannot be run under this reading. An NLL that is no number is infinite.
@@ -150,6 +149,7 @@ class Doctor {
 
   /// What the weights tell without being run.
   void examine_weights() {
+    stored_ = model_->weights.blocks.front().attn_q.stored_type();
     look_for_snapped();
     look_at_codes();
     look_at_head();
@@ -276,7 +276,8 @@ class Doctor {
                            .mend = "leave it out; the head is tied",
                            .mechanical = model_->format != "llama2.c"});
       d_.treatment.embedding_is_head = true;
-    } else if (relative_difference(head, embedding) < kRounding) {
+    } else if (head.type != embedding.type &&
+               relative_difference(head, embedding) < std::max(rounding_of(head.type), rounding_of(embedding.type))) {
       d_.faults.push_back({.fault = "second_head",
                            .place = "output.weight",
                            .cause = fmt::format("says the same as the embedding in other bits ({} beside {})",
@@ -354,10 +355,11 @@ class Doctor {
 
   /// Tries every other reading; the best one becomes a fault where it does better by the margin.
   bool run_round(double& nll) {
-    const std::vector<Trial> trials = list_trials(*model_, d_.treatment, online_directory());
+    const std::vector<Trial> trials = list_trials(*model_, d_.treatment, stored_, online_directory());
     progress_.begin(trials.size(), "readings", "trying");
     const Trial* best = nullptr;
-    double lowest = nll - kTrialMargin;
+    // What does no better than guessing proves nothing.
+    double lowest = std::min(nll - kTrialMargin, std::log(static_cast<double>(model_->config.vocabulary)));
     for (const Trial& trial : trials) {
       const auto score = try_treatment(path_, trial.treatment, text_);
       if (score && score->nll < lowest) {
@@ -387,6 +389,7 @@ class Doctor {
   std::size_t untried_faults_ = 0;  ///< how many were found before the trials
   Treatment untried_;               ///< and what mends them
   std::unique_ptr<Model> model_;
+  DType stored_ = DType::f32;  ///< of the first linear layer in the file
 };
 
 }  // namespace

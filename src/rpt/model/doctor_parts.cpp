@@ -42,6 +42,20 @@ double relative_difference(const tensor::StoredView& a, const tensor::StoredView
   return std::isfinite(relative) ? relative : kInfinity;
 }
 
+double rounding_of(tensor::DType type) {
+  switch (type) {
+    case tensor::DType::q4_0:
+    case tensor::DType::q4_1:
+      return 0.15;
+    case tensor::DType::q6_k:
+      return 0.04;
+    case tensor::DType::q8_0:
+      return 0.02;
+    default:
+      return 0.005;  // bf16 rounds by 2⁻⁹ at most
+  }
+}
+
 std::string list_some(const std::vector<std::string>& names) {
   constexpr std::size_t kNamed = 3;
   const std::size_t named = std::min(kNamed, names.size());

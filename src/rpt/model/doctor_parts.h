@@ -41,12 +41,15 @@ struct Trial {
   Treatment treatment;
 };
 
-/// Every reading that differs in one point from how `treatment` has a model read; `online`: a directory that declares
-/// so.
-std::vector<Trial> list_trials(const Model& model, const Treatment& treatment, bool online);
+/// Every reading that differs in one point from how `treatment` has a model read; `stored`: the type of the file's
+/// linear layers, which treated ones need not keep; `online`: a directory that declares so.
+std::vector<Trial> list_trials(const Model& model, const Treatment& treatment, tensor::DType stored, bool online);
 
 /// ‖a − b‖ / ‖b‖ of two dense matrices; infinite where their shapes differ or a value is not finite.
 double relative_difference(const tensor::StoredView& a, const tensor::StoredView& b);
+
+/// The relative difference to what it was made of that a type's rounding explains, with room to spare.
+double rounding_of(tensor::DType type);
 
 /// "a, b, c and 4 more"
 std::string list_some(const std::vector<std::string>& names);

@@ -63,14 +63,12 @@ void add_row_trials(const Model& model, const Treatment& treatment, std::vector<
 
 }  // namespace
 
-std::vector<Trial> list_trials(const Model& model, const Treatment& treatment, bool online) {
+std::vector<Trial> list_trials(const Model& model, const Treatment& treatment, DType stored, bool online) {
   std::vector<Trial> trials;
   const LinearWeight& first = model.weights.blocks.front().attn_q;
   if (first.ternary() && treatment.scale == ScaleChange::none) add_scale_trials(model, treatment, online, trials);
   if (treatment.rows == RowChange::none && model.config.head_size > 2) add_row_trials(model, treatment, trials);
-  // Rows that change places are copied into another layout: only the other layers tell the file's.
-  if (model.format == "gguf" && model.weights.blocks.front().attn_v.stored_type() == DType::i2_s &&
-      treatment.reading.i2_s == ternary::I2sLayout::x86) {
+  if (model.format == "gguf" && stored == DType::i2_s && treatment.reading.i2_s == ternary::I2sLayout::x86) {
     Treatment t = treatment;
     t.reading.i2_s = ternary::I2sLayout::arm;
     trials.push_back({{.fault = "arm_layout",

@@ -18,9 +18,12 @@ Json parse_object(const SideFile& file) {
   try {
     Json json = Json::parse(file.text);
     if (json.is_object()) return json;
-  } catch (const Json::exception&) {  // a syntax error, or a number beyond double
+  } catch (const Json::parse_error& e) {
+    throw FormatError(file.path, e.byte, "JSON", "a JSON object", "a syntax error there");
+  } catch (const Json::exception&) {  // a number beyond double
+    throw FormatError(file.path, 0, "JSON", "numbers that a double can hold", "a larger one");
   }
-  throw FormatError(file.path, 0, "JSON", "a JSON object", "something else");
+  throw FormatError(file.path, 0, "JSON", "a JSON object", "another value");
 }
 
 void add_side_token(std::int64_t id, SideToken token, SideTokens& tokens) {

@@ -34,7 +34,7 @@ std::optional<Bytes> snapped(const io::SafetensorsTensor& t, float noise) {
 
 TEST_F(Doctor, FindsNothingInGoodFiles) {
   expect_nothing(seedling_);
-  expect_nothing((test::source_dir() / "models/micro-1").string());
+  for (int i = 1; i <= 5; ++i) expect_nothing((test::source_dir() / fmt::format("models/micro-{}", i)).string());
   expect_nothing(good());
   expect_nothing(packed());
   for (const char* type : {"tq1_0", "tq2_0", "f16", "bf16", "f32"}) {
@@ -45,6 +45,36 @@ TEST_F(Doctor, FindsNothingInGoodFiles) {
   const Outcome o = rpt({"doctor", seedling_});
   EXPECT_EQ(o.code, 0);
   EXPECT_EQ(o.out, "nothing found\n");
+}
+
+TEST_F(Doctor, FindsNothingInTheGoldenModelsAndRoundedHeads) {
+  int models = 0;
+  for (const fs::directory_entry& golden : fs::directory_iterator(test::source_dir() / "tests/golden")) {
+    if (!fs::exists(golden.path() / "config.json")) continue;
+    expect_nothing(golden.path().string());
+    ++models;
+  }
+  EXPECT_GE(models, 6);
+  for (const std::string head : {"q8_0", "q6_k"}) {
+    ASSERT_EQ(rpt({"export", seedling_, path(head + ".gguf"), "--head", head}).code, 0);
+    expect_nothing(path(head + ".gguf"));
+  }
+}
+
+// Trials run, on weights that no reading makes better than guessing.
+TEST_F(Doctor, FindsNothingInATernaryLlamaWithAVocabulary) {
+  const auto model = test::TinyModel::make({.vocabulary = 4096, .llama = true});
+  const auto seedling = model::open_model(seedling_);
+  model->tokenizer = seedling->tokenizer;
+  model->adds_bos = seedling->adds_bos;
+  model->bos_id = seedling->bos_id;
+  model->end_ids = seedling->end_ids;
+  model->chat_bos_token = seedling->chat_bos_token;
+  model->chat_eos_token = seedling->chat_eos_token;
+  model::export_gguf(*model, path("llama.gguf"), DType::i2_s, {});
+  const Json j = visit(path("llama.gguf"));
+  EXPECT_EQ(j["faults"], Json::array());
+  EXPECT_FALSE(j["tried"].empty());
 }
 
 TEST_F(Doctor, FindsNothingInGoodLlamaFiles) {
@@ -164,15 +194,18 @@ TEST_F(Doctor, AHeadWithAnInfinity) {
 }
 
 TEST_F(Doctor, AHeadThatIsTheEmbeddingInOtherBits) {
-  const Json j = visit(harmed({.repeat_embedding = true,
-                               .change_head =
-                                   [](Bytes& head) {
-                                     for (std::size_t i = 0; i < head.size(); i += 6) head[i] ^= std::byte{1};
-                                   }}),
-                       {"--fix", path("a.gguf")});
+  const Json j = visit(harmed({.repeat_embedding = true, .round_head = true}), {"--fix", path("a.gguf")});
   EXPECT_EQ(j["faults"].size(), 1U) << j.dump();
   EXPECT_FALSE(fault(j, "second_head")["mechanical"]);
   EXPECT_FALSE(fs::exists(path("a.gguf")));
+}
+
+// A head of the embedding's own type is no rounding of it, however near: it may have been trained from there.
+TEST_F(Doctor, AHeadNearTheEmbeddingIsAHeadOfItsOwn) {
+  const Json j = visit(harmed({.repeat_embedding = true, .change_head = [](Bytes& head) {
+                                 for (std::size_t i = 0; i < head.size(); i += 6) head[i] ^= std::byte{1};
+                               }}));
+  EXPECT_EQ(j["faults"], Json::array());
 }
 
 TEST_F(Doctor, ReplacesNothingUnasked) {

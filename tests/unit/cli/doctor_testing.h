@@ -13,6 +13,8 @@
 #include "rpt/io/safetensors_writer.h"
 #include "rpt/model/doctor.h"
 #include "rpt/model/gate.h"
+#include "rpt/tensor/blocks.h"
+#include "rpt/tensor/ops.h"
 #include "tests/unit/cli/cli_testing.h"
 
 /// Good files made faulty, for the tests of rpt doctor.
@@ -30,7 +32,21 @@ struct Harm {
   std::function<void(const io::GgufTensor& tensor, Bytes& bytes)> change = {};
   bool repeat_embedding = false;                      ///< as output.weight
   std::function<void(Bytes& head)> change_head = {};  ///< of the repeated one
+  bool round_head = false;                            ///< the repeated one is q8_0
 };
+
+/// The values of an f16 tensor of two dimensions, rounded.
+inline Bytes in_q8_0(const io::GgufTensor& t) {
+  const tensor::StoredView values{t.data.data(), t.data.size(), t.type, t.ne[1], t.ne[0]};
+  const std::int64_t row_bytes = tensor::q8_0_row_bytes(values.columns);
+  Bytes rounded(static_cast<std::size_t>(values.rows * row_bytes));
+  std::vector<float> row(static_cast<std::size_t>(values.columns));
+  for (std::int64_t r = 0; r < values.rows; ++r) {
+    tensor::read_row(values, r, row);
+    tensor::quantise_row(DType::q8_0, row, rounded.data() + r * row_bytes);
+  }
+  return rounded;
+}
 
 inline void copy_key(const io::GgufFile& in, const io::GgufEntry& e, const std::string& key, io::GgufWriter& out) {
   using Type = io::GgufValueType;
@@ -65,7 +81,9 @@ inline void harm_gguf(const fs::path& from, const fs::path& to, const Harm& harm
     out.declare(t.name, t.type, t.ne);
   }
   const io::GgufTensor* embedding = in.find_tensor("token_embd.weight");
-  if (harm.repeat_embedding) out.declare("output.weight", embedding->type, embedding->ne);
+  if (harm.repeat_embedding) {
+    out.declare("output.weight", harm.round_head ? DType::q8_0 : embedding->type, embedding->ne);
+  }
   for (const io::GgufTensor* t : kept) {
     Bytes bytes(t->data.begin(), t->data.end());
     if (harm.change) harm.change(*t, bytes);
@@ -75,6 +93,7 @@ inline void harm_gguf(const fs::path& from, const fs::path& to, const Harm& harm
   }
   if (harm.repeat_embedding) {
     Bytes head(embedding->data.begin(), embedding->data.end());
+    if (harm.round_head) head = in_q8_0(*embedding);
     if (harm.change_head) harm.change_head(head);
     out.begin_tensor("output.weight");
     out.write(head);

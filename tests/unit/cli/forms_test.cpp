@@ -52,6 +52,28 @@ TEST_F(Forms, ADenseModelIsInspectedAndExported) {
   EXPECT_EQ(rpt({"export", model, path("b.gguf"), "--type", "i2_s"}).code, 3);
 }
 
+// With --force a folder that holds the model would be removed, and the model with it.
+TEST_F(Forms, NothingIsWrittenOverTheFolderThatHoldsTheModel) {
+  namespace fs = std::filesystem;
+  fs::create_directories(path("all"));
+  fs::copy(seedling_, path("all/model"));
+  const std::string model = path("all/model");
+  const std::vector<std::vector<std::string>> commands{{"export", model, path("all"), "--to", "hf", "--force"},
+                                                       {"gauge", model, path("all"), "--like", "2b", "--force"},
+                                                       {"prune", model, path("all"), "--sparsity", "0.1", "--force"},
+                                                       {"snap", model, path("all"), "--force"},
+                                                       {"doctor", model, "--fix", path("all"), "--force"},
+                                                       {"export", model, path("all/model/.."), "--to", "hf", "--force"},
+                                                       {"export", model, path("all") + "/", "--to", "hf", "--force"}};
+  for (const auto& words : commands) {
+    const Outcome o = rpt(words);
+    EXPECT_EQ(o.code, 2) << words[0] << ": " << o.err;
+    EXPECT_NE(o.err.find("holds the model"), std::string::npos) << o.err;
+    EXPECT_TRUE(fs::exists(model + "/model.safetensors")) << words[0];
+  }
+  EXPECT_EQ(rpt({"export", model, path("all/beside"), "--to", "hf"}).code, 0);
+}
+
 TEST_F(Forms, ARoundedHeadScoresAsItsFileDoesAndSaysWhatItCosts) {
   const std::string model = seedling_;
   std::ofstream(path("text.txt")) << "A short text, to be scored.\n";
