@@ -84,22 +84,25 @@ double HeadLoss::add_rows(const model::EmbeddingWeight& head, tensor::MatrixView
     tensor::matmul_dense(e, hidden, logits_.view());
   }
   std::vector<double> nll(targets.size());
-  const auto softmax = kernels::active().softmax_scaled;
+  const auto& table = kernels::active();
+  if (bf16) dlogits_.reserve_scratch(static_cast<std::size_t>(hidden.rows * e.rows));
   core::parallel_for(hidden.rows, 4, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {
       const auto i = static_cast<std::size_t>(t);
       float* row = logits_.view().row(t);
       if (targets[i] < 0) {
         std::fill_n(row, e.rows, 0.0F);
-        continue;
+      } else {
+        const double log_sum = tensor::log_sum_exp({row, static_cast<std::size_t>(e.rows)});
+        nll[i] = log_sum - static_cast<double>(row[targets[i]]);
+        table.softmax_scaled(row, e.rows, static_cast<float>(log_sum), weight);
+        row[targets[i]] -= weight;
       }
-      const double log_sum = tensor::log_sum_exp({row, static_cast<std::size_t>(e.rows)});
-      nll[i] = log_sum - static_cast<double>(row[targets[i]]);
-      softmax(row, e.rows, static_cast<float>(log_sum), weight);
-      row[targets[i]] -= weight;
+      if (bf16) table.scale_to_bf16(row, e.rows, 1.0F, dlogits_.data() + t * e.rows);
     }
   });
-  const tensor::Operand dlogits = bf16 ? to_bf16(logits_.view(), dlogits_) : tensor::operand(logits_.view());
+  const tensor::Operand dlogits =
+      bf16 ? tensor::operand(dlogits_.data(), hidden.rows, e.rows) : tensor::operand(logits_.view());
   tensor::multiply(dlogits, values, std::nullopt, false, dhidden);
   tensor::Operand dlogits_transposed = dlogits;
   dlogits_transposed.transposed = true;
