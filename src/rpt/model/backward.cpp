@@ -153,17 +153,19 @@ tensor::Operand BackwardWork::latents(const TernaryWeight& weight) {
   return out;
 }
 
-tensor::Operand BackwardWork::rows(tensor::MatrixView dy, const std::vector<float>* factors) {
-  RPT_CHECK(type() != BackwardType::int8, "int8 has steps");
-  if (type() == BackwardType::f32 && factors == nullptr) return tensor::operand(dy);
-  const tensor::Operand out = reserve(gradient_values_, dy.rows, dy.columns);
+BackwardWork::Gradient BackwardWork::rows(tensor::MatrixView dy, std::span<const float> factors) {
+  RPT_CHECK(type() != BackwardType::int8 && std::cmp_equal(factors.size(), dy.rows), "{} factors", factors.size());
+  const bool bf16 = type() == BackwardType::bf16;
+  const Gradient out{bf16 ? reserve(gradient_values_, dy.rows, dy.columns) : tensor::operand(dy),
+                     reserve(column_values_, dy.rows, dy.columns)};
   const auto& table = kernels::active();
   for_rows(dy.rows, [&](std::int64_t t) {
-    const float factor = factors == nullptr ? 1.0F : (*factors)[static_cast<std::size_t>(t)];
-    if (type() == BackwardType::bf16) {
-      table.scale_to_bf16(dy.row(t), dy.columns, factor, bf16_row(out, t));
+    const float factor = factors[static_cast<std::size_t>(t)];
+    if (bf16) {
+      table.scale_to_bf16(dy.row(t), dy.columns, 1.0F, bf16_row(out.plain, t));
+      table.scale_to_bf16(dy.row(t), dy.columns, factor, bf16_row(out.scaled, t));
     } else {
-      std::transform(dy.row(t), dy.row(t) + dy.columns, float_row(out, t), [&](float v) { return v * factor; });
+      std::transform(dy.row(t), dy.row(t) + dy.columns, float_row(out.scaled, t), [&](float v) { return v * factor; });
     }
   });
   return out;

@@ -75,8 +75,12 @@ class BackwardWork {
   tensor::Operand codes(const tensor::PackedTernaryView& weights);
   /// The latents of a weight [N, K], which must be stored in bf16. Takes the room of codes().
   tensor::Operand latents(const TernaryWeight& weight);
-  /// dy [T, N], row t multiplied by factors[t], or as it is where there are none. Not for int8.
-  tensor::Operand rows(tensor::MatrixView dy, const std::vector<float>* factors);
+  /// dy [T, N] as it is, and with row t multiplied by a factor.
+  struct Gradient {
+    tensor::Operand plain, scaled;
+  };
+  /// dy in the type of this pass. Not for int8. Holds until the next call.
+  Gradient rows(tensor::MatrixView dy, std::span<const float> factors);
 
   /// A gradient as int8 codes [T, N]: row_step_t · row_codes_tn and, row t multiplied by a factor,
   /// column_step_n · column_codes_tn.
@@ -88,14 +92,13 @@ class BackwardWork {
   Int8Gradient int8_rows(tensor::MatrixView dy, std::span<const float> factors);
 
   // Gradients of activations, named after them.
-  tensor::Tensor normed;     ///< [T, H], [T, A·D] or [T, F]
-  tensor::Tensor attended;   ///< [T, A·D]
-  tensor::Tensor query;      ///< [T, A·D]
-  tensor::Tensor key;        ///< [T, G·D]
-  tensor::Tensor value;      ///< [T, G·D]
-  tensor::Tensor activated;  ///< [T, F] the product of gate and up, computed again, then its gradient
-  tensor::Tensor gate;       ///< [T, F]
-  tensor::Tensor up;         ///< [T, F]
+  tensor::Tensor normed;    ///< [T, H], [T, A·D] or [T, F]
+  tensor::Tensor attended;  ///< [T, A·D]
+  tensor::Tensor query;     ///< [T, A·D]
+  tensor::Tensor key;       ///< [T, G·D]
+  tensor::Tensor value;     ///< [T, G·D]
+  tensor::Tensor gate;      ///< [T, F]
+  tensor::Tensor up;        ///< [T, F]
 
   tensor::Tensor dense;  ///< [T, N] the dense product of a linear during a warm-up
 

@@ -16,23 +16,13 @@ void observe(LayerObserver* observer, std::string_view name, std::int64_t layer,
   if (observer != nullptr) observer->activation(name, layer, values);
 }
 
-/// RMSNorm in which an overflow or a NaN is an error that names the layer.
-void norm(tensor::MatrixView x, const NormWeight& weight, float epsilon, tensor::MutableMatrix y, std::int64_t layer,
-          std::string_view name) {
-  const std::int64_t bad = tensor::rms_norm(x, weight.gain, epsilon, y);
-  if (bad >= 0) {
-    throw NumericError(fmt::format("layer blk.{}.{}: the sum of squares of row {} is not finite", layer, name, bad),
-                       bad);
-  }
+void require_norm(std::int64_t bad, std::int64_t layer, std::string_view name) {
+  if (bad < 0) return;
+  throw NumericError(fmt::format("layer blk.{}.{}: the sum of squares of row {} is not finite", layer, name, bad), bad);
 }
 
-/// What stands between gate and up, times up.
-void activate(Activation activation, const BlockTape& tape, tensor::MutableMatrix y) {
-  if (activation == Activation::relu2) {
-    tensor::relu2_mul(tape.gate.view(), tape.up.view(), y);
-  } else {
-    tensor::silu_mul(tape.gate.view(), tape.up.view(), y);
-  }
+tensor::Gating gating(Activation activation) {
+  return activation == Activation::relu2 ? tensor::Gating::relu2 : tensor::Gating::silu;
 }
 
 /// The factor that multiplies an output last.
@@ -86,10 +76,13 @@ void BitLinear::forward(tensor::MatrixView x, tensor::QuantisedRows& quantised, 
 }
 
 void BitLinear::quantise(tensor::MatrixView x, tensor::QuantisedRows& out, BackwardWork* training) const {
-  const std::int64_t bad = tensor::quantise_rows(x, out);
+  accept(tensor::quantise_rows(x, out), out, training);
+}
+
+void BitLinear::accept(std::int64_t bad, const tensor::QuantisedRows& x, BackwardWork* training) const {
   if (bad >= 0)
     throw NumericError(fmt::format("layer {}: the input of row {} holds an infinity or NaN", name_, bad), bad);
-  if (training != nullptr && training->warms_up()) training->load_input(out);
+  if (training != nullptr && training->warms_up()) training->load_input(x);
 }
 
 void BitLinear::backward(const tensor::QuantisedRows& x, tensor::MatrixView dy, BackwardWork& work,
@@ -108,23 +101,23 @@ void BitLinear::backward(const tensor::QuantisedRows& x, tensor::MatrixView dy, 
     tensor::multiply_int8_rows(transposed, work.input(), rounded.column_steps, !work.overwrites, dweight);
     return;
   }
-  input_gradient(dy, work, dx, accumulate);
-  tensor::Operand dy_transposed = work.rows(dy, &steps);
-  dy_transposed.transposed = true;
-  tensor::multiply(dy_transposed, work.input(), std::nullopt, !work.overwrites, dweight);
+  const BackwardWork::Gradient rows = work.rows(dy, steps);
+  input_gradient(rows.plain, work, dx, accumulate);
+  tensor::Operand transposed = rows.scaled;
+  transposed.transposed = true;
+  tensor::multiply(transposed, work.input(), std::nullopt, !work.overwrites, dweight);
 }
 
-void BitLinear::input_gradient(tensor::MatrixView dy, BackwardWork& work, tensor::MutableMatrix dx,
+void BitLinear::input_gradient(const tensor::Operand& dy, BackwardWork& work, tensor::MutableMatrix dx,
                                bool accumulate) const {
   const float last = weights_.output_scale.value_or(1.0F);
   const float share = work.ternary_share;
-  const tensor::Operand rows = work.rows(dy, nullptr);
   if (share > 0) {
     const tensor::PackedTernaryView& codes = weights_.weight.codes();
-    tensor::multiply(rows, work.codes(codes), share * codes.scale * last, accumulate, dx);
+    tensor::multiply(dy, work.codes(codes), share * codes.scale * last, accumulate, dx);
   }
   if (work.warms_up()) {
-    tensor::multiply(rows, work.latents(weights_.weight), (1.0F - share) * last, accumulate || share > 0, dx);
+    tensor::multiply(dy, work.latents(weights_.weight), (1.0F - share) * last, accumulate || share > 0, dx);
   }
 }
 
@@ -134,6 +127,12 @@ void Linear::forward_dense(tensor::MatrixView x, tensor::MutableMatrix y) const 
     throw NumericError(fmt::format("layer {}: the input of row {} holds an infinity or NaN", name_, bad), bad);
   tensor::matmul_dense(weights_.dense->values(), x, y, weights_.dense->bf16());
   scale_output(weights_.output_scale, y);
+}
+
+void project_quantised(std::int64_t bad, const tensor::QuantisedRows& x, std::initializer_list<Projection> layers,
+                       BackwardWork* training) {
+  layers.begin()->layer.ternary().accept(bad, x, training);
+  for (const auto& [layer, y] : layers) layer.ternary().forward(x, y, training);
 }
 
 void project(tensor::MatrixView x, tensor::QuantisedRows& quantised, std::initializer_list<Projection> layers,
@@ -175,31 +174,26 @@ void Block::attention(tensor::MutableMatrix h, Workspace& work, const RopeTable&
   BlockTape& kept = tape != nullptr ? *tape : work.tape;
   if (tape != nullptr) tensor::copy(h, tape->input);
   const std::int64_t rows = h.rows;
-  work.normed.reshape(rows, config_.hidden);
   kept.query.reshape(rows, config_.query_size());
   work.key.reshape(rows, config_.kv_size());
   work.value.reshape(rows, config_.kv_size());
   kept.attended.reshape(rows, config_.query_size());
   work.projected.reshape(rows, config_.hidden);
 
-  norm(h, weights_.attn_norm, config_.norm_epsilon, work.normed.view(), layer_, "attn_norm");
-  observe(observer, "attn_norm", layer_, work.normed.view());
-  project(work.normed.view(), kept.attn_input,
-          {{q_, kept.query.view()}, {k_, work.key.view()}, {v_, work.value.view()}}, work.training);
+  project_normed({h, weights_.attn_norm, "attn_norm"}, kept.attn_input,
+                 {{q_, kept.query.view()}, {k_, work.key.view()}, {v_, work.value.view()}}, work, observer);
   observe(observer, "attn_q", layer_, kept.query.view());
   observe(observer, "attn_k", layer_, work.key.view());
   observe(observer, "attn_v", layer_, work.value.view());
   write_cache(work, kept, rope);
   attend(work, kept);
   observe(observer, "attention", layer_, kept.attended.view());
-  tensor::MatrixView attended = kept.attended.view();
   if (config_.sub_norms) {
-    work.normed.reshape(rows, config_.query_size());
-    norm(attended, weights_.attn_sub_norm, config_.norm_epsilon, work.normed.view(), layer_, "attn_sub_norm");
-    attended = work.normed.view();
-    observe(observer, "attn_sub_norm", layer_, attended);
+    project_normed({kept.attended.view(), weights_.attn_sub_norm, "attn_sub_norm"}, kept.output_input,
+                   {{o_, work.projected.view()}}, work, observer);
+  } else {
+    project(kept.attended.view(), kept.output_input, {{o_, work.projected.view()}}, work.training);
   }
-  project(attended, kept.output_input, {{o_, work.projected.view()}}, work.training);
   observe(observer, "attn_output", layer_, work.projected.view());
   tensor::add(h, work.projected.view());
 }
@@ -273,26 +267,58 @@ void Block::feed_forward(tensor::MutableMatrix h, Workspace& work, LayerObserver
   BlockTape& kept = tape != nullptr ? *tape : work.tape;
   if (tape != nullptr) tensor::copy(h, tape->middle);
   const std::int64_t rows = h.rows;
-  work.normed.reshape(rows, config_.hidden);
   kept.gate.reshape(rows, config_.feed_forward);
   kept.up.reshape(rows, config_.feed_forward);
   work.projected.reshape(rows, config_.hidden);
 
-  norm(h, weights_.ffn_norm, config_.norm_epsilon, work.normed.view(), layer_, "ffn_norm");
-  observe(observer, "ffn_norm", layer_, work.normed.view());
-  project(work.normed.view(), kept.ffn_input, {{gate_, kept.gate.view()}, {up_, kept.up.view()}}, work.training);
+  project_normed({h, weights_.ffn_norm, "ffn_norm"}, kept.ffn_input, {{gate_, kept.gate.view()}, {up_, kept.up.view()}},
+                 work, observer);
   observe(observer, "ffn_gate", layer_, kept.gate.view());
   observe(observer, "ffn_up", layer_, kept.up.view());
-  work.normed.reshape(rows, config_.feed_forward);
-  activate(config_.activation, kept, work.normed.view());
-  observe(observer, "ffn_act", layer_, work.normed.view());
-  if (config_.sub_norms) {
-    norm(work.normed.view(), weights_.ffn_sub_norm, config_.norm_epsilon, work.normed.view(), layer_, "ffn_sub_norm");
-    observe(observer, "ffn_sub_norm", layer_, work.normed.view());
-  }
-  project(work.normed.view(), kept.down_input, {{down_, work.projected.view()}}, work.training);
+  project_gated(kept, work, observer);
   observe(observer, "ffn_down", layer_, work.projected.view());
   tensor::add(h, work.projected.view());
+}
+
+/// Nobody watching and all layers ternary, the normed values go straight into the quantiser.
+void Block::project_normed(const NormInput& input, tensor::QuantisedRows& quantised,
+                           std::initializer_list<Projection> layers, Workspace& work, LayerObserver* observer) const {
+  const bool ternary =
+      std::all_of(layers.begin(), layers.end(), [](const Projection& p) { return p.layer.is_ternary(); });
+  if (observer == nullptr && ternary) {
+    const tensor::UnusableRows bad =
+        tensor::norm_and_quantise(input.x, input.weight.gain, config_.norm_epsilon, quantised);
+    require_norm(bad.norm, layer_, input.name);
+    project_quantised(bad.value, quantised, layers, work.training);
+    return;
+  }
+  work.normed.reshape(input.x.rows, input.x.columns);
+  const std::int64_t bad = tensor::rms_norm(input.x, input.weight.gain, config_.norm_epsilon, work.normed.view());
+  require_norm(bad, layer_, input.name);
+  observe(observer, input.name, layer_, work.normed.view());
+  project(work.normed.view(), quantised, layers, work.training);
+}
+
+/// The same of what stands between gate and up.
+void Block::project_gated(BlockTape& kept, Workspace& work, LayerObserver* observer) const {
+  const tensor::Gating between = gating(config_.activation);
+  const tensor::MatrixView gate = kept.gate.view();
+  if (observer == nullptr && config_.sub_norms && down_.is_ternary()) {
+    const tensor::UnusableRows bad = tensor::gate_norm_and_quantise(
+        between, gate, kept.up.view(), weights_.ffn_sub_norm.gain, config_.norm_epsilon, kept.down_input);
+    require_norm(bad.norm, layer_, "ffn_sub_norm");
+    project_quantised(bad.value, kept.down_input, {{down_, work.projected.view()}}, work.training);
+    return;
+  }
+  work.normed.reshape(gate.rows, gate.columns);
+  tensor::gate_mul(between, gate, kept.up.view(), work.normed.view());
+  observe(observer, "ffn_act", layer_, work.normed.view());
+  if (config_.sub_norms) {
+    project_normed({work.normed.view(), weights_.ffn_sub_norm, "ffn_sub_norm"}, kept.down_input,
+                   {{down_, work.projected.view()}}, work, observer);
+  } else {
+    project(work.normed.view(), kept.down_input, {{down_, work.projected.view()}}, work.training);
+  }
 }
 
 void Block::backward(tensor::MutableMatrix dh, const BlockTape& tape, std::span<const Sequence> sequences,
@@ -309,16 +335,11 @@ void Block::feed_forward_backward(tensor::MutableMatrix dh, const BlockTape& tap
   work.load_input(tape.down_input);
   down_.ternary().backward(tape.down_input, dh, work, work.normed.view(), false, gradients.ffn_down);
 
-  work.activated.reshape(rows, wide);
   work.gate.reshape(rows, wide);
   work.up.reshape(rows, wide);
-  activate(config_.activation, tape, work.activated.view());
-  tensor::rms_norm_backward(work.activated.view(), weights_.ffn_sub_norm.gain, config_.norm_epsilon, work.normed.view(),
-                            false, work.normed.view(), gradients.ffn_sub_norm);
-  const auto act_backward =
-      config_.activation == Activation::relu2 ? tensor::relu2_mul_backward : tensor::silu_mul_backward;
-  act_backward(tape.gate.view(), tape.up.view(), work.normed.view(), work.gate.view(), work.up.view());
-
+  tensor::gate_norm_backward(gating(config_.activation), tape.gate.view(), tape.up.view(), weights_.ffn_sub_norm.gain,
+                             config_.norm_epsilon, work.normed.view(), work.gate.view(), work.up.view(),
+                             gradients.ffn_sub_norm);
   work.normed.reshape(rows, config_.hidden);
   work.load_input(tape.ffn_input);
   gate_.ternary().backward(tape.ffn_input, work.gate.view(), work, work.normed.view(), false, gradients.ffn_gate);

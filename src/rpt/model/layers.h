@@ -38,7 +38,7 @@ struct BlockTape {
 
 /// Scratch of a forward, kept between calls so that generation allocates nothing. Sizes grow with T.
 struct Workspace {
-  tensor::Tensor normed;     ///< [T, H] or, of the second norm of a half, [T, A·D] and [T, F]
+  tensor::Tensor normed;     ///< [T, H], [T, A·D] or [T, F], where normed values are written down
   tensor::Tensor key;        ///< [T, G·D]
   tensor::Tensor value;      ///< [T, G·D]
   tensor::Tensor projected;  ///< [T, H]
@@ -64,6 +64,10 @@ class BitLinear {
   /// The quantising half alone, for layers that share their input. In a warm-up it loads `training` with the values.
   void quantise(tensor::MatrixView x, tensor::QuantisedRows& out, BackwardWork* training = nullptr) const;
 
+  /// Of an input that was quantised elsewhere: its first row that holds an infinity or NaN, or −1. Throws and loads as
+  /// quantise().
+  void accept(std::int64_t bad, const tensor::QuantisedRows& x, BackwardWork* training) const;
+
   /// Straight through both quantisers: dx [T, K] = s · (dy · C), in a warm-up (1 − λ) · (dy · W) + λ · s · (dy · C),
   /// added where `accumulate`, and dweight [N, K] += (dy · a/127)ᵀ · Q. `work` holds Q, the values of x
   /// (BackwardWork::load_input), and λ. Source: docs/forward.md, Backward.
@@ -74,7 +78,7 @@ class BitLinear {
 
  private:
   void warm_up(const tensor::QuantisedRows& x, tensor::MutableMatrix y, BackwardWork& training) const;
-  void input_gradient(tensor::MatrixView dy, BackwardWork& work, tensor::MutableMatrix dx, bool accumulate) const;
+  void input_gradient(const tensor::Operand& dy, BackwardWork& work, tensor::MutableMatrix dx, bool accumulate) const;
 
   const LinearWeight& weights_;
   std::string name_;
@@ -111,6 +115,10 @@ struct Projection {
 void project(tensor::MatrixView x, tensor::QuantisedRows& quantised, std::initializer_list<Projection> layers,
              BackwardWork* training);
 
+/// The same from quantised x, all layers ternary; `bad` as in BitLinear::accept.
+void project_quantised(std::int64_t bad, const tensor::QuantisedRows& x, std::initializer_list<Projection> layers,
+                       BackwardWork* training);
+
 /// One block: h += attn_output(attn_sub_norm(attention(attn_norm(h)))), then
 /// h += ffn_down(ffn_sub_norm(act(ffn_gate(x)) · ffn_up(x))), x = ffn_norm(h). Without the sub-norms in blocks that
 /// have none.
@@ -135,6 +143,16 @@ class Block {
                 const RopeTable& rope, BackwardWork& work, const BlockGradients& gradients) const;
 
  private:
+  /// What a norm reads.
+  struct NormInput {
+    tensor::MatrixView x;
+    const NormWeight& weight;
+    std::string_view name;
+  };
+
+  void project_normed(const NormInput& input, tensor::QuantisedRows& quantised,
+                      std::initializer_list<Projection> layers, Workspace& work, LayerObserver* observer) const;
+  void project_gated(BlockTape& kept, Workspace& work, LayerObserver* observer) const;
   void write_cache(Workspace& work, BlockTape& tape, const RopeTable& rope) const;
   void attend(const Workspace& work, BlockTape& tape) const;
   void attention_backward(tensor::MutableMatrix dh, const BlockTape& tape, std::span<const Sequence> sequences,

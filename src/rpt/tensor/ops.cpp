@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <limits>
 
 #include "rpt/core/exact_math.h"
 #include "rpt/core/float16.h"
@@ -57,14 +58,38 @@ void bf16_row_as_f16(const std::uint16_t* row, std::span<float> out) {
   }
 }
 
-using MulBackward = decltype(kernels::KernelTable::relu2_mul_backward);
+/// Forward and backward of what stands between gate and up.
+struct GateKernels {
+  decltype(kernels::KernelTable::relu2_mul) forward;
+  decltype(kernels::KernelTable::relu2_mul_backward) backward;
+};
 
-void mul_backward(const char* what, MulBackward kernel, MatrixView gate, MatrixView up, MatrixView dy,
-                  MutableMatrix dgate, MutableMatrix dup) {
-  for (const MatrixView other : {up, dy, MatrixView(dgate), MatrixView(dup)}) same_shape(what, gate, other);
-  for_rows(gate.rows, gate.columns,
-           [&](std::int64_t t) { kernel(gate.row(t), up.row(t), dy.row(t), gate.columns, dgate.row(t), dup.row(t)); });
+GateKernels gate_kernels(Gating gating) {
+  const auto& table = kernels::active();
+  return gating == Gating::relu2 ? GateKernels{table.relu2_mul, table.relu2_mul_backward}
+                                 : GateKernels{table.silu_mul, table.silu_mul_backward};
 }
+
+void fits_gain(const char* what, std::span<const float> gain, MatrixView x) {
+  if (std::cmp_not_equal(gain.size(), x.columns)) {
+    throw ShapeError(fmt::format("{}: gain [{}] for rows of {}", what, gain.size(), x.columns));
+  }
+}
+
+/// Keeps the smallest of what several threads offer.
+class Smallest {
+ public:
+  void offer(std::int64_t value) {
+    for (std::int64_t smallest = value_; value < smallest && !value_.compare_exchange_weak(smallest, value);) {
+    }
+  }
+  /// −1 where nothing was offered.
+  std::int64_t get() const { return value_ == kNone ? -1 : value_.load(); }
+
+ private:
+  static constexpr std::int64_t kNone = std::numeric_limits<std::int64_t>::max();
+  std::atomic<std::int64_t> value_{kNone};
+};
 
 using TernaryKernel = void (*)(const kernels::TernaryGemm&) noexcept;
 
@@ -91,29 +116,82 @@ NamedKernel ternary_kernel(DType type) {
 
 }  // namespace
 
-std::int64_t quantise_rows(MatrixView x, QuantisedRows& out) {
-  out.rows = x.rows;
-  out.columns = x.columns;
-  const std::int64_t stride = (x.columns + 127) / 128 * 128;
-  out.stride = stride;
-  out.q.reserve_scratch(static_cast<std::size_t>(stride * x.rows));
-  out.amax.resize(static_cast<std::size_t>(x.rows));
-  out.sum.resize(static_cast<std::size_t>(x.rows));
-  const auto kernel = kernels::active().quantize_int8;
-  for_rows(x.rows, x.columns, [&](std::int64_t t) {
-    const auto i = static_cast<std::size_t>(t);
-    std::int8_t* q = out.q.data() + t * stride;
-    out.amax[i] = kernel(x.row(t), x.columns, q, &out.sum[i]);
-    std::fill(q + x.columns, q + stride, std::int8_t{0});  // another width may have stood here
+namespace {
+
+void reshape(std::int64_t rows, std::int64_t columns, QuantisedRows& out) {
+  out.rows = rows;
+  out.columns = columns;
+  out.stride = (columns + 127) / 128 * 128;
+  out.q.reserve_scratch(static_cast<std::size_t>(out.stride * rows));
+  out.amax.resize(static_cast<std::size_t>(rows));
+  out.sum.resize(static_cast<std::size_t>(rows));
+}
+
+/// Row t of `out` from x; false where x holds an infinity or NaN.
+bool quantise_row(const float* x, std::int64_t t, QuantisedRows& out) {
+  const auto i = static_cast<std::size_t>(t);
+  std::int8_t* q = out.q.data() + t * out.stride;
+  out.amax[i] = kernels::active().quantize_int8(x, out.columns, q, &out.sum[i]);
+  std::fill(q + out.columns, q + out.stride, std::int8_t{0});  // another width may have stood here
+  return std::isfinite(out.amax[i]);
+}
+
+/// Norms and quantises the rows that input(t, scratch) gives, each [K].
+template <typename Input>
+UnusableRows norm_and_quantise_rows(std::int64_t rows, std::int64_t columns, std::span<const float> gain, float eps,
+                                    QuantisedRows& out, const Input& input) {
+  reshape(rows, columns, out);
+  const auto norm = kernels::active().rms_norm;
+  Smallest bad_norm, bad_value;
+  core::parallel_for(rows, row_grain(rows, columns, 1), [&](std::int64_t begin, std::int64_t end) {
+    static thread_local core::AlignedBuffer<float> normed;
+    normed.reserve_scratch(static_cast<std::size_t>(columns));
+    for (std::int64_t t = begin; t < end; ++t) {
+      const float r = norm(input(t, normed.data()), gain.data(), columns, eps, normed.data());
+      if (!(r > 0)) bad_norm.offer(t);
+      if (!quantise_row(normed.data(), t, out)) bad_value.offer(t);
+    }
   });
-  const auto bad = std::find_if(out.amax.begin(), out.amax.end(), [](float a) { return !std::isfinite(a); });
-  return bad == out.amax.end() ? -1 : bad - out.amax.begin();
+  return {bad_norm.get(), bad_value.get()};
+}
+
+}  // namespace
+
+std::int64_t quantise_rows(MatrixView x, QuantisedRows& out) {
+  reshape(x.rows, x.columns, out);
+  Smallest bad;
+  for_rows(x.rows, x.columns, [&](std::int64_t t) {
+    if (!quantise_row(x.row(t), t, out)) bad.offer(t);
+  });
+  return bad.get();
+}
+
+UnusableRows norm_and_quantise(MatrixView x, std::span<const float> gain, float eps, QuantisedRows& out) {
+  fits_gain("norm_and_quantise", gain, x);
+  return norm_and_quantise_rows(x.rows, x.columns, gain, eps, out, [&](std::int64_t t, float*) { return x.row(t); });
+}
+
+UnusableRows gate_norm_and_quantise(Gating gating, MatrixView gate, MatrixView up, std::span<const float> gain,
+                                    float eps, QuantisedRows& out) {
+  same_shape("gate_norm_and_quantise", gate, up);
+  fits_gain("gate_norm_and_quantise", gain, gate);
+  const auto multiply = gate_kernels(gating).forward;
+  return norm_and_quantise_rows(gate.rows, gate.columns, gain, eps, out, [&](std::int64_t t, float* scratch) {
+    multiply(gate.row(t), up.row(t), gate.columns, scratch);
+    return static_cast<const float*>(scratch);
+  });
 }
 
 namespace {
 
-/// Unpacked codes of so many rows, and their sums, stay in the second-level cache.
-constexpr std::int64_t kUnpackedRows = 256;
+/// Rows that a thread unpacks at a time: few enough that codes and sums stay in the second-level cache, and that every
+/// thread has some.
+std::int64_t unpacked_rows(std::int64_t rows) {
+  constexpr std::int64_t kMost = 256;
+  const std::int64_t even = (rows + core::threads() - 1) / core::threads();
+  return std::min((even + kRowTile - 1) / kRowTile * kRowTile, kMost);
+}
+
 /// So do sums of that many tokens by them.
 constexpr std::int64_t kTokensAtOnce = 512;
 /// From so many tokens on unpacking pays.
@@ -128,11 +206,12 @@ bool unpacking_pays(std::int64_t tokens) {
 void matmul_unpacked(const PackedTernaryView& weights, const QuantisedRows& x, MutableMatrix y) {
   const auto& table = kernels::active();
   const std::int64_t row_bytes = (weights.columns + 127) / 128 * 32;
-  core::parallel_for(weights.rows, kUnpackedRows, [&](std::int64_t first, std::int64_t last) {
+  const std::int64_t at_once = unpacked_rows(weights.rows);
+  core::parallel_for(weights.rows, at_once, [&](std::int64_t first, std::int64_t last) {
     static thread_local core::AlignedBuffer<std::int8_t> codes;
     static thread_local core::AlignedBuffer<std::int32_t> sums;
-    for (std::int64_t begin = first; begin < last; begin += kUnpackedRows) {
-      const std::int64_t n = std::min(kUnpackedRows, last - begin);
+    for (std::int64_t begin = first; begin < last; begin += at_once) {
+      const std::int64_t n = std::min(at_once, last - begin);
       codes.reserve_scratch(static_cast<std::size_t>(n * weights.columns));
       sums.reserve_scratch(static_cast<std::size_t>(std::min(x.rows, kTokensAtOnce) * n));
       for (std::int64_t r = 0; r < n; ++r) {
@@ -156,7 +235,7 @@ void matmul_unpacked(const PackedTernaryView& weights, const QuantisedRows& x, M
 
 std::uint64_t matmul_ternary_scratch(std::int64_t rows, std::int64_t columns, std::int64_t tokens) {
   if (!unpacking_pays(tokens)) return static_cast<std::uint64_t>(4 * rows * tokens);
-  const std::int64_t at_once = std::min(rows, kUnpackedRows);
+  const std::int64_t at_once = unpacked_rows(rows);
   const std::int64_t busy = std::min<std::int64_t>(core::threads(), (rows + at_once - 1) / at_once);
   return static_cast<std::uint64_t>(busy * at_once * (columns + 4 * std::min(tokens, kTokensAtOnce)));
 }
@@ -296,10 +375,11 @@ void read_row(const StoredView& weights, std::int64_t row, std::span<float> out,
 }
 
 std::int64_t first_not_finite(MatrixView x) {
-  for (std::int64_t t = 0; t < x.rows; ++t) {
-    if (!std::all_of(x.row(t), x.row(t) + x.columns, [](float v) { return std::isfinite(v); })) return t;
-  }
-  return -1;
+  Smallest bad;
+  for_rows(x.rows, x.columns, [&](std::int64_t t) {
+    if (!std::all_of(x.row(t), x.row(t) + x.columns, [](float v) { return std::isfinite(v); })) bad.offer(t);
+  });
+  return bad.get();
 }
 
 std::vector<float> widen(const StoredView& values) {
@@ -324,74 +404,79 @@ std::vector<float> widen(const StoredView& values) {
 
 std::int64_t rms_norm(MatrixView x, std::span<const float> gain, float eps, MutableMatrix y) {
   same_shape("rms_norm", x, y);
-  if (std::cmp_not_equal(gain.size(), x.columns)) {
-    throw ShapeError(fmt::format("rms_norm: gain [{}] for rows of {}", gain.size(), x.columns));
-  }
+  fits_gain("rms_norm", gain, x);
   const auto kernel = kernels::active().rms_norm;
-  std::atomic<std::int64_t> first_bad{x.rows};
+  Smallest bad;
   for_rows(x.rows, x.columns, [&](std::int64_t t) {
-    const float r = kernel(x.row(t), gain.data(), x.columns, eps, y.row(t));
-    if (r > 0) return;
-    for (std::int64_t first = first_bad; t < first && !first_bad.compare_exchange_weak(first, t);) {
+    if (!(kernel(x.row(t), gain.data(), x.columns, eps, y.row(t)) > 0)) bad.offer(t);
+  });
+  return bad.get();
+}
+
+void gate_mul(Gating gating, MatrixView gate, MatrixView up, MutableMatrix y) {
+  same_shape("gate_mul", gate, up);
+  same_shape("gate_mul", gate, y);
+  const auto kernel = gate_kernels(gating).forward;
+  for_rows(y.rows, y.columns, [&](std::int64_t t) { kernel(gate.row(t), up.row(t), y.columns, y.row(t)); });
+}
+
+namespace {
+
+/// row(t, dgain_sums) for every row. Every block of rows sums the gradients of the gains for itself; the blocks are
+/// then added in order.
+void sum_gain_gradients(const char* what, std::int64_t rows, std::int64_t columns, std::span<const float> gain,
+                        MutableMatrix dgain, const std::function<void(std::int64_t, float*)>& row) {
+  if (std::cmp_not_equal(gain.size(), columns) || dgain.rows != 1 || dgain.columns != columns) {
+    throw ShapeError(fmt::format("{}: gain [{}], its gradient [{}, {}] for rows of {}", what, gain.size(), dgain.rows,
+                                 dgain.columns, columns));
+  }
+  constexpr std::int64_t kBlock = 64;
+  const std::int64_t blocks = (rows + kBlock - 1) / kBlock;
+  Tensor partial(blocks, columns);
+  core::parallel_for(blocks, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t t = begin * kBlock; t < std::min(end * kBlock, rows); ++t) {
+      row(t, partial.view().row(t / kBlock));
     }
   });
-  return first_bad < x.rows ? first_bad.load() : -1;
+  const auto add_row = kernels::active().add;
+  for (std::int64_t b = 0; b < blocks; ++b) add_row(dgain.row(0), partial.view().row(b), columns);
 }
 
-void relu2_mul(MatrixView gate, MatrixView up, MutableMatrix y) {
-  same_shape("relu2_mul", gate, up);
-  same_shape("relu2_mul", gate, y);
-  const auto kernel = kernels::active().relu2_mul;
-  for_rows(y.rows, y.columns, [&](std::int64_t t) { kernel(gate.row(t), up.row(t), y.columns, y.row(t)); });
-}
-
-void silu_mul(MatrixView gate, MatrixView up, MutableMatrix y) {
-  same_shape("silu_mul", gate, up);
-  same_shape("silu_mul", gate, y);
-  const auto kernel = kernels::active().silu_mul;
-  for_rows(y.rows, y.columns, [&](std::int64_t t) { kernel(gate.row(t), up.row(t), y.columns, y.row(t)); });
-}
+}  // namespace
 
 void rms_norm_backward(MatrixView x, std::span<const float> gain, float eps, MatrixView dy, bool accumulate,
                        MutableMatrix dx, MutableMatrix dgain) {
   same_shape("rms_norm_backward", x, dy);
   same_shape("rms_norm_backward", x, dx);
-  if (std::cmp_not_equal(gain.size(), x.columns) || dgain.rows != 1 || dgain.columns != x.columns) {
-    throw ShapeError(fmt::format("rms_norm_backward: gain [{}], its gradient [{}, {}] for rows of {}", gain.size(),
-                                 dgain.rows, dgain.columns, x.columns));
-  }
-  // Every block of rows sums the gradients of the gains for itself; the blocks are then added in order.
-  constexpr std::int64_t kBlock = 64;
   const auto kernel = kernels::active().rms_norm_backward;
-  const std::int64_t blocks = (x.rows + kBlock - 1) / kBlock;
-  Tensor partial;
-  partial.reshape(blocks, x.columns);
-  core::parallel_for(blocks, 1, [&](std::int64_t begin, std::int64_t end) {
-    std::vector<float> row(static_cast<std::size_t>(x.columns));
-    for (std::int64_t b = begin; b < end; ++b) {
-      float* sums = partial.view().row(b);
-      std::fill_n(sums, x.columns, 0.0F);
-      for (std::int64_t t = b * kBlock; t < std::min((b + 1) * kBlock, x.rows); ++t) {
-        if (accumulate) {
-          kernel(x.row(t), gain.data(), dy.row(t), x.columns, eps, dx.row(t), sums);
-        } else {
-          std::fill(row.begin(), row.end(), 0.0F);
-          kernel(x.row(t), gain.data(), dy.row(t), x.columns, eps, row.data(), sums);
-          std::copy(row.begin(), row.end(), dx.row(t));
-        }
-      }
-    }
+  sum_gain_gradients("rms_norm_backward", x.rows, x.columns, gain, dgain, [&](std::int64_t t, float* sums) {
+    if (accumulate) return kernel(x.row(t), gain.data(), dy.row(t), x.columns, eps, dx.row(t), sums);
+    static thread_local core::AlignedBuffer<float> row;
+    row.reserve_scratch(static_cast<std::size_t>(x.columns));
+    std::fill_n(row.data(), x.columns, 0.0F);
+    kernel(x.row(t), gain.data(), dy.row(t), x.columns, eps, row.data(), sums);
+    std::copy_n(row.data(), x.columns, dx.row(t));
   });
-  const auto add_row = kernels::active().add;
-  for (std::int64_t b = 0; b < blocks; ++b) add_row(dgain.row(0), partial.view().row(b), x.columns);
 }
 
-void relu2_mul_backward(MatrixView gate, MatrixView up, MatrixView dy, MutableMatrix dgate, MutableMatrix dup) {
-  mul_backward("relu2_mul_backward", kernels::active().relu2_mul_backward, gate, up, dy, dgate, dup);
-}
-
-void silu_mul_backward(MatrixView gate, MatrixView up, MatrixView dy, MutableMatrix dgate, MutableMatrix dup) {
-  mul_backward("silu_mul_backward", kernels::active().silu_mul_backward, gate, up, dy, dgate, dup);
+void gate_norm_backward(Gating gating, MatrixView gate, MatrixView up, std::span<const float> gain, float eps,
+                        MatrixView dy, MutableMatrix dgate, MutableMatrix dup, MutableMatrix dgain) {
+  for (const MatrixView other : {up, dy, MatrixView(dgate), MatrixView(dup)}) {
+    same_shape("gate_norm_backward", gate, other);
+  }
+  const GateKernels multiply = gate_kernels(gating);
+  const auto norm_backward = kernels::active().rms_norm_backward;
+  const std::int64_t n = gate.columns;
+  sum_gain_gradients("gate_norm_backward", gate.rows, n, gain, dgain, [&](std::int64_t t, float* sums) {
+    static thread_local core::AlignedBuffer<float> rows;
+    rows.reserve_scratch(static_cast<std::size_t>(2 * n));
+    float* activated = rows.data();
+    float* gradient = activated + n;
+    multiply.forward(gate.row(t), up.row(t), n, activated);
+    std::fill_n(gradient, n, 0.0F);
+    norm_backward(activated, gain.data(), dy.row(t), n, eps, gradient, sums);
+    multiply.backward(gate.row(t), up.row(t), gradient, n, dgate.row(t), dup.row(t));
+  });
 }
 
 void copy(MatrixView from, Tensor& to) {

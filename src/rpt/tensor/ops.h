@@ -26,6 +26,26 @@ struct QuantisedRows {
 /// unspecified), or −1.
 std::int64_t quantise_rows(MatrixView x, QuantisedRows& out);
 
+/// Rows that norm_and_quantise could not use, the first of each kind; −1: none. What it wrote is then unspecified.
+struct UnusableRows {
+  std::int64_t norm = -1;   ///< its sum of squares is not finite
+  std::int64_t value = -1;  ///< normed, it holds an infinity or NaN
+};
+
+/// rms_norm and quantise_rows of x [T, K] with gain [K], a row at a time, so that the normed row stays in the
+/// first-level cache; the same bits. Throws: ShapeError.
+UnusableRows norm_and_quantise(MatrixView x, std::span<const float> gain, float eps, QuantisedRows& out);
+
+/// What stands between gate and up.
+enum class Gating : std::uint8_t {
+  relu2,  ///< relu²(gate) · up
+  silu,   ///< silu(gate) · up
+};
+
+/// The same of y = gate_mul(gate, up), both [T, K].
+UnusableRows gate_norm_and_quantise(Gating gating, MatrixView gate, MatrixView up, std::span<const float> gain,
+                                    float eps, QuantisedRows& out);
+
 /// y [T, N] = float(codes [N, K] · q [T, K]) · ((s · a) / 127).
 /// Throws: ShapeError when K or N do not fit. Cost: N·K/4 bytes of weights; T·N·K multiply-adds.
 void matmul_ternary(const PackedTernaryView& weights, const QuantisedRows& x, MutableMatrix y);
@@ -60,17 +80,18 @@ std::vector<float> widen(const StoredView& values);
 [[nodiscard]] std::int64_t rms_norm(MatrixView x, std::span<const float> gain, float eps, MutableMatrix y);
 
 /// y = relu²(gate) · up or silu(gate) · up, element by element, all [T, N]; y may be gate. Throws: ShapeError.
-void relu2_mul(MatrixView gate, MatrixView up, MutableMatrix y);
-void silu_mul(MatrixView gate, MatrixView up, MutableMatrix y);
+void gate_mul(Gating gating, MatrixView gate, MatrixView up, MutableMatrix y);
 
 /// The backward of rms_norm: dx [T, K] = its gradient, added where `accumulate`, and dgain [1, K] += Σ over rows. dx
 /// may be dy where nothing is accumulated. The bits do not depend on the number of threads. Throws: ShapeError.
 void rms_norm_backward(MatrixView x, std::span<const float> gain, float eps, MatrixView dy, bool accumulate,
                        MutableMatrix dx, MutableMatrix dgain);
 
-/// The backward of relu2_mul and silu_mul, all [T, N]. Throws: ShapeError.
-void relu2_mul_backward(MatrixView gate, MatrixView up, MatrixView dy, MutableMatrix dgate, MutableMatrix dup);
-void silu_mul_backward(MatrixView gate, MatrixView up, MatrixView dy, MutableMatrix dgate, MutableMatrix dup);
+/// The backward of rms_norm(gate_mul(gate, up)): dgate and dup [T, K] from dy [T, K], and dgain [1, K] += Σ over rows.
+/// What gate_mul gave is computed again, a row at a time. The bits do not depend on the number of threads. Throws:
+/// ShapeError.
+void gate_norm_backward(Gating gating, MatrixView gate, MatrixView up, std::span<const float> gain, float eps,
+                        MatrixView dy, MutableMatrix dgate, MutableMatrix dup, MutableMatrix dgain);
 
 /// to = from.
 void copy(MatrixView from, Tensor& to);

@@ -62,17 +62,18 @@ std::int64_t tape_bytes(const model::Config& c) {
 /// Of one token: its id, and its place in the cache for decoder and tape.
 constexpr std::int64_t kPlaceBytes = 4 + 2 * 16;
 
-/// Of one token: normed, key, value, projected. As model::Workspace.
+/// Of one token: key, value, projected. As model::Workspace of ternary layers that nobody watches.
 std::int64_t forward_bytes(const model::Config& c) {
-  return 4 * (widest(c) + 2 * c.kv_size() + c.hidden);
+  return 4 * (2 * c.kv_size() + c.hidden);
 }
 
-/// Of one token: normed, attended, query, key, value, activated, gate, up; what the products read: input and gradient,
-/// in int8 the gradient twice and its largest numbers, shared by 32 tokens. As model::BackwardWork.
+/// Of one token: normed, attended, query, key, value, gate, up; what the products read: input and gradient, in bf16 and
+/// int8 the gradient twice, in int8 its largest numbers, shared by 32 tokens. As model::BackwardWork.
 std::int64_t backward_bytes(const model::Config& c, model::BackwardType type) {
   const std::int64_t maxima = type == model::BackwardType::int8 ? widest(c) / 8 : 0;
-  return 4 * (widest(c) + 2 * c.query_size() + 2 * c.kv_size() + 3 * c.feed_forward) + 2 * size_of(type) * widest(c) +
-         maxima;
+  const std::int64_t operands = type == model::BackwardType::f32 ? 2 : 3;
+  return 4 * (widest(c) + 2 * c.query_size() + 2 * c.kv_size() + 2 * c.feed_forward) +
+         operands * size_of(type) * widest(c) + maxima;
 }
 
 /// Weights of the largest linear.

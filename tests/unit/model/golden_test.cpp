@@ -214,11 +214,7 @@ TEST_P(Transformers, FeedForwardActivations) {
     const tensor::Tensor up = matrix(golden_->get<float>(name + ".up"), rows);
     const auto expected = golden_->get<double>(name + ".output");
     const bool silu = model_->config.activation == Activation::silu;
-    if (silu) {
-      tensor::silu_mul(gate.view(), up.view(), gate.view());
-    } else {
-      tensor::relu2_mul(gate.view(), up.view(), gate.view());
-    }
+    tensor::gate_mul(silu ? tensor::Gating::silu : tensor::Gating::relu2, gate.view(), up.view(), gate.view());
     const double relative = (silu ? 8 : 3) * std::ldexp(1.0, -24);
     for (std::size_t i = 0; i < expected.size(); ++i) {
       ASSERT_NEAR(static_cast<double>(gate.data()[i]), expected[i], relative * std::abs(expected[i]) + 1e-35) << i;

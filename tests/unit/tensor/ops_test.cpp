@@ -121,10 +121,11 @@ TEST(MatmulTernary, ManyTokensAreAsTheReferenceHasThem) {
 TEST(MatmulTernary, SaysWhatScratchItKeeps) {
   const std::string best(kernels::active().name);
   core::set_threads(2);
-  // Unpacked: 256 rows of codes and their sums on each thread that has any. Otherwise the sums of all rows.
+  // Unpacked: up to 256 rows of codes and their sums on each thread, half of a small layer. Otherwise the sums of all
+  // rows.
   const bool unpacks = kernels::active().library_products && multiplies_int8();
   EXPECT_EQ(matmul_ternary_scratch(600, 384, 200), unpacks ? 2U * 256 * (384 + 4 * 200) : 4U * 600 * 200);
-  EXPECT_EQ(matmul_ternary_scratch(100, 384, 200), unpacks ? 100U * (384 + 4 * 200) : 4U * 100 * 200);
+  EXPECT_EQ(matmul_ternary_scratch(100, 384, 200), unpacks ? 2U * 64 * (384 + 4 * 200) : 4U * 100 * 200);
   EXPECT_EQ(matmul_ternary_scratch(600, 384, 127), 4U * 600 * 127);
   kernels::force_isa("reference");
   EXPECT_EQ(matmul_ternary_scratch(600, 384, 200), 4U * 600 * 200);
@@ -319,8 +320,17 @@ TEST(RowOperations, RefuseShapesThatDoNotFit) {
   const std::vector<float> gain(3, 1.0F);
   EXPECT_THROW((void)rms_norm(a.view(), gain, 1e-5F, b.view()), ShapeError);
   EXPECT_THROW((void)rms_norm(b.view(), gain, 1e-5F, b.view()), ShapeError);
-  EXPECT_THROW(relu2_mul(a.view(), b.view(), a.view()), ShapeError);
-  EXPECT_THROW(silu_mul(a.view(), c.view(), a.view()), ShapeError);
+  EXPECT_THROW(gate_mul(Gating::relu2, a.view(), b.view(), a.view()), ShapeError);
+  EXPECT_THROW(gate_mul(Gating::silu, a.view(), c.view(), a.view()), ShapeError);
+  QuantisedRows q;
+  EXPECT_THROW(norm_and_quantise(b.view(), gain, 1e-5F, q), ShapeError);
+  EXPECT_THROW(gate_norm_and_quantise(Gating::relu2, a.view(), c.view(), gain, 1e-5F, q), ShapeError);
+  EXPECT_THROW(gate_norm_and_quantise(Gating::relu2, b.view(), b.view(), gain, 1e-5F, q), ShapeError);
+  EXPECT_THROW(rms_norm_backward(a.view(), gain, 1e-5F, a.view(), false, a.view(), a.view()), ShapeError);
+  Tensor dgain(1, 3);
+  EXPECT_THROW(
+      gate_norm_backward(Gating::silu, a.view(), a.view(), gain, 1e-5F, c.view(), a.view(), a.view(), dgain.view()),
+      ShapeError);
   EXPECT_THROW(add(a.view(), c.view()), ShapeError);
 }
 
@@ -329,8 +339,8 @@ TEST(RowOperations, WorkRowByRow) {
   const std::vector<float> gain(33, 2.0F);
   Tensor normed(40, 33), relu(40, 33), silu(40, 33), sum = random_tensor(40, 33, 5);
   EXPECT_EQ(rms_norm(x.view(), gain, 1e-5F, normed.view()), -1);
-  relu2_mul(x.view(), up.view(), relu.view());
-  silu_mul(x.view(), up.view(), silu.view());
+  gate_mul(Gating::relu2, x.view(), up.view(), relu.view());
+  gate_mul(Gating::silu, x.view(), up.view(), silu.view());
   add(sum.view(), up.view());
   for (std::int64_t t = 0; t < 40; ++t) {
     double squares = 0;
@@ -357,6 +367,75 @@ TEST(RmsNorm, NamesTheFirstRowWhoseSquaresOverflow) {
   EXPECT_EQ(rms_norm(x.view(), gain, 1e-5F, y.view()), 30);
   x.view().row(7)[32] = std::nanf("");
   EXPECT_EQ(rms_norm(x.view(), gain, 1e-5F, y.view()), 7);
+}
+
+std::vector<float> gains(std::int64_t n) {
+  const Tensor random = random_tensor(1, n, 3);
+  return {random.data(), random.data() + n};
+}
+
+void expect_same(const QuantisedRows& a, const QuantisedRows& b) {
+  EXPECT_EQ(a.amax, b.amax);
+  EXPECT_EQ(a.sum, b.sum);
+  ASSERT_EQ(a.stride, b.stride);
+  EXPECT_TRUE(std::equal(a.q.data(), a.q.data() + a.rows * a.stride, b.q.data()));
+}
+
+TEST(NormAndQuantise, GivesTheBitsOfItsParts) {
+  const Tensor x = random_tensor(100, 200, 5), up = random_tensor(100, 200, 6);
+  const std::vector<float> gain = gains(200);
+  Tensor normed(100, 200);
+  QuantisedRows parts, whole;
+  ASSERT_EQ(rms_norm(x.view(), gain, 1e-5F, normed.view()), -1);
+  ASSERT_EQ(quantise_rows(normed.view(), parts), -1);
+  const UnusableRows bad = norm_and_quantise(x.view(), gain, 1e-5F, whole);
+  EXPECT_EQ(bad.norm, -1);
+  EXPECT_EQ(bad.value, -1);
+  expect_same(parts, whole);
+  for (const Gating gating : {Gating::relu2, Gating::silu}) {
+    gate_mul(gating, x.view(), up.view(), normed.view());
+    ASSERT_EQ(rms_norm(normed.view(), gain, 1e-5F, normed.view()), -1);
+    ASSERT_EQ(quantise_rows(normed.view(), parts), -1);
+    EXPECT_EQ(gate_norm_and_quantise(gating, x.view(), up.view(), gain, 1e-5F, whole).norm, -1);
+    expect_same(parts, whole);
+  }
+}
+
+TEST(NormAndQuantise, NamesTheFirstRowsItCannotUse) {
+  Tensor x = random_tensor(40, 33, 5);
+  std::vector<float> gain(33, 1.0F);
+  QuantisedRows q;
+  x.view().row(30)[3] = 3e19F;
+  x.view().row(9)[32] = std::nanf("");
+  EXPECT_EQ(norm_and_quantise(x.view(), gain, 1e-5F, q).norm, 9);
+  x = random_tensor(40, 33, 5);
+  gain[7] = 3e38F;  // the square is of the row, not of what the gain makes of it
+  x.view().row(12)[7] = 30;
+  const UnusableRows bad = norm_and_quantise(x.view(), gain, 1e-5F, q);
+  EXPECT_EQ(bad.norm, -1);
+  EXPECT_LE(bad.value, 12);
+  EXPECT_GE(bad.value, 0);
+}
+
+TEST(GateNormBackward, GivesTheBitsOfItsParts) {
+  const Tensor gate = random_tensor(130, 70, 5), up = random_tensor(130, 70, 6), dy = random_tensor(130, 70, 7);
+  const std::vector<float> gain = gains(70);
+  const auto& table = kernels::active();
+  for (const Gating gating : {Gating::relu2, Gating::silu}) {
+    Tensor activated(130, 70), dactivated(130, 70), dgain(1, 70);
+    Tensor dgate(130, 70), dup(130, 70), whole_gate(130, 70), whole_up(130, 70), whole_gain(1, 70);
+    gate_mul(gating, gate.view(), up.view(), activated.view());
+    rms_norm_backward(activated.view(), gain, 1e-5F, dy.view(), false, dactivated.view(), dgain.view());
+    const auto backward = gating == Gating::relu2 ? table.relu2_mul_backward : table.silu_mul_backward;
+    backward(gate.data(), up.data(), dactivated.data(), 130 * 70, dgate.data(), dup.data());
+    gate_norm_backward(gating, gate.view(), up.view(), gain, 1e-5F, dy.view(), whole_gate.view(), whole_up.view(),
+                       whole_gain.view());
+    for (std::int64_t i = 0; i < 130 * 70; ++i) {
+      ASSERT_EQ(whole_gate.data()[i], dgate.data()[i]) << i;
+      ASSERT_EQ(whole_up.data()[i], dup.data()[i]) << i;
+    }
+    for (std::int64_t i = 0; i < 70; ++i) ASSERT_EQ(whole_gain.data()[i], dgain.data()[i]) << i;
+  }
 }
 
 TEST(QuantiseRows, AnotherWidthLeavesNothingBehind) {
