@@ -90,6 +90,7 @@ int run_reproduce(const ReproduceOptions& options, Context& context) {
   config.test = options.test;
   experiment::Texts texts = load_experiment_texts(config.text, config.test, config.seed);
   load_retention(options, config, texts);
+  texts.sentences = text::load_corpus(find_text("facts:test"));
   const std::int64_t window = evaluate::default_context(evaluate::Protocol::full, bases.front()->config.context);
   config.stride = options.stride > 0 ? options.stride : window * 3 / 4;
   if (config.stride >= window) {

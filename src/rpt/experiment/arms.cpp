@@ -19,7 +19,7 @@ namespace {
 using prune::Scope;
 using prune::Score;
 
-constexpr double kLevels[] = {0.01, 0.02, 0.05, 0.2, 0.4};
+constexpr double kLevels[] = {0.01, 0.02, 0.05, 0.2, 0.4, 0.5};
 
 TreatmentArm scored_arm(Score score, Scope scope, double dose) {
   return {.treatment = Treatment::score, .dose = dose, .score = score, .scope = scope};

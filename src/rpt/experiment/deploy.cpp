@@ -12,8 +12,7 @@
 #include "rpt/core/error.h"
 #include "rpt/experiment/deploy_report.h"
 #include "rpt/experiment/measure.h"
-#include "rpt/generate/prompt.h"
-#include "rpt/generate/session.h"
+#include "rpt/experiment/samples.h"
 #include "rpt/model/export.h"
 #include "rpt/prune/account.h"
 #include "rpt/prune/apply.h"
@@ -24,19 +23,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
-
-std::string generated(const model::Model& model, const std::string& prompt, std::int64_t tokens) {
-  generate::GenerationOptions options;
-  options.max_tokens = tokens;
-  const std::vector<std::int32_t> ids = generate::encode_prompt(model, prompt, {.special = false}).ids;
-  generate::Session session(model, generate::room_for(model, static_cast<std::int64_t>(ids.size()), options),
-                            options.sampling);
-  session.append(ids);
-  generate::TextWriter writer(model, options, [](std::string_view) {});
-  while (writer.wants_more() && writer.accept(session.next_token())) {
-  }
-  return prompt + writer.finish().text;
-}
 
 /// "5", "12.5": a dose in per cent.
 std::string percent(double share) {

@@ -30,8 +30,8 @@ std::string sha256_of(const Texts& texts) {
   std::string all;
   for (const train::Document& d : texts.train) all += d.text + '\0';
   all += '\1';
-  for (const text::Corpus* corpus : {&texts.test, &texts.retention}) {
-    if (corpus == &texts.retention && corpus->documents.empty()) continue;
+  for (const text::Corpus* corpus : {&texts.test, &texts.retention, &texts.sentences}) {
+    if (corpus != &texts.test && corpus->documents.empty()) continue;
     for (const std::string& d : corpus->documents) all += d + '\0';
     all += '\1';
   }

@@ -21,6 +21,7 @@ struct Texts {
   std::vector<train::Document> train;
   text::Corpus test;
   text::Corpus retention;  ///< another text, to see what is forgotten; may be empty
+  text::Corpus sentences;  ///< the eight of experiment 2; may be empty
 };
 
 /// What tells two models with latents apart: every stored weight, and the gate's likelihoods. Cost: 3 ns a byte.

@@ -12,6 +12,7 @@
 #include "rpt/core/random.h"
 #include "rpt/core/timer.h"
 #include "rpt/evaluate/perplexity.h"
+#include "rpt/experiment/samples.h"
 #include "rpt/experiment/temperature.h"
 #include "rpt/model/gate.h"
 #include "rpt/model/gauge.h"
@@ -182,6 +183,7 @@ class Runner {
     }
     watch.restart();
     StageFigures f = scored(*model, texts_.test, {.stride = config_.stride}, around_);
+    add_samples(f, *model, texts_.sentences);
     f.numbers["seconds_scoring"] = watch.seconds();
     if (is_retained(cell)) {
       watch.restart();
@@ -318,7 +320,7 @@ void learn(TimeEstimate& estimate, const ReproduceCell& cell, const ReproduceCon
 
 std::string to_json(const ReproduceConfig& c, const Bases& bases, const Texts& texts) {
   Json j;
-  j["format"] = "rpt-reproduce-4";
+  j["format"] = "rpt-reproduce-5";
   j["bases"] = c.bases;
   std::vector<std::string> hashes;
   for (const auto& base : bases) hashes.push_back(sha256_of(*base));

@@ -64,9 +64,9 @@ std::vector<ReproduceCell> plan_cells(const ReproduceConfig& config);
 std::uint64_t seed_of(const ReproduceConfig& config, const ReproduceCell& cell);
 
 struct ReproduceResult {
-  /// As scored() and add_account() (against the base) leave them; texts masks_sha256; of fine-tunes the series losses;
-  /// for what was measured in one go seconds_tuning, seconds_scoring and seconds_masking; guess_… what was guessed of
-  /// them before anything was measured.
+  /// As scored(), add_samples() and add_account() (against the base) leave them; texts masks_sha256; of fine-tunes the
+  /// series losses; for what was measured in one go seconds_tuning, seconds_scoring and seconds_masking; guess_… what
+  /// was guessed of them before anything was measured.
   std::vector<std::pair<ReproduceCell, StageFigures>> cells;
 
   /// What a stage found, if it was done.

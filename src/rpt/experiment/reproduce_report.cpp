@@ -8,6 +8,7 @@
 
 #include "rpt/experiment/reference_figures.h"
 #include "rpt/experiment/reproduce_plots.h"
+#include "rpt/experiment/reproduce_samples.h"
 
 namespace rpt::experiment {
 namespace {
@@ -184,9 +185,14 @@ report::Record to_record(const ReproduceConfig& config, const ReproduceCell& cel
                              "codes_gained_share", "codes_turned_share", "latents_zeroed_share"}) {
     r.set(number, found.number(number));
   }
-  for (const char* number : {"retention_nll", "temperature"}) {
+  for (const char* number : {"retention_nll", "temperature", "sentences_nll", "coherent"}) {
     if (found.numbers.contains(number)) r.set(number, found.number(number));
   }
+  std::vector<std::string> samples;
+  for (std::size_t i = 1; found.texts.contains(fmt::format("sample {}", i)); ++i) {
+    samples.push_back(found.text(fmt::format("sample {}", i)));
+  }
+  if (!samples.empty()) r.set("samples", samples);
   r.set("nll_sha256", found.text("nll_sha256"));
   r.set("masks_sha256", found.text("masks_sha256"));
   return r;
@@ -286,8 +292,9 @@ std::string share_text(const Share& share) {
       share.whole.estimate, 100 * *share.share, interval);
 }
 
-void add_plot(report::Section& section, std::optional<report::Plot> plot) {
-  if (plot) section.blocks.emplace_back(std::move(*plot));
+template <typename Block>
+void add_if(report::Section& section, std::optional<Block> block) {
+  if (block) section.blocks.emplace_back(std::move(*block));
 }
 
 report::Section summary_of(const ReproduceConfig& config, const ReproduceResult& result, const Findings& findings) {
@@ -347,20 +354,22 @@ report::Report reproduce_report(const ReproduceConfig& config, const ReproduceRe
   r.sections.push_back({"Experiment 1: the bases", {base_table(config, result)}});
 
   report::Section raw{"Experiment 2: pruning without training", {arm_table(config, result, false)}};
-  add_plot(raw, dose_plot(findings, config, false));
-  add_plot(raw, flips_plot(result));
-  if (auto table = flips_table(result)) raw.blocks.emplace_back(std::move(*table));
+  add_if(raw, dose_plot(findings, config, false));
+  add_if(raw, flips_plot(result));
+  add_if(raw, flips_table(result));
+  add_if(raw, samples_table(result, config, false));
   r.sections.push_back(std::move(raw));
 
   report::Section tuned{"Experiments 3 and 6: pruning and fine-tune", {}};
   if (findings.fine_tune_share) tuned.blocks.emplace_back(share_text(*findings.fine_tune_share));
   tuned.blocks.emplace_back(arm_table(config, result, true));
-  add_plot(tuned, dose_plot(findings, config, true));
-  add_plot(tuned, loss_plot(result, config));
+  add_if(tuned, dose_plot(findings, config, true));
+  add_if(tuned, loss_plot(result, config));
+  add_if(tuned, samples_table(result, config, true));
   r.sections.push_back(std::move(tuned));
 
   report::Section gauges{"The gauge, and what must be exact", {check_table(findings)}};
-  add_plot(gauges, gauge_plot(result, config));
+  add_if(gauges, gauge_plot(result, config));
   r.sections.push_back(std::move(gauges));
 
   r.sections.push_back({"Beside the reference", {reference_table(result)}});

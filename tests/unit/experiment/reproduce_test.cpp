@@ -12,6 +12,7 @@
 #include "rpt/experiment/reference_figures.h"
 #include "rpt/experiment/reproduce_plots.h"
 #include "rpt/experiment/reproduce_report.h"
+#include "rpt/experiment/reproduce_samples.h"
 #include "tests/tiny_model.h"
 
 namespace rpt::experiment {
@@ -73,6 +74,10 @@ StageFigures made_up(const ReproduceCell& cell) {
     f.series["losses"].assign(20, 5.0);
     f.numbers["seconds_retention"] = 1;
   }
+  // Pruning makes one of the bases loop and costs another more than a half of the sentences' perplexity.
+  f.numbers["coherent"] = by_magnitude && cell.base == 1 ? 0 : 1;
+  f.numbers["sentences_nll"] = 6 + (by_magnitude && cell.base == 2 ? 0.5 : 0.0);
+  f.texts["sample 1"] = "The capital of France is base " + std::to_string(cell.base + 1);
   f.texts["nll_sha256"] = std::to_string(cell.base) + (cell.fine_tune ? " tuned " : " raw ") + std::to_string(cost);
   f.texts["machine"] = "a machine";
   f.texts["masks_sha256"] = f.texts["nll_sha256"];
@@ -116,6 +121,29 @@ TEST(Reproduce, WhatDoesNotDependOnTheGaugeLiesOnThePlotsDiagonal) {
   }
   EXPECT_EQ(off, 2) << "magnitude global, without training and fine-tuned";
   EXPECT_GE(on_diagonal, 6);
+}
+
+TEST(Reproduce, LooksAtSamplesAsTheReferenceDid) {
+  const ReproduceConfig config = config_of(5);
+  ReproduceResult result = run_of(config);
+  const auto raw = samples_table(result, config, false);
+  ASSERT_TRUE(raw);
+  const std::string text = raw->table.to_markdown();
+  const auto row_of = [&](const std::string& arm) {
+    const std::size_t at = text.find("| " + arm);
+    return at == std::string::npos ? "" : text.substr(at, text.find('\n', at) - at);
+  };
+  const std::string untouched = row_of("no pruning");
+  EXPECT_NE(untouched.find("403.43"), std::string::npos) << untouched;
+  EXPECT_NE(untouched.find("5 of 5"), std::string::npos) << untouched;
+  EXPECT_NE(untouched.find("The capital of France is base 1"), std::string::npos) << untouched;
+  const std::string pruned = row_of("magnitude per tensor");
+  EXPECT_NE(pruned.find("10.5"), std::string::npos) << pruned;  // exp(0.5 / 5) − 1
+  EXPECT_NE(pruned.find("4 of 5"), std::string::npos) << pruned;
+  EXPECT_NE(pruned.find("3 of 5"), std::string::npos) << pruned;
+  EXPECT_TRUE(samples_table(result, config, true));
+  for (auto& [cell, found] : result.cells) found.numbers.erase("coherent");
+  EXPECT_FALSE(samples_table(result, config, false));
 }
 
 TEST(Reproduce, BeginsWithTheDeclaredContrast) {
