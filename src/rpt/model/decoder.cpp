@@ -150,6 +150,11 @@ void Decoder::logits(tensor::MatrixView hidden, tensor::MutableMatrix out) const
   tensor::matmul_dense(weights_.output().values(), hidden, out);
 }
 
+std::int64_t Decoder::score_rows(std::int64_t vocabulary) {
+  constexpr std::int64_t kMostLogits = std::int64_t{1} << 20;
+  return std::clamp<std::int64_t>(kMostLogits / std::max<std::int64_t>(vocabulary, 1), 32, 128);
+}
+
 void Decoder::score(tensor::MatrixView hidden, std::span<const std::int32_t> targets, std::span<double> nll) {
   if (std::cmp_not_equal(targets.size(), hidden.rows) || targets.size() != nll.size()) {
     throw ShapeError(
@@ -163,8 +168,9 @@ void Decoder::score(tensor::MatrixView hidden, std::span<const std::int32_t> tar
   }
   const auto count = static_cast<std::int64_t>(scored.size());
   tensor::Tensor packed;
-  for (std::int64_t begin = 0; begin < count; begin += kScoreRows) {
-    const std::int64_t n = std::min(kScoreRows, count - begin);
+  const std::int64_t most = score_rows(config_.vocabulary);
+  for (std::int64_t begin = 0; begin < count; begin += most) {
+    const std::int64_t n = std::min(most, count - begin);
     packed.reshape(n, config_.hidden);
     for (std::int64_t i = 0; i < n; ++i) {
       std::copy_n(hidden.row(scored[static_cast<std::size_t>(begin + i)]), config_.hidden, packed.view().row(i));

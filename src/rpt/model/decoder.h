@@ -68,8 +68,8 @@ class Decoder {
 
   /// Most rows that run through the blocks together.
   static constexpr std::int64_t kBlockRows = 256;
-  /// Most rows whose logits score() holds at once.
-  static constexpr std::int64_t kScoreRows = 32;
+  /// Most rows whose logits score() holds at once: 4 MiB of them where that is 32 to 128 rows.
+  static std::int64_t score_rows(std::int64_t vocabulary);
 
  private:
   void run_block(std::span<const std::int32_t> tokens, tensor::MutableMatrix h, Tape* tape);

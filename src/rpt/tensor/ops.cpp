@@ -114,10 +114,6 @@ NamedKernel ternary_kernel(DType type) {
   }
 }
 
-}  // namespace
-
-namespace {
-
 void reshape(std::int64_t rows, std::int64_t columns, QuantisedRows& out) {
   out.rows = rows;
   out.columns = columns;

@@ -44,6 +44,12 @@ TEST(Decoder, RefusesWhatDoesNotFit) {
   EXPECT_THROW(KvCache(model->config, 257), ConfigError);
 }
 
+TEST(Decoder, ScoresAFewMegabytesOfLogitsAtOnce) {
+  EXPECT_EQ(Decoder::score_rows(128256), 32);
+  EXPECT_EQ(Decoder::score_rows(16384), 64);
+  EXPECT_EQ(Decoder::score_rows(256), 128);
+}
+
 TEST(Decoder, UnscoredTargetsAreZeroAndChangeNothing) {
   const auto model = TinyModel::make();
   const auto hidden = run(*model, std::vector<std::int32_t>(50, 7));
