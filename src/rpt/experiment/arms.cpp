@@ -19,6 +19,7 @@ namespace {
 using prune::Scope;
 using prune::Score;
 
+constexpr std::int64_t kLonger = 4;
 constexpr double kLevels[] = {0.01, 0.02, 0.05, 0.2, 0.4, 0.5};
 
 TreatmentArm scored_arm(Score score, Scope scope, double dose) {
@@ -105,13 +106,17 @@ std::string kind(const TreatmentArm& arm) {
       return "best logit temperature";
     case Treatment::norms:
       return "norms and embedding only";
+    case Treatment::legacy_scales:
+      return "no pruning, scales quantised twice";
   }
   return {};
 }
 
 std::string title(const TreatmentArm& arm) {
-  if (arm.dose == 0) return kind(arm);
-  return fmt::format("{}, {:g} %", kind(arm), std::round(arm.dose * 1e6) / 1e4);
+  std::string title = kind(arm);
+  if (arm.dose != 0) title += fmt::format(", {:g} %", std::round(arm.dose * 1e6) / 1e4);
+  if (arm.length != 1) title += fmt::format(", {} times as long", arm.length);
+  return title;
 }
 
 std::string slug(const TreatmentArm& arm) {
@@ -153,6 +158,10 @@ TreatmentArm declared_arm() {
   return scored_arm(Score::magnitude, Scope::tensor, kDeclaredDose);
 }
 
+TreatmentArm control_of(const TreatmentArm& arm) {
+  return {.length = arm.dose == 0 && arm.treatment == Treatment::none ? 1 : arm.length};
+}
+
 std::vector<TreatmentArm> raw_arms(bool full) {
   std::vector<TreatmentArm> arms{untouched_arm()};
   append(arms, main_arms(kDeclaredDose));
@@ -178,7 +187,12 @@ std::vector<TreatmentArm> tuned_arms(bool full) {
     append(arms, {{.treatment = Treatment::legacy, .dose = kDeclaredDose},
                   {.treatment = Treatment::legacy, .dose = kDeclaredDose, .held = false},
                   {.treatment = Treatment::zeros},
-                  {.treatment = Treatment::norms}});
+                  {.treatment = Treatment::norms},
+                  {.treatment = Treatment::legacy_scales}});
+    for (TreatmentArm arm : {untouched_arm(), declared_arm()}) {
+      arm.length = kLonger;
+      arms.push_back(arm);
+    }
   }
   return with_levels(std::move(arms), full);
 }
@@ -191,6 +205,7 @@ model::Masks make_masks(const model::Model& base, const TreatmentArm& arm, std::
     case Treatment::attention_temperature:
     case Treatment::logit_temperature:
     case Treatment::norms:
+    case Treatment::legacy_scales:
       break;
     case Treatment::score:
       return prune::select(base, *prune::make_saliency(arm.score, base, seed, calibration), selection_of(arm));
@@ -236,6 +251,7 @@ std::unique_ptr<model::Model> treated(const model::Model& base, const TreatmentA
 }
 
 train::TrainConfig tune_of(const TreatmentArm& arm, train::TrainConfig tune) {
+  tune.steps *= arm.length;
   if (arm.treatment != Treatment::norms) return tune;
   train::ParameterGroup latents;
   latents.pattern = R"(blk\.\d+\.(attn_q|attn_k|attn_v|attn_output|ffn_gate|ffn_up|ffn_down))";

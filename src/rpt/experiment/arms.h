@@ -29,6 +29,7 @@ enum class Treatment : std::uint8_t {
   attention_temperature,  ///< no code changes; scores of attention times the one factor that fits best
   logit_temperature,      ///< the same with logits
   norms,                  ///< fine-tuned only: latents stay, norms and embedding are trained
+  legacy_scales,          ///< fine-tuned only: nothing is pruned; read as in the reference's pipeline, at s0 · density
 };
 
 struct TreatmentArm {
@@ -38,6 +39,7 @@ struct TreatmentArm {
   prune::Scope scope = prune::Scope::tensor;
   /// Whether the fine-tune holds the masks; the reference's progressive pruning does not: zeros grow again.
   bool held = true;
+  std::int64_t length = 1;  ///< of the fine-tune, in lengths of the run's: how far is it from a plateau?
   bool operator==(const TreatmentArm&) const = default;
 };
 
@@ -64,6 +66,8 @@ TreatmentArm declared_arm();
 inline TreatmentArm untouched_arm() {
   return {};
 }
+/// What a fine-tuned arm is held against: nothing pruned, as long.
+TreatmentArm control_of(const TreatmentArm& arm);
 
 /// The dose of the declared contrast and of `--quick`.
 inline constexpr double kDeclaredDose = 0.1;
@@ -72,7 +76,7 @@ inline constexpr double kDeclaredDose = 0.1;
 std::vector<TreatmentArm> raw_arms(bool full);
 
 /// Arms that are fine-tuned: 0 %, magnitude global and per tensor, code and random at 10 %; in a full run all others
-/// that can be, at every level.
+/// that can be, at every level, and 0 % and the declared arm four times as long.
 std::vector<TreatmentArm> tuned_arms(bool full);
 
 /// Masks of an arm on a model with latents; full ones for `none`. `seed` is that of random scores and of the legacy
@@ -86,7 +90,7 @@ model::Masks make_masks(const model::Model& base, const TreatmentArm& arm, std::
 std::unique_ptr<model::Model> treated(const model::Model& base, const TreatmentArm& arm, const model::Masks& masks,
                                       double temperature = 1);
 
-/// A fine-tune's configuration as the arm changes it: `norms` trains no latents.
+/// A fine-tune's configuration as the arm changes it: its length; `norms` trains no latents.
 train::TrainConfig tune_of(const TreatmentArm& arm, train::TrainConfig tune);
 
 }  // namespace rpt::experiment

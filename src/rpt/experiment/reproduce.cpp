@@ -17,6 +17,7 @@
 #include "rpt/model/gate.h"
 #include "rpt/model/gauge.h"
 #include "rpt/prune/apply.h"
+#include "rpt/prune/snap.h"
 #include "rpt/train/cost.h"
 #include "rpt/train/token_stream.h"
 
@@ -41,7 +42,7 @@ bool is_declared(const TreatmentArm& arm) {
 /// Whether a fine-tune in the second gauge could show anything that others do not.
 bool worth_tuning(const TreatmentArm& arm, BaseGauge gauge, std::uint64_t number) {
   if (gauge == BaseGauge::own || depends_on_gauge(arm)) return true;
-  return number == 0 && (arm.dose == 0 || arm.dose == kDeclaredDose);
+  return number == 0 && arm.length == 1 && (arm.dose == 0 || arm.dose == kDeclaredDose);
 }
 
 /// Whether scoring without training could: what is the same function in both gauges by its making is scored in one, and
@@ -53,7 +54,7 @@ bool worth_scoring(const TreatmentArm& arm, BaseGauge gauge, std::size_t base, b
 
 /// What comes first.
 int rank_of(const ReproduceCell& cell) {
-  const bool level = cell.arm.dose != 0 && cell.arm.dose != kDeclaredDose;
+  const bool level = (cell.arm.dose != 0 && cell.arm.dose != kDeclaredDose) || cell.arm.length != 1;
   if (!cell.fine_tune) return level ? 3 : 1;
   if (cell.gauge == BaseGauge::own && is_declared(cell.arm)) return 0;
   return level ? 4 : 2;
@@ -176,8 +177,11 @@ class Runner {
       const bool masked = cell.arm.held && cell.arm.treatment != Treatment::none;
       const train::TokenStream& stream = stream_of(cell.base);
       watch.restart();
-      model = fine_tune(std::move(model), masked ? &masks : nullptr, tune, stream, folder, around_);
+      const bool twice = cell.arm.treatment == Treatment::legacy_scales;
+      model = fine_tune(std::move(model), masked ? &masks : nullptr, tune, stream, folder, around_,
+                        twice ? base.get() : nullptr);
       if (!model) return std::nullopt;
+      if (twice) model = prune::snap(*model, prune::SnapRule::legacy_double, {.base = base.get()}).model;
       if (fresh) tuning = watch.seconds();
       losses = step_losses(folder);
     }
@@ -259,7 +263,7 @@ const StageFigures* ReproduceResult::find(const ReproduceCell& cell) const {
 WorkAmounts work_of(const ReproduceCell& cell, const ReproduceConfig& config) {
   WorkAmounts amounts;
   amounts[Work::scoring] = 1;
-  if (cell.fine_tune) amounts[Work::tuning] = static_cast<double>(config.tune.steps);
+  if (cell.fine_tune) amounts[Work::tuning] = static_cast<double>(config.tune.steps * cell.arm.length);
   if (needs_calibration(cell.arm) || needs_temperature(cell.arm)) amounts[Work::masking] = 1;
   if (is_retained(cell) && !config.retention.empty()) amounts[Work::retention] = 1;
   return amounts;

@@ -52,7 +52,8 @@ class Finder {
     const Group kept{untouched_arm(), BaseGauge::own, true, true};
     compare(kept, {untouched_arm(), BaseGauge::own, false, true}, false);
     for (const TreatmentArm& arm : tuned_arms(config_.full)) {
-      if (arm != untouched_arm()) compare({arm, BaseGauge::own, true, true}, kept, false);
+      if (arm != untouched_arm())
+        compare({arm, BaseGauge::own, true, true}, {control_of(arm), BaseGauge::own, true, true}, false);
     }
     judge_all();
     const auto part = scores(control);
@@ -88,11 +89,12 @@ class Finder {
     found_.comparisons.push_back(std::move(c));
   }
 
-  /// Against nothing pruned; and where the second gauge gave something else, there too, and gauge against gauge.
+  /// Against nothing pruned, or as long as the others; and where the second gauge gave something else, there too, and
+  /// gauge against gauge.
   void compare_in_gauges(const TreatmentArm& arm, bool fine_tuned) {
     const Group own{arm, BaseGauge::own, fine_tuned};
     const Group other{arm, BaseGauge::like_2b, fine_tuned};
-    compare(own, {untouched_arm(), BaseGauge::own, fine_tuned}, false);
+    compare(own, {control_of(arm), BaseGauge::own, fine_tuned}, false);
     if (!depends_on_gauge(arm)) return;
     const auto first = scores(own);
     const auto second = scores(other);

@@ -165,6 +165,30 @@ TEST(Reproduce, FullRunsHoldTheStagesOfQuickOnesAndNoStageTwice) {
   for (const ReproduceCell& cell : plan_cells(config_of(5))) EXPECT_TRUE(full.contains(cell.stage())) << cell.stage();
 }
 
+TEST(Reproduce, AFullRunAsksHowFarItIsFromAPlateau) {
+  const ReproduceConfig config = config_of(5, true);
+  TreatmentArm longer = untouched_arm();
+  longer.length = 4;
+  const ReproduceCell cell{0, BaseGauge::own, longer, 0};
+  EXPECT_EQ(cell.stage(), "base1-own-no-pruning-4-times-as-long-tuned1");
+  EXPECT_EQ(work_of(cell, config)[Work::tuning], 4.0 * static_cast<double>(config.tune.steps));
+  EXPECT_EQ(tune_of(longer, config.tune).steps, 4 * config.tune.steps);
+  int longer_cells = 0;
+  for (const ReproduceCell& c : plan_cells(config)) {
+    longer_cells += c.arm.length == 4 ? 1 : 0;
+    EXPECT_TRUE(c.arm.length == 1 || c.gauge == BaseGauge::own);
+  }
+  EXPECT_EQ(longer_cells, 2 * 5);
+  const Findings findings = findings_of(run_of(config), config);
+  EXPECT_NEAR(find(findings, "no pruning, 4 times as long, fine-tuned, gauge own", "no pruning, fine-tuned, gauge own")
+                  .contrast.estimate,
+              0, 1e-9);
+  EXPECT_GT(find(findings, "magnitude per tensor, 10 %, 4 times as long, fine-tuned, gauge own",
+                 "no pruning, 4 times as long, fine-tuned, gauge own")
+                .contrast.estimate,
+            1);
+}
+
 TEST(Reproduce, EveryBaseAndFineTuneDrawsAnew) {
   const ReproduceConfig config = config_of(5, true, 2);
   std::map<std::pair<std::size_t, std::int64_t>, std::set<std::uint64_t>> seeds;
