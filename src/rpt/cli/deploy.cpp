@@ -22,6 +22,7 @@ struct DeployOptions {
   std::string text = "sotu:train";
   std::string test;
   double sparsity = 0.1;
+  std::string protocol = "sound";
   std::string score = "magnitude";
   std::string scope = "tensor";
   std::string dose = "codes";
@@ -30,6 +31,7 @@ struct DeployOptions {
   std::string backward = "bf16";
   double memory_limit = 0;  ///< GB
   bool dry_run = false;
+  bool own_lr = false;  ///< --lr was given
   train::TrainConfig tune = default_tune();
 };
 
@@ -72,6 +74,21 @@ Estimate estimate(const DeployConfig& config, const model::Config& shape, const 
   return e;
 }
 
+/// The fine-tune of the reference's pipeline (RPT, deploy/rpt_deploy_a100.py); its batch of 8 is the default anyway.
+void follow_reference(train::TrainConfig& tune, bool own_lr) {
+  tune.masters = train::MasterType::bf16_nearest;
+  tune.sampling = train::Sampling::legacy;
+  train::AdamwOptions& o = tune.optimiser;
+  if (!own_lr) o.lr = 5e-4;
+  o.relative = false;
+  o.clipping = train::Clipping::global;
+  o.beta1 = 0.9;
+  o.beta2 = 0.999;
+  o.eps = 1e-8;
+  o.weight_decay = 0.01;
+  o.state = train::StateType::bf16;
+}
+
 int run_deploy(DeployOptions options, Context& context) {
   core::keep_freed_memory();
   const auto base = open_bitnet_model(options.model, "deploying", context);
@@ -81,11 +98,16 @@ int run_deploy(DeployOptions options, Context& context) {
   config.text = options.text;
   config.test = options.test;
   config.sparsity = experiment::levels_to(options.sparsity).back();
+  config.recipe.protocol = prune::parse_protocol(options.protocol);
   config.recipe.seed = context.common.seed;
-  config.recipe.score = prune::parse_score(options.score);
-  config.recipe.selection.scope = prune::parse_scope(options.scope);
-  config.recipe.selection.dose = prune::parse_dose(options.dose);
   config.tune = options.tune;
+  if (experiment::is_legacy(config)) {
+    follow_reference(config.tune, options.own_lr);
+  } else {
+    config.recipe.score = prune::parse_score(options.score);
+    config.recipe.selection.scope = prune::parse_scope(options.scope);
+    config.recipe.selection.dose = prune::parse_dose(options.dose);
+  }
   config.tune.step.backward = model::parse_backward_type(options.backward);
   complete_tune(config.tune, options.text, context.common.seed, "deploy");
   fit_memory(config.tune, base->config, options.memory_limit * 1e9, context);
@@ -153,6 +175,10 @@ Command add_deploy(CLI::App& program) {
   app->add_option("--dose", o->dose, "What the sparsity counts")
       ->check(CLI::IsMember({"codes", "latents"}))
       ->capture_default_str();
+  app->add_option("--protocol", o->protocol,
+                  "sound, or legacy: the reference's pipeline with its thresholds, learning rate, scales and scoring")
+      ->check(CLI::IsMember({"sound", "legacy"}))
+      ->capture_default_str();
   app->add_option("--backward", o->backward, "Products of the backward pass")
       ->check(CLI::IsMember({"int8", "bf16", "f32"}))
       ->capture_default_str();
@@ -165,7 +191,13 @@ Command add_deploy(CLI::App& program) {
   app->add_option("--memory-limit", o->memory_limit, "GB that the fine-tune may take")->check(between(1e-9, 1e9));
   app->add_flag("--dry-run", o->dry_run, "Only estimate time, memory and disk");
   app->footer("Example:\n  rpt deploy tiny runs/deploy --text sotu:train --sparsity 0.1");
-  return {app, [o](Context& context) { return run_deploy(*o, context); }};
+  return {app, [o, app](Context& context) {
+            o->own_lr = app->count("--lr") > 0;
+            if (o->protocol == "legacy" && app->count("--score") + app->count("--scope") + app->count("--dose") > 0) {
+              throw UsageError("--score, --scope and --dose are of --protocol sound; the legacy threshold has none");
+            }
+            return run_deploy(*o, context);
+          }};
 }
 
 }  // namespace rpt::cli

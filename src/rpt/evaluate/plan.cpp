@@ -170,7 +170,6 @@ Tokens plan_llama_cpp(ScoringPlan& plan, const text::Corpus& corpus, const TextM
 }
 
 Tokens plan_legacy(ScoringPlan& plan, const text::Corpus& corpus, const TextModel& model) {
-  constexpr std::int64_t kMinCharacters = 20;
   // Chunks run across lines, so that words can be counted only when all lines are there.
   struct Line {
     std::string_view text;
@@ -179,12 +178,7 @@ Tokens plan_legacy(ScoringPlan& plan, const text::Corpus& corpus, const TextMode
   Stream stream;
   std::vector<Line> lines;
   for (std::size_t d = 0; d < corpus.documents.size(); ++d) {
-    std::string_view rest = corpus.documents[d];
-    while (!rest.empty()) {
-      const std::size_t size = std::min(rest.find('\n'), rest.size());
-      const std::string_view line = strip(rest.substr(0, size));
-      rest.remove_prefix(std::min(size + 1, rest.size()));
-      if (count_characters(line) < kMinCharacters) continue;
+    for (const std::string_view line : legacy_lines(corpus.documents[d])) {
       lines.push_back({line, stream.size()});
       append(stream, model.encode(line), static_cast<std::int32_t>(d));
     }

@@ -72,6 +72,18 @@ std::string_view strip(std::string_view text) {
   return end == 0 ? std::string_view{} : text.substr(begin, end - begin);
 }
 
+std::vector<std::string_view> legacy_lines(std::string_view text) {
+  constexpr std::int64_t kMinCharacters = 20;
+  std::vector<std::string_view> lines;
+  while (!text.empty()) {
+    const std::size_t size = std::min(text.find('\n'), text.size());
+    const std::string_view line = strip(text.substr(0, size));
+    text.remove_prefix(std::min(size + 1, text.size()));
+    if (count_characters(line) >= kMinCharacters) lines.push_back(line);
+  }
+  return lines;
+}
+
 std::int64_t count_characters(std::string_view text) {
   std::int64_t count = 0;
   for_each_character(text, [&](std::size_t, std::size_t, bool) { ++count; });

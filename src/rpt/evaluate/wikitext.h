@@ -17,6 +17,9 @@ std::string_view strip(std::string_view text);
 /// Number of characters; of bytes that are no UTF-8, each maximal subpart counts as one.
 std::int64_t count_characters(std::string_view text);
 
+/// The lines of a text that protocol `legacy` reads: stripped, at least 20 characters long. They point into it.
+std::vector<std::string_view> legacy_lines(std::string_view text);
+
 /// len(re.split("\s+", text)): one more than there are runs of white space.
 std::uint64_t count_split(std::string_view text);
 

@@ -10,12 +10,15 @@
 
 #include "rpt/core/atomic_file.h"
 #include "rpt/core/error.h"
+#include "rpt/evaluate/perplexity.h"
+#include "rpt/evaluate/wikitext.h"
 #include "rpt/experiment/deploy_report.h"
 #include "rpt/experiment/measure.h"
 #include "rpt/experiment/samples.h"
 #include "rpt/model/export.h"
 #include "rpt/prune/account.h"
 #include "rpt/prune/apply.h"
+#include "rpt/prune/snap.h"
 #include "rpt/train/token_stream.h"
 
 namespace rpt::experiment {
@@ -35,6 +38,17 @@ std::string level_name(double share) {
   return "level-" + name;
 }
 
+/// The lines that the reference trains on, one document each.
+std::vector<train::Document> lines_of(const std::vector<train::Document>& documents) {
+  std::vector<train::Document> lines;
+  for (const train::Document& d : documents) {
+    for (const std::string_view line : evaluate::legacy_lines(d.text)) {
+      lines.push_back({.name = d.name, .text = std::string(line), .unk_is_unknown = d.unk_is_unknown});
+    }
+  }
+  return lines;
+}
+
 /// One run of the pipeline.
 class Pipeline {
  public:
@@ -47,7 +61,7 @@ class Pipeline {
     result_.texts_sha256 = sha256_of(texts_);
     model::require_gguf_rows(base_.config, tensor::DType::i2_s);
     add("baseline", "baseline", run_.stage("baseline", [&] {
-      StageFigures f = scored(base_, texts_.test, {}, around_);
+      StageFigures f = score(base_);
       f.numbers["codes_zero_share"] = prune::account(base_, base_).total.zero_share();
       return f;
     }));
@@ -55,7 +69,11 @@ class Pipeline {
     for (const double level : levels_to(config_.sparsity)) {
       if (!prune_to(level) || !tune(level, number++)) return std::nullopt;
     }
-    export_all();
+    if (is_legacy(config_)) {
+      export_legacy();
+    } else {
+      export_all();
+    }
     generate_texts();
     const std::string problem = write_deploy_report(run_.folder(), base_, config_, result_, losses_, around_.machine);
     if (!problem.empty()) around_.say(problem);
@@ -64,6 +82,26 @@ class Pipeline {
 
  private:
   const model::Model& current() const { return tuned_ ? *tuned_ : base_; }
+
+  /// As scored(), and by the reference's protocol too where the run follows it.
+  StageFigures score(const model::Model& model) const {
+    StageFigures f = scored(model, texts_.test, {}, around_);
+    if (is_legacy(config_)) {
+      const evaluate::PerplexityResult r =
+          evaluate::perplexity(model, texts_.test, {.protocol = evaluate::Protocol::legacy}, 0, *around_.progress);
+      f.numbers["legacy_nll"] = r.mean_nll;
+      f.numbers["legacy_perplexity"] = r.perplexity;
+      f.numbers["legacy_tokens"] = static_cast<double>(r.scored_tokens);
+    }
+    return f;
+  }
+
+  /// The same with the account of what became of the base.
+  StageFigures score_against_base(const model::Model& model) const {
+    StageFigures f = score(model);
+    add_account(f, prune::account(base_, model));
+    return f;
+  }
 
   bool add(const std::string& name, const std::string& stage, std::optional<StageFigures> found) {
     if (!found) return false;
@@ -85,11 +123,7 @@ class Pipeline {
     }
     masks_ = model::read_masks(file, base_.config);
     pruned_ = prune::apply_masks(current(), *masks_);
-    return add(percent(level) + " % pruned", stage, run_.stage(stage, [&] {
-      StageFigures f = scored(*pruned_, texts_.test, {}, around_);
-      add_account(f, prune::account(base_, *pruned_));
-      return f;
-    }));
+    return add(percent(level) + " % pruned", stage, run_.stage(stage, [&] { return score_against_base(*pruned_); }));
   }
 
   model::Masks masks_of(double level) const {
@@ -120,42 +154,64 @@ class Pipeline {
     const fs::path folder = run_.stage_folder(stage);
     if (stream_.tokens.empty()) {
       const text::Tokenizer& vocabulary = base_.vocabulary();
-      stream_ = train::encode_documents(texts_.train, vocabulary, train::separators_of(vocabulary));
+      stream_ = is_legacy(config_)
+                    ? train::encode_documents(lines_of(texts_.train), vocabulary, {})
+                    : train::encode_documents(texts_.train, vocabulary, train::separators_of(vocabulary));
     }
     auto start = pruned_ ? std::move(pruned_) : prune::apply_masks(base_, model::full_masks(base_.config));
-    tuned_ = fine_tune(std::move(start), masks_ ? &*masks_ : nullptr, tune, stream_, folder, around_);
+    tuned_ = fine_tune(std::move(start), masks_ ? &*masks_ : nullptr, tune, stream_, folder, around_,
+                       is_legacy(config_) ? &base_ : nullptr);
     if (!tuned_) return false;
     losses_.emplace_back(percent(level) + " %", step_losses(folder));
-    return add(percent(level) + " % fine-tuned", stage, run_.stage(stage, [&] {
-      StageFigures f = scored(*tuned_, texts_.test, {}, around_);
-      add_account(f, prune::account(base_, *tuned_));
-      return f;
-    }));
+    return add(percent(level) + " % fine-tuned", stage, run_.stage(stage, [&] { return score_against_base(*tuned_); }));
   }
 
   void export_all() {
-    const model::Model& model = current();
+    write_forms(current(), current());
+    verify("GGUF", last_stage(result_, "-tune").text("nll_sha256"));
+  }
+
+  /// The reference's end: latents become {0, ±s0}, s0 the base's scales. A directory of those is quantised online once
+  /// more, which shrinks every scale by the density of its codes, as in the fine-tunes; the GGUF that its converter
+  /// makes holds s0.
+  void export_legacy() {
+    const auto twice = prune::snap(current(), prune::SnapRule::legacy_double, {.base = &base_}).model;
+    const auto once = prune::snap(current(), prune::SnapRule::frozen, {.base = &base_}).model;
+    add("snapped, quantised online again", "snap", run_.stage("snap", [&] {
+      StageFigures f = score_against_base(*twice);
+      f.texts["once_sha256"] = scored(*once, texts_.test, {}, around_).text("nll_sha256");
+      return f;
+    }));
+    write_forms(*once, *twice);
+    verify("GGUF, scale max|w|", result_.stages.back().found.text("once_sha256"));
+  }
+
+  /// model.gguf of one model, packed/ of another, latents/ of what was trained.
+  void write_forms(const model::Model& gguf, const model::Model& packed) {
     model::ExportOptions options;
     options.replace_folder = true;
     options.progress = around_.progress;
     result_.gguf = run_.folder() / "model.gguf";
     run_.stage("export", [&] {
       StageFigures f;
-      f.texts["gate_gguf"] = model::export_gguf(model, result_.gguf, tensor::DType::i2_s, options);
+      f.texts["gate_gguf"] = model::export_gguf(gguf, result_.gguf, tensor::DType::i2_s, options);
       f.texts["gate_packed"] =
-          model::export_huggingface(model, run_.folder() / "packed", model::HfForm::packed, options);
+          model::export_huggingface(packed, run_.folder() / "packed", model::HfForm::packed, options);
       f.texts["gate_latents"] =
-          model::export_huggingface(model, run_.folder() / "latents", model::HfForm::latents, options);
+          model::export_huggingface(current(), run_.folder() / "latents", model::HfForm::latents, options);
       return f;
     });
+  }
+
+  /// Reads the GGUF again: it must give what the model that it was made of gave.
+  void verify(const std::string& name, const std::string& expected) {
     const auto written = model::open_model(result_.gguf);
-    add("GGUF", "verify", run_.stage("verify", [&] { return scored(*written, texts_.test, {}, around_); }));
-    const std::string& trained = result_.stages[result_.stages.size() - 2].found.text("nll_sha256");
+    add(name, "verify", run_.stage("verify", [&] { return score(*written); }));
     result_.gate_sha256 = result_.stages.back().found.text("nll_sha256");
-    if (result_.gate_sha256 != trained) {
+    if (result_.gate_sha256 != expected) {
       throw CheckError(
-          fmt::format("{}: its likelihoods of the test text are not those of the trained model ({} for {})",
-                      result_.gguf.string(), result_.gate_sha256, trained));
+          fmt::format("{}: its likelihoods of the test text are not those of the model it was made of ({} for {})",
+                      result_.gguf.string(), result_.gate_sha256, expected));
     }
   }
 
@@ -185,6 +241,17 @@ class Pipeline {
 };
 
 }  // namespace
+
+bool is_legacy(const DeployConfig& config) {
+  return config.recipe.protocol == prune::Protocol::legacy;
+}
+
+const StageFigures& last_stage(const DeployResult& result, std::string_view suffix) {
+  const auto found = std::find_if(result.stages.rbegin(), result.stages.rend(),
+                                  [&](const DeployStage& s) { return s.stage.ends_with(suffix); });
+  RPT_CHECK(found != result.stages.rend(), "no stage {}", suffix);
+  return found->found;
+}
 
 std::vector<double> levels_to(double sparsity) {
   std::vector<double> levels;

@@ -27,6 +27,10 @@ struct DeployConfig {
   std::int64_t generated_tokens = 60;
 };
 
+/// Whether the run does what the reference's pipeline does: its thresholds, lines, learning rates, scales and protocol
+/// (docs/experiments.md, "The reference's pipeline").
+bool is_legacy(const DeployConfig& config);
+
 /// The doses of the levels: those of 5, 10, 15, 20, 25, 30, 40 and 50 % below `sparsity`, then it, to a millionth;
 /// only 0 where it is 0.
 std::vector<double> levels_to(double sparsity);
@@ -36,7 +40,7 @@ std::vector<std::string> default_prompts(const text::Corpus& corpus, std::size_t
 
 /// One state of the model on the way.
 struct DeployStage {
-  std::string name;   ///< "baseline", "5 % pruned", "5 % fine-tuned", …, "GGUF"
+  std::string name;   ///< "baseline", "5 % pruned", "5 % fine-tuned", …, "GGUF"; legacy: with the scale it is read by
   std::string stage;  ///< of the run: its file and folder
   /// Numbers mean_nll, perplexity, scored_tokens; text nll_sha256; series nll and tokens, by document; but for baseline
   /// and GGUF shares of all weights against the base: codes_zero_share, codes_removed_share, codes_gained_share,
@@ -46,12 +50,15 @@ struct DeployStage {
 
 struct DeployResult {
   std::vector<DeployStage> stages;
-  std::string gate_sha256;  ///< of the NLLs of the test text under the last fine-tuned model and the GGUF alike
+  std::string gate_sha256;  ///< of the NLLs of the test text under the GGUF and the model it was made of alike
   std::filesystem::path gguf;
   std::string model_sha256;  ///< of the base, as sha256_of()
   std::string texts_sha256;
   std::vector<std::string> texts;  ///< generated from the GGUF, each with its prompt
 };
+
+/// The last of the stages whose name ends so: "-prune", "-tune". There must be one.
+const StageFigures& last_stage(const DeployResult& result, std::string_view suffix);
 
 /// The configuration as run.json holds it, with the hashes of model and texts.
 std::string to_json(const DeployConfig& config, const model::Model& base, const Texts& texts);
@@ -59,7 +66,7 @@ std::string to_json(const DeployConfig& config, const model::Model& base, const 
 /// Runs the pipeline in `run`, begun with to_json(), or what is left of it, and writes into its folder: model.gguf
 /// (i2_s), latents/ and packed/ (Hugging Face directories), rpt_metadata.json, report.html, report.md, report.json,
 /// tables.tex. Nothing where it was interrupted. Throws: CheckError where the GGUF does not give every token of the
-/// test text the bits of the model that was trained; as pruning, training and export.
+/// test text the bits of the model that it was made of; as pruning, training and export.
 std::optional<DeployResult> deploy(const model::Model& base, const DeployConfig& config, const Texts& texts,
                                    RunDirectory& run, const Surroundings& around);
 

@@ -41,12 +41,14 @@ report::Cell share_of(const StageFigures& f, const char* name) {
 }
 
 const StageFigures& last_tuned(const DeployResult& result) {
-  return result.stages[result.stages.size() - 2].found;
+  return last_stage(result, "-tune");
 }
 
 /// The last pruned state, whose doses are those of pruning alone; nothing where nothing was pruned.
 const StageFigures* last_pruned(const DeployResult& result) {
-  return result.stages.size() < 4 ? nullptr : &result.stages[result.stages.size() - 3].found;
+  const bool any = std::any_of(result.stages.begin(), result.stages.end(),
+                               [](const DeployStage& s) { return s.stage.ends_with("-prune"); });
+  return any ? &last_stage(result, "-prune") : nullptr;
 }
 
 report::CaptionedTable tensor_table(const DeployResult& result) {
@@ -80,6 +82,7 @@ report::Plot loss_plot(const std::vector<LevelLosses>& losses) {
 
 /// What happened to how many weights, by what the sparsity counts.
 std::string dose_of(const DeployConfig& config) {
+  if (is_legacy(config)) return fmt::format("nominally {:g} % of the latents were zeroed", 100 * config.sparsity);
   const bool codes = config.recipe.selection.dose == prune::Dose::codes;
   return fmt::format("{:g} % of the {}", 100 * config.sparsity,
                      codes ? "ternary weights lost their code" : "latents that were not 0 were zeroed");
@@ -98,6 +101,15 @@ constexpr const char* kNoControl =
     "from "
     "a state to its pruned one.";
 
+constexpr const char* kLegacyScales =
+    "Protocol legacy, the reference's: a sampled threshold on latents (the level is nominal), its lines, chunks, "
+    "optimiser and learning rate, and fine-tunes in which every tensor is read as its codes at the base's scale s0, "
+    "which the forward then quantises online once more. The states named \"fine-tuned\" are the latents, read online: "
+    "not what was trained. \"Snapped, quantised online again\" is what was trained: scale s0 times the density of the "
+    "codes; the reference's last figure. The GGUF holds scale max|w| = s0, as bitnet.cpp's converter writes it. The "
+    "three differ in their scales, and by what latents beyond 1.5 s0 count for the first; their differences are no "
+    "gain of snapping.";
+
 constexpr const char* kReference =
     "Perplexities that the reference reports for its own pipeline (bitnet-b1.58-2B-4T), and why they are not "
     "comparable "
@@ -115,18 +127,26 @@ report::CaptionedTable reference_table() {
 }  // namespace
 
 report::Table stage_table(const DeployResult& result) {
-  report::Table table({{"state"},
-                       report::number_column("NLL", 4),
-                       report::number_column("perplexity", 3),
-                       {"NLL against baseline, % [95 %]", report::Align::right},
-                       report::number_column("codes 0, %", 2),
-                       report::number_column("codes removed, %", 2)});
+  std::vector<report::Column> columns{{"state"},
+                                      report::number_column("NLL", 4),
+                                      report::number_column("perplexity", 3),
+                                      {"NLL against baseline, % [95 %]", report::Align::right},
+                                      report::number_column("codes 0, %", 2),
+                                      report::number_column("codes removed, %", 2)};
   const StageFigures& baseline = result.stages.front().found;
+  const bool legacy = baseline.numbers.contains("legacy_perplexity");
+  if (legacy) columns.push_back(report::number_column("perplexity, protocol legacy", 3));
+  report::Table table(std::move(columns));
   for (const DeployStage& s : result.stages) {
     const bool first = &s == &result.stages.front();
-    table.add_row({s.name, s.found.number("mean_nll"), s.found.number("perplexity"),
-                   first ? std::string() : with_interval(change_to(baseline, s.found)),
-                   share_of(s.found, "codes_zero_share"), share_of(s.found, "codes_removed_share")});
+    std::vector<report::Cell> row{s.name,
+                                  s.found.number("mean_nll"),
+                                  s.found.number("perplexity"),
+                                  first ? std::string() : with_interval(change_to(baseline, s.found)),
+                                  share_of(s.found, "codes_zero_share"),
+                                  share_of(s.found, "codes_removed_share")};
+    if (legacy) row.emplace_back(s.found.number("legacy_perplexity"));
+    table.add_row(std::move(row));
   }
   return table;
 }
@@ -135,7 +155,7 @@ report::Report deploy_report(const model::Model& base, const DeployConfig& confi
                              const std::vector<LevelLosses>& losses) {
   report::Report r;
   r.title = fmt::format("rpt deploy: {}, {:g} % of {}", config.model, 100 * config.sparsity,
-                        prune::name(config.recipe.selection.dose));
+                        is_legacy(config) ? "latents, protocol legacy" : prune::name(config.recipe.selection.dose));
   report::Record& figures = r.figures;
   figures.set("baseline_nll", result.stages.front().found.number("mean_nll"));
   figures.set("final_nll", result.stages.back().found.number("mean_nll"));
@@ -165,12 +185,14 @@ report::Report deploy_report(const model::Model& base, const DeployConfig& confi
   summary.blocks.emplace_back(fmt::format(
       "Of {} ({} layers, hidden {}) {} in {} level{}: {}. After each level "
       "it was fine-tuned on {} for {} steps of {} sequences of {} tokens, and it was scored on {}: {} tokens in {} "
-      "documents. The GGUF gives every token of that text the same bits as the model that was trained (sha256 {}).",
+      "documents. The GGUF gives every token of that text the same bits as the model that {} (sha256 {}).",
       config.model, base.config.layers, base.config.hidden, dose_of(config), levels_to(config.sparsity).size(),
       levels_to(config.sparsity).size() == 1 ? "" : "s", rule_of(config.recipe), config.text, config.tune.steps,
       config.tune.batch * config.tune.accumulation, config.tune.context, config.test,
       static_cast<std::int64_t>(result.stages.front().found.number("scored_tokens")),
-      result.stages.front().found.list("nll").size(), result.gate_sha256));
+      result.stages.front().found.list("nll").size(), is_legacy(config) ? "was snapped, with its scale" : "was trained",
+      result.gate_sha256));
+  if (is_legacy(config)) summary.blocks.emplace_back(std::string(kLegacyScales));
   summary.blocks.emplace_back(
       report::CaptionedTable{"The states of the model. Intervals resample the documents of the test text (BCa, 10,000 "
                              "times); they say nothing "
@@ -211,10 +233,15 @@ std::string deploy_metadata(const DeployConfig& config, const DeployResult& resu
   j["improvement"] = fmt::format("{:+.1f}%", 100 * (last.number("perplexity") / baseline.number("perplexity") - 1));
   j["processor"] = machine;
   j["seed"] = config.tune.seed;
-  j["scale_rule"] = "online";
+  j["protocol"] = prune::name(config.recipe.protocol);
+  j["scale_rule"] = is_legacy(config) ? "legacy-double in training and packed/, max in model.gguf" : "online";
   j["lr_relative_to_rms"] = config.tune.optimiser.relative;
   prune::Recipe recipe = config.recipe;
-  recipe.selection.sparsity = config.sparsity;
+  if (is_legacy(config)) {
+    recipe.percent = 100 * config.sparsity;
+  } else {
+    recipe.selection.sparsity = config.sparsity;
+  }
   j["recipe"] = nlohmann::ordered_json::parse(prune::to_json(recipe));
   j["codes_removed"] = last_tuned(result).number("codes_removed_share");
   j["base_sha256"] = result.model_sha256;

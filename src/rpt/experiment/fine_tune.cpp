@@ -9,6 +9,8 @@
 #include "rpt/core/atomic_file.h"
 #include "rpt/core/error.h"
 #include "rpt/model/export.h"
+#include "rpt/prune/linears.h"
+#include "rpt/ternary/scale_rules.h"
 #include "rpt/train/run.h"
 #include "rpt/train/weight_hooks.h"
 
@@ -16,13 +18,29 @@ namespace rpt::experiment {
 
 namespace fs = std::filesystem;
 
+train::LegacyScaleHook::Scales scales_of(const model::Model& model) {
+  train::LegacyScaleHook::Scales scales;
+  for (const prune::Linear& linear : prune::linear_layers(model)) {
+    const ternary::AbsmeanScale s = ternary::absmean_scale(linear.latents, tensor::DType::bf16);
+    scales[linear.name] = {s.inv, s.scale};
+  }
+  return scales;
+}
+
 std::unique_ptr<model::Model> fine_tune(std::unique_ptr<model::Model> start, const model::Masks* masks,
                                         const train::TrainConfig& config, const train::TokenStream& stream,
-                                        const fs::path& folder, const Surroundings& around) {
+                                        const fs::path& folder, const Surroundings& around,
+                                        const model::Model* scales) {
   const fs::path saved = folder / "model";
   if (!fs::exists(saved)) {
+    const model::Config shape = start->config;
     const auto parameters = train::Parameters::of_model(std::move(start), config.masters);
-    if (masks != nullptr) parameters->set_hook(std::make_shared<train::MaskHook>(*masks));
+    if (scales != nullptr) {
+      parameters->set_hook(std::make_shared<train::LegacyScaleHook>(
+          masks != nullptr ? *masks : model::full_masks(shape), scales_of(*scales)));
+    } else if (masks != nullptr) {
+      parameters->set_hook(std::make_shared<train::MaskHook>(*masks));
+    }
     core::ProgressSink& progress = *around.progress;
     bool begun = false;
     train::RunHooks hooks;
@@ -40,6 +58,7 @@ std::unique_ptr<model::Model> fine_tune(std::unique_ptr<model::Model> start, con
         train::run_training(config, *parameters, stream, folder, goes_on, around.machine, hooks);
     if (begun) progress.finish();
     if (result.end == train::RunEnd::interrupted) return nullptr;
+    if (scales != nullptr) parameters->set_hook(nullptr);  // the latents, which the next level is pruned by
     model::ExportOptions options;
     options.replace_folder = true;
     model::export_huggingface(parameters->model(), saved, model::HfForm::latents, options);

@@ -7,7 +7,10 @@
 #include <utility>
 
 #include "rpt/core/error.h"
+#include "rpt/core/float16.h"
 #include "rpt/core/parallel.h"
+#include "rpt/core/sha256.h"
+#include "rpt/kernels/isa.h"
 
 namespace rpt::train {
 namespace {
@@ -61,6 +64,42 @@ std::uint64_t MaskHook::held_bytes() const {
   std::uint64_t sum = 0;
   for (const model::LinearMask& mask : masks_.linears) sum += mask.keep.size();
   return sum;
+}
+
+LegacyScaleHook::LegacyScaleHook(model::Masks masks, Scales scales)
+    : MaskHook(std::move(masks)), scales_(std::move(scales)) {
+  std::string all;
+  for (const auto& [name, s] : scales_) {
+    all += fmt::format("{} {:08x} {:08x}\n", name, std::bit_cast<std::uint32_t>(s.inv),
+                       std::bit_cast<std::uint32_t>(s.scale));
+  }
+  description_ = fmt::format("legacy scales {}, {}", core::sha256_hex(all), MaskHook::description());
+}
+
+void LegacyScaleHook::moved(const model::TrainedWeight& weight, std::int64_t steps) {
+  MaskHook::moved(weight, steps);
+  if (steps == 0 && weight.linear && !scales_.contains(weight.name)) {
+    throw ConfigError(fmt::format("no scale is given for {}", weight.name));
+  }
+}
+
+void LegacyScaleHook::published(const model::TrainedWeight& weight, std::span<std::uint16_t> values) const {
+  MaskHook::published(weight, values);
+  const auto found = scales_.find(weight.name);
+  if (found == scales_.end()) return;
+  const float inv = found->second.inv;
+  const std::uint16_t plus = core::float_to_bf16(found->second.scale);
+  const std::uint16_t minus = core::float_to_bf16(-found->second.scale);
+  const auto find_codes = kernels::active().ternary_codes_bf16;
+  core::parallel_for(std::ssize(values), kPiece, [&](std::int64_t begin, std::int64_t end) {
+    static thread_local std::vector<std::int8_t> codes;
+    codes.resize(static_cast<std::size_t>(end - begin));
+    const auto part = values.subspan(static_cast<std::size_t>(begin), codes.size());
+    find_codes(part.data(), std::ssize(part), inv, codes.data());
+    for (std::size_t i = 0; i < part.size(); ++i) {
+      part[i] = codes[i] == 0 ? std::uint16_t{0} : codes[i] > 0 ? plus : minus;
+    }
+  });
 }
 
 std::string_view name(ReviveScope scope) {

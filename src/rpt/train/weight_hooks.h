@@ -30,6 +30,33 @@ class MaskHook : public model::WeightHook {
   std::string description_;
 };
 
+/// A scale that does not follow the latents.
+struct FixedScale {
+  float inv = 0;    ///< code = clamp(rhe(w · inv), −1, 1)
+  float scale = 0;  ///< what is read is scale · code; a bfloat16 value
+};
+
+/// Trains as the reference's pipeline does: instead of its latents a linear is read as their codes at a scale s0 that
+/// stays what it was before pruning, times s0. The forward quantises that online once more, so that it computes with s0
+/// times the density of the codes. Masks are held as by MaskHook; gradients go straight through. Without the hook the
+/// same masters are read as latents. Source: RPT, deploy/rpt_deploy_a100.py, the step of its fine-tune.
+class LegacyScaleHook : public MaskHook {
+ public:
+  using Scales = std::map<std::string, FixedScale, std::less<>>;
+  /// Scales of every linear, by name.
+  LegacyScaleHook(model::Masks masks, Scales scales);
+
+  /// "legacy scales ", their SHA-256, and the masks'.
+  std::string description() const override { return description_; }
+  /// Throws: ConfigError as MaskHook, and where a linear has no scale.
+  void moved(const model::TrainedWeight& weight, std::int64_t steps) override;
+  void published(const model::TrainedWeight& weight, std::span<std::uint16_t> values) const override;
+
+ private:
+  Scales scales_;
+  std::string description_;
+};
+
 /// Among which weights the smallest are found.
 enum class ReviveScope : std::uint8_t {
   groups,  ///< each `of` neighbours in a row: N:M

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <signal.h>
 
+#include <algorithm>
 #include <chrono>
 #include <thread>
 
@@ -38,17 +39,18 @@ class Deploy : public CommandTest {
 
   std::string file(const std::string& name) const { return core::read_file(path(name)); }
 
- private:
-  static std::string text(int count) {
-    std::string all;
-    for (int i = 0; i < count; ++i) all += "The house on hill " + std::to_string(i * i % 977) + " stood alone.\n\n";
-    return all;
-  }
   static std::string lines(int count) {
     std::string all;
     for (int i = 0; i < count; ++i) {
       all += Json({{"text", "Nobody came to hill " + std::to_string(i * 31) + " before winter."}}).dump() + "\n";
     }
+    return all;
+  }
+
+ private:
+  static std::string text(int count) {
+    std::string all;
+    for (int i = 0; i < count; ++i) all += "The house on hill " + std::to_string(i * i % 977) + " stood alone.\n\n";
     return all;
   }
 };
@@ -104,6 +106,41 @@ TEST_F(Deploy, WithoutPruningItIsTheFineTune) {
   const Json r = json(all);
   ASSERT_EQ(r["states"].size(), 3U);
   EXPECT_EQ(r["states"][1]["state"], "0 % fine-tuned");
+}
+
+// The reference's pipeline: one set of latents under three scales, each what the other commands make of it.
+TEST_F(Deploy, LegacyEndsWithOneModelUnderThreeScales) {
+  const std::string model = small_model();
+  core::write_file_atomic(path("long.jsonl"), lines(30));
+  auto all = words(model, "run");
+  std::replace(all.begin(), all.end(), path("test.jsonl"), path("long.jsonl"));
+  all.insert(all.end(), {"--protocol", "legacy", "--sparsity", "0.1"});
+  const Json r = json(all);
+  std::vector<std::string> states;
+  for (const Json& s : r["states"]) states.push_back(s["state"]);
+  EXPECT_EQ(states,
+            (std::vector<std::string>{"baseline", "5 % pruned", "5 % fine-tuned", "10 % pruned", "10 % fine-tuned",
+                                      "snapped, quantised online again", "GGUF, scale max|w|"}));
+  const auto score = [&](const std::string& what, const char* protocol) {
+    return json({"perplexity", path(what), "--text", path("long.jsonl"), "--protocol", protocol});
+  };
+  const Json latents = score("run/latents", "full");
+  EXPECT_EQ(latents["nll_sha256"], r["states"][4]["nll_sha256"]);
+  EXPECT_EQ(score("run/packed", "full")["nll_sha256"], r["states"][5]["nll_sha256"]);
+  EXPECT_EQ(score("run/model.gguf", "full")["nll_sha256"], r["states"][6]["nll_sha256"]);
+  EXPECT_EQ(score("run/latents", "legacy")["mean_nll"], r["states"][4]["legacy_nll"]);
+  for (const auto& [rule, state] : {std::pair{"legacy-double", 5}, {"frozen", 6}}) {
+    ASSERT_EQ(rpt({"snap", path("run/latents"), path(rule), "--scale", rule, "--base", model}).code, 0);
+    EXPECT_EQ(score(rule, "full")["nll_sha256"], r["states"][static_cast<std::size_t>(state)]["nll_sha256"]) << rule;
+  }
+  EXPECT_NE(r["states"][5]["nll_sha256"], r["states"][6]["nll_sha256"]);
+  const Json metadata = Json::parse(file("run/rpt_metadata.json"));
+  EXPECT_EQ(metadata["protocol"], "legacy");
+  EXPECT_EQ(metadata["ft_lr"], 5e-4);
+  EXPECT_NE(file("run/report.md").find("no gain of snapping"), std::string::npos);
+
+  all.insert(all.end(), {"--score", "random"});
+  EXPECT_EQ(rpt(all).code, 2);
 }
 
 TEST_F(Deploy, PrunesByAnyScore) {

@@ -22,6 +22,9 @@ TEST(Strip, TakesPythonsWhiteSpaceFromBothEnds) {
 }
 
 TEST(CountCharacters, CountsCodePoints) {
+  EXPECT_EQ(legacy_lines("short\n\n  twenty characters ok \nnineteen characters\n\ta line of many characters"),
+            (std::vector<std::string_view>{"twenty characters ok", "a line of many characters"}));
+  EXPECT_TRUE(legacy_lines("").empty());
   EXPECT_EQ(count_characters("a\u00e9\u20ac\U0001f600"), 4);
   EXPECT_EQ(count_characters("\xff"
                              "a"),

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+#include <gtest/gtest.h>
+
+#include "rpt/core/float16.h"
+#include "rpt/experiment/fine_tune.h"
+#include "rpt/model/gate.h"
+#include "rpt/prune/apply.h"
+#include "rpt/prune/snap.h"
+#include "rpt/train/parameters.h"
+#include "tests/shared_data.h"
+
+namespace rpt::experiment {
+namespace {
+
+std::unique_ptr<model::Model> micro() {
+  return model::open_model(test::source_dir() / "models/micro-1");
+}
+
+// What the reference trains is what it scores after snapping: the codes at s0, quantised online once more.
+TEST(LegacyScales, TrainWhatSnappingTwiceScores) {
+  const auto base = micro();
+  model::Masks masks = model::full_masks(base->config);
+  for (model::LinearMask& mask : masks.linears) {
+    for (std::size_t i = 0; i < mask.keep.size(); i += 7) mask.keep[i] = 0;
+  }
+  const auto pruned = prune::apply_masks(*base, masks);
+  const std::string twice = model::nll_sha256(
+      model::gate_nlls(*prune::snap(*pruned, prune::SnapRule::legacy_double, {.base = &*base}).model));
+  const std::string latents = model::nll_sha256(model::gate_nlls(*pruned));
+  ASSERT_NE(twice, latents);
+
+  const auto parameters = train::Parameters::of_model(prune::apply_masks(*base, masks), train::MasterType::f32);
+  parameters->set_hook(std::make_shared<train::LegacyScaleHook>(masks, scales_of(*base)));
+  EXPECT_EQ(model::nll_sha256(model::gate_nlls(parameters->model())), twice);
+  parameters->set_hook(nullptr);
+  EXPECT_EQ(model::nll_sha256(model::gate_nlls(parameters->model())), latents) << "the latents are still there";
+}
+
+TEST(LegacyScales, ReadCodesTimesTheScale) {
+  model::Masks masks;
+  masks.linears.push_back({"blk.0.attn_q", 1, 6, {1, 1, 1, 1, 1, 0}});
+  const train::LegacyScaleHook hook(masks, {{"blk.0.attn_q", {1 / 0.5F, 0.5F}}});
+  std::vector<std::uint16_t> values;
+  for (const float v : {0.2F, -0.2F, 0.3F, -3.0F, 0.5F, 2.0F}) values.push_back(core::float_to_bf16(v));
+  hook.published({"blk.0.attn_q", true, 1, 6, {}}, values);
+  std::vector<float> read;
+  for (const std::uint16_t v : values) read.push_back(core::bf16_to_float(v));
+  EXPECT_EQ(read, (std::vector<float>{0, 0, 0.5F, -0.5F, 0.5F, 0}));
+  std::vector<std::uint16_t> norm{core::float_to_bf16(0.3F)};
+  hook.published({"output_norm", false, 1, 1, {}}, norm);
+  EXPECT_EQ(core::bf16_to_float(norm[0]), core::bf16_to_float(core::float_to_bf16(0.3F)));
+}
+
+TEST(LegacyScales, AreNeededForEveryLinearAndTellHooksApart) {
+  const auto base = micro();
+  train::LegacyScaleHook::Scales scales = scales_of(*base);
+  const model::Masks masks = model::full_masks(base->config);
+  const train::LegacyScaleHook hook(masks, scales);
+  scales.begin()->second.scale *= 2;
+  EXPECT_NE(train::LegacyScaleHook(masks, scales).description(), hook.description());
+  scales.erase(scales.begin());
+  const auto parameters = train::Parameters::of_model(micro(), train::MasterType::f32);
+  EXPECT_THROW(parameters->set_hook(std::make_shared<train::LegacyScaleHook>(masks, scales)), ConfigError);
+}
+
+}  // namespace
+}  // namespace rpt::experiment
