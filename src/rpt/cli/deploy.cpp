@@ -74,9 +74,9 @@ Estimate estimate(const DeployConfig& config, const model::Config& shape, const 
   return e;
 }
 
-/// The fine-tune of the reference's pipeline (RPT, deploy/rpt_deploy_a100.py); its batch of 8 is the default anyway.
+/// The fine-tune of the reference's pipeline (RPT, deploy/rpt_deploy_a100.py), with float32 masters where it has
+/// bfloat16; its batch of 8 is the default anyway.
 void follow_reference(train::TrainConfig& tune, bool own_lr) {
-  tune.masters = train::MasterType::bf16_nearest;
   tune.sampling = train::Sampling::legacy;
   train::AdamwOptions& o = tune.optimiser;
   if (!own_lr) o.lr = 5e-4;
@@ -145,8 +145,8 @@ int run_deploy(DeployOptions options, Context& context) {
   }
   context.out() << experiment::stage_table(*result).to_text() << '\n';
   for (const std::string& text : result->texts) context.out() << text << "\n\n";
-  context.out() << fmt::format("{}: every token of {} has the bits of the trained model ({})\n{}\n",
-                               result->gguf.string(), config.test, result->gate_sha256,
+  context.out() << fmt::format("{}: every token of {} has the bits of the {} model ({})\n{}\n", result->gguf.string(),
+                               config.test, experiment::is_legacy(config) ? "snapped" : "trained", result->gate_sha256,
                                (run.folder() / "report.html").string());
   context.write_json("deploy", options.model, experiment::deploy_report(*base, config, *result, {}).figures);
   return 0;

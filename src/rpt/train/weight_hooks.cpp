@@ -81,6 +81,9 @@ void LegacyScaleHook::moved(const model::TrainedWeight& weight, std::int64_t ste
   if (steps == 0 && weight.linear && !scales_.contains(weight.name)) {
     throw ConfigError(fmt::format("no scale is given for {}", weight.name));
   }
+  if (steps == 0 && weight.linear && weight.master.empty()) {
+    throw ConfigError("legacy scales need float32 masters: the bfloat16 values are what is read, and no latents");
+  }
 }
 
 void LegacyScaleHook::published(const model::TrainedWeight& weight, std::span<std::uint16_t> values) const {

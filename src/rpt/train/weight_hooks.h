@@ -48,7 +48,7 @@ class LegacyScaleHook : public MaskHook {
 
   /// "legacy scales ", their SHA-256, and the masks'.
   std::string description() const override { return description_; }
-  /// Throws: ConfigError as MaskHook, and where a linear has no scale.
+  /// Throws: ConfigError as MaskHook, and where a linear has no scale or no float32 master.
   void moved(const model::TrainedWeight& weight, std::int64_t steps) override;
   void published(const model::TrainedWeight& weight, std::span<std::uint16_t> values) const override;
 

@@ -134,6 +134,7 @@ TEST_F(Deploy, LegacyEndsWithOneModelUnderThreeScales) {
     EXPECT_EQ(score(rule, "full")["nll_sha256"], r["states"][static_cast<std::size_t>(state)]["nll_sha256"]) << rule;
   }
   EXPECT_NE(r["states"][5]["nll_sha256"], r["states"][6]["nll_sha256"]);
+  EXPECT_NE(r["states"][4]["nll_sha256"], r["states"][5]["nll_sha256"]) << "latents, not what they were read as";
   const Json metadata = Json::parse(file("run/rpt_metadata.json"));
   EXPECT_EQ(metadata["protocol"], "legacy");
   EXPECT_EQ(metadata["ft_lr"], 5e-4);

@@ -58,6 +58,8 @@ TEST(LegacyScales, AreNeededForEveryLinearAndTellHooksApart) {
   const train::LegacyScaleHook hook(masks, scales);
   scales.begin()->second.scale *= 2;
   EXPECT_NE(train::LegacyScaleHook(masks, scales).description(), hook.description());
+  const auto narrow = train::Parameters::of_model(micro(), train::MasterType::bf16_nearest);
+  EXPECT_THROW(narrow->set_hook(std::make_shared<train::LegacyScaleHook>(hook)), ConfigError) << "no latents";
   scales.erase(scales.begin());
   const auto parameters = train::Parameters::of_model(micro(), train::MasterType::f32);
   EXPECT_THROW(parameters->set_hook(std::make_shared<train::LegacyScaleHook>(masks, scales)), ConfigError);
