@@ -65,9 +65,8 @@ struct AttentionHead {
 
 /// Arguments of the backward pass of attention: one query head over one whole sequence that begins at position 0.
 struct AttentionBackward {
-  const float* query = nullptr;  ///< after rope; position t at t * query_stride elements, as out, dout, dquery
-  const float* out = nullptr;    ///< what attention_head gave
-  const float* dout = nullptr;   ///< the gradient of out
+  const float* query = nullptr;  ///< after rope; position t at t * query_stride elements, as dout, dquery
+  const float* dout = nullptr;   ///< the gradient of what attention_head gave
   float* dquery = nullptr;       ///< written
   std::int64_t query_stride = 0;
   const float* key = nullptr;  ///< [T, D], widened from f16
@@ -78,12 +77,15 @@ struct AttentionBackward {
   std::int64_t positions = 0;  ///< T
   std::int64_t head_size = 0;  ///< D
   float scale = 0;             ///< c = float(1/sqrt(double(D)))
-  float* scratch = nullptr;    ///< attention_backward_scratch(T) floats
+  float* scratch = nullptr;    ///< attention_backward_scratch(T, D) floats
 };
 
-/// Floats of scratch space that attention_backward needs for T positions.
-constexpr std::int64_t attention_backward_scratch(std::int64_t positions) {
-  return 8 * ((positions + 3) / 4 * 4);
+/// Queries that attention_backward takes at once.
+constexpr std::int64_t kAttentionBackwardQueries = 16;
+
+/// Floats of scratch space that attention_backward needs for T positions and heads of size D.
+constexpr std::int64_t attention_backward_scratch(std::int64_t positions, std::int64_t head_size) {
+  return kAttentionBackwardQueries * (2 * positions + head_size);
 }
 
 /// Arguments of one step of AdamW over n weights. Formula: g' = g·clip; m = β1·m + (1−β1)·g'; v = β2·v + (1−β2)·g'²;
@@ -227,8 +229,9 @@ struct KernelTable {
   /// Rotates back, in place: (dx_i·cos_i + dx_{i+h}·sin_i, dx_{i+h}·cos_i − dx_i·sin_i).
   void (*rope_halves_backward)(float* dx, const float* cos, const float* sin,
                                std::int64_t head_size) noexcept = nullptr;
-  /// p = softmax of the row, δ_t = dout_t·out_t, ds_tj = p_tj·(dout_t·v_j − δ_t)·c for j ≤ t: dquery_t = Σ_j ds_tj·k_j;
-  /// dkey_j += Σ_t ds_tj·q_t; dvalue_j += Σ_t p_tj·dout_t. Rounding keys and values to f16 counts as the identity.
+  /// p = softmax of the row, s_tj = dout_t·v_j, δ_t = Σ_j p_tj·s_tj, ds_tj = p_tj·(s_tj − δ_t)·c for j ≤ t: dquery_t =
+  /// Σ_j ds_tj·k_j; dkey_j += Σ_t ds_tj·q_t; dvalue_j += Σ_t p_tj·dout_t. Rounding keys and values to f16 counts as the
+  /// identity.
   void (*attention_backward)(const AttentionBackward& a) noexcept = nullptr;
   /// x_i = weight · exp(x_i − log_sum).
   void (*softmax_scaled)(float* x, std::int64_t n, float log_sum, float weight) noexcept = nullptr;

@@ -386,7 +386,7 @@ void Block::attend_backward(const BlockTape& tape, std::span<const Sequence> seq
       const std::int64_t kv_head = task % config_.kv_heads;
       keys.reserve_scratch(static_cast<std::size_t>(s.length * d));
       values.reserve_scratch(static_cast<std::size_t>(s.length * d));
-      scratch.reserve_scratch(static_cast<std::size_t>(kernels::attention_backward_scratch(s.length)));
+      scratch.reserve_scratch(static_cast<std::size_t>(kernels::attention_backward_scratch(s.length, d)));
       table.f16_to_f32(s.cache->keys(layer_, kv_head), s.length * d, keys.data());
       table.f16_to_f32(s.cache->values(layer_, kv_head), s.length * d, values.data());
 
@@ -407,7 +407,6 @@ void Block::attend_backward(const BlockTape& tape, std::span<const Sequence> seq
       }
       for (std::int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
         a.query = tape.query.view().row(s.first_row) + head * d;
-        a.out = tape.attended.view().row(s.first_row) + head * d;
         a.dout = work.attended.view().row(s.first_row) + head * d;
         a.dquery = work.query.view().row(s.first_row) + head * d;
         table.attention_backward(a);

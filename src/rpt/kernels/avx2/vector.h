@@ -19,6 +19,8 @@ struct Vector : lanes::X86 {
   static constexpr int kGemmTokens = 3;
   static constexpr int kValueGroups = 4;       ///< groups of 16 values that attention sums at once
   static constexpr int kAttentionQueries = 1;  ///< queries that attention takes at once: 4 sums are 8 registers
+  static constexpr int kProductRows = 2;       ///< rows × groups of 16 columns of small products: 8 registers of sums
+  static constexpr int kProductGroups = 2;
 
   struct Float {
     __m256 low, high;

@@ -19,6 +19,9 @@ struct Vector : lanes::X86 {
   static constexpr int kGemmTokens = 6;
   static constexpr int kValueGroups = 8;  ///< groups of 16 values that attention sums at once, half with more queries
   static constexpr int kAttentionQueries = 4;  ///< queries that attention takes at once: 16 sums, 4 keys, 1 query
+  static constexpr int kProductRows =
+      4;  ///< rows × groups of 16 columns of small products: 16 sums, 4 values, 1 factor
+  static constexpr int kProductGroups = 4;
 
   using Float = __m512;
   using Int = __m512i;

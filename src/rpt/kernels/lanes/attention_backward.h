@@ -12,139 +12,177 @@
 namespace rpt::kernels::lanes {
 namespace {
 
-/// Queries that share the loads of keys and values. Scores of a key stand together: [T][4].
-constexpr int kQueries = 4;
+/// Queries of one block, a lane each: what belongs to a key and all of them is one vector, at [key][16].
+constexpr std::int64_t kLanes = kAttentionBackwardQueries;
 
-/// Four queries of a sequence with everything that belongs to them; places of absent queries repeat the last one.
-struct QueryBlock {
-  const float* q[kQueries];
-  const float* out[kQueries];
-  const float* dout[kQueries];
-  std::int64_t first = 0;  ///< position of the first query
-  int count = 0;           ///< queries that there are
-  std::int64_t keys = 0;   ///< keys that the last query sees
+/// out(m, n) = Σ_k left(m, k) · right(k, n), or added to what stands in out.
+struct SmallProduct {
+  const float* left = nullptr;
+  std::int64_t left_row = 0;     ///< elements from m to m + 1
+  std::int64_t left_column = 0;  ///< elements from k to k + 1
+  const float* right = nullptr;  ///< row k at k * right_stride
+  std::int64_t right_stride = 0;
+  float* out = nullptr;  ///< row m at m * out_stride
+  std::int64_t out_stride = 0;
+  std::int64_t rows = 0;     ///< m
+  std::int64_t columns = 0;  ///< n
+  std::int64_t depth = 0;    ///< k
+  bool add = false;
 };
 
-inline QueryBlock query_block(const AttentionBackward& a, std::int64_t first) {
-  QueryBlock b;
-  b.first = first;
-  b.count = a.positions - first < kQueries ? static_cast<int>(a.positions - first) : kQueries;
-  b.keys = first + b.count;
-  for (int r = 0; r < kQueries; ++r) {
-    const std::int64_t at = (first + (r < b.count ? r : b.count - 1)) * a.query_stride;
-    b.q[r] = a.query + at;
-    b.out[r] = a.out + at;
-    b.dout[r] = a.dout + at;
-  }
-  return b;
-}
-
-/// {Σ_i x[r]_i · y_i} for the four rows x.
-template <typename V>
-__m128 four_dots(const float* const (&x)[kQueries], const float* y, std::int64_t n) {
-  typename V::Float sum[kQueries] = {V::zero(), V::zero(), V::zero(), V::zero()};
-  for_each_16(n, [&](std::int64_t i, auto part) {
-    const auto v = V::load(y + i, part);
+/// kRows rows of out from m on, kGroups · 16 columns (or part of 16) from n on.
+template <typename V, int kRows, int kGroups, typename Part>
+void multiply_tile(const SmallProduct& a, std::int64_t m, std::int64_t n, Part part) {
+  float* out = a.out + m * a.out_stride + n;
+  typename V::Float sum[kRows][kGroups];
+  RPT_UNROLL
+  for (int r = 0; r < kRows; ++r) {
     RPT_UNROLL
-    for (int r = 0; r < kQueries; ++r) sum[r] = V::fma(V::load(x[r] + i, part), v, sum[r]);
-  });
-  return V::sum_of_four(sum[0], sum[1], sum[2], sum[3]);
-}
-
-/// Fills p [keys][4] with the softmax weights and ds [keys][4] with the gradients of the scaled scores; a key that a
-/// query does not see, and an absent query, has zeros there.
-template <typename V>
-void weights_and_scores(const AttentionBackward& a, const QueryBlock& b, float* p, float* ds) {
-  const std::int64_t d = a.head_size;
-  const __m128 scale = _mm_set1_ps(a.scale);
-  const __m128 none = _mm_set1_ps(-__builtin_inff());
-  const __m128i offsets = _mm_setr_epi32(0, 1, 2, 3);
-  __m128 largest = none;
-  for (std::int64_t j = 0; j < b.keys; ++j) {
-    __m128 z = _mm_mul_ps(four_dots<V>(b.q, a.key + j * d, d), scale);
-    // Query first + r sees key j where j ≤ first + r.
-    const auto behind = static_cast<std::int32_t>(j - b.first);
-    const __m128 hidden = _mm_castsi128_ps(_mm_cmpgt_epi32(_mm_set1_epi32(behind), offsets));
-    z = _mm_blendv_ps(z, none, hidden);
-    largest = _mm_max_ps(largest, z);
-    _mm_storeu_ps(p + 4 * j, z);
-    _mm_storeu_ps(ds + 4 * j, four_dots<V>(b.dout, a.value + j * d, d));
-  }
-  alignas(64) float most[16];
-  for (int i = 0; i < 16; i += 4) _mm_store_ps(most + i, largest);
-  const auto m = V::load(most, All{});
-  auto sums = V::zero();
-  for_each_16(4 * b.keys, [&](std::int64_t i, auto part) {
-    const auto e = V::keep(exp<V>(V::sub(V::load(p + i, part), m)), V::zero(), part);
-    V::store(p + i, e, part);
-    sums = V::add(sums, e);
-  });
-  alignas(64) float lanes[16];
-  V::store(lanes, sums, All{});
-  __m128 total = _mm_add_ps(_mm_add_ps(_mm_load_ps(lanes), _mm_load_ps(lanes + 4)),
-                            _mm_add_ps(_mm_load_ps(lanes + 8), _mm_load_ps(lanes + 12)));
-  const __m128 absent = _mm_castsi128_ps(_mm_cmpgt_epi32(offsets, _mm_set1_epi32(b.count - 1)));
-  const __m128 inverse = _mm_andnot_ps(absent, _mm_div_ps(_mm_set1_ps(1.0F), total));
-  __m128 delta = _mm_setzero_ps();
-  {
-    alignas(16) float each[kQueries];
-    for (int r = 0; r < kQueries; ++r) {
-      auto sum = V::zero();
-      for_each_16(d, [&](std::int64_t i, auto part) {
-        sum = V::fma(V::load(b.dout[r] + i, part), V::load(b.out[r] + i, part), sum);
-      });
-      each[r] = V::sum(sum);
+    for (int g = 0; g < kGroups; ++g) {
+      sum[r][g] = a.add ? V::load(out + r * a.out_stride + 16 * g, part) : V::zero();
     }
-    delta = _mm_load_ps(each);
   }
-  for (std::int64_t j = 0; j < b.keys; ++j) {
-    const __m128 weight = _mm_mul_ps(_mm_loadu_ps(p + 4 * j), inverse);
-    const __m128 slope = _mm_mul_ps(_mm_sub_ps(_mm_loadu_ps(ds + 4 * j), delta), scale);
-    _mm_storeu_ps(p + 4 * j, weight);
-    _mm_storeu_ps(ds + 4 * j, _mm_mul_ps(weight, slope));
-  }
-}
-
-/// Adds what the four queries give to dkey and dvalue, and writes their dquery, 16 elements of the head at a time.
-template <typename V>
-void spread(const AttentionBackward& a, const QueryBlock& b, const float* p, const float* ds) {
-  const std::int64_t d = a.head_size;
-  for_each_16(d, [&](std::int64_t i, auto part) {
-    typename V::Float q[kQueries];
-    typename V::Float dout[kQueries];
-    typename V::Float dq[kQueries];
+  const float* left = a.left + m * a.left_row;
+  const float* right = a.right + n;
+  for (std::int64_t k = 0; k < a.depth; ++k, left += a.left_column, right += a.right_stride) {
+    typename V::Float row[kGroups];
     RPT_UNROLL
-    for (int r = 0; r < kQueries; ++r) {
-      q[r] = V::load(b.q[r] + i, part);
-      dout[r] = V::load(b.dout[r] + i, part);
-      dq[r] = V::zero();
-    }
-    for (std::int64_t j = 0; j < b.keys; ++j) {
-      const auto key = V::load(a.key + j * d + i, part);
-      auto dkey = V::load(a.dkey + j * a.key_grad_stride + i, part);
-      auto dvalue = V::load(a.dvalue + j * a.key_grad_stride + i, part);
+    for (int g = 0; g < kGroups; ++g) row[g] = V::load(right + 16 * g, part);
+    RPT_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      const auto factor = V::broadcast(left[r * a.left_row]);
       RPT_UNROLL
-      for (int r = 0; r < kQueries; ++r) {
-        const auto slope = V::broadcast(ds[4 * j + r]);
-        dq[r] = V::fma(slope, key, dq[r]);
-        dkey = V::fma(slope, q[r], dkey);
-        dvalue = V::fma(V::broadcast(p[4 * j + r]), dout[r], dvalue);
-      }
-      V::store(a.dkey + j * a.key_grad_stride + i, dkey, part);
-      V::store(a.dvalue + j * a.key_grad_stride + i, dvalue, part);
+      for (int g = 0; g < kGroups; ++g) sum[r][g] = V::fma(factor, row[g], sum[r][g]);
     }
-    for (int r = 0; r < b.count; ++r) V::store(a.dquery + (b.first + r) * a.query_stride + i, dq[r], part);
-  });
+  }
+  RPT_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    RPT_UNROLL
+    for (int g = 0; g < kGroups; ++g) V::store(out + r * a.out_stride + 16 * g, sum[r][g], part);
+  }
+}
+
+template <typename V, int kRows, int kGroups, typename Part>
+void multiply_columns(const SmallProduct& a, std::int64_t n, Part part) {
+  std::int64_t m = 0;
+  for (; m + kRows <= a.rows; m += kRows) multiply_tile<V, kRows, kGroups>(a, m, n, part);
+  for (; m < a.rows; ++m) multiply_tile<V, 1, kGroups>(a, m, n, part);
+}
+
+template <typename V>
+void multiply(const SmallProduct& a) {
+  constexpr int kGroups = V::kProductGroups;
+  std::int64_t n = 0;
+  for (; n + 16 * kGroups <= a.columns; n += 16 * kGroups) {
+    multiply_columns<V, V::kProductRows, kGroups>(a, n, All{});
+  }
+  for_each_16(a.columns - n,
+              [&](std::int64_t rest, auto part) { multiply_columns<V, V::kProductRows * 2, 1>(a, n + rest, part); });
+}
+
+/// A block of queries and the places for what is computed of them.
+struct QueryBlock {
+  std::int64_t first = 0;    ///< position of the first query
+  std::int64_t count = 0;    ///< queries that there are, at most 16
+  std::int64_t keys = 0;     ///< keys that the last of them sees
+  float* p = nullptr;        ///< [keys][16] softmax weights
+  float* ds = nullptr;       ///< [keys][16] gradients of the scores
+  float* columns = nullptr;  ///< [D][16]
+};
+
+/// to(j, r) = rows(r) · other(j) for every key j and query r, where rows are queries or the gradients of their outputs.
+template <typename V>
+void dots(const AttentionBackward& a, const QueryBlock& b, const float* rows, const float* other, float* to) {
+  const std::int64_t d = a.head_size;
+  for (std::int64_t r = 0; r < kLanes; ++r) {
+    const float* row = rows + (b.first + r) * a.query_stride;
+    for (std::int64_t i = 0; i < d; ++i) b.columns[i * kLanes + r] = r < b.count ? row[i] : 0.0F;
+  }
+  multiply<V>({.left = other,
+               .left_row = d,
+               .left_column = 1,
+               .right = b.columns,
+               .right_stride = kLanes,
+               .out = to,
+               .out_stride = kLanes,
+               .rows = b.keys,
+               .columns = kLanes,
+               .depth = d});
+}
+
+/// Fills p and ds; a key that a query does not see, and an absent query, has zeros there.
+template <typename V>
+void weights_and_slopes(const AttentionBackward& a, const QueryBlock& b) {
+  dots<V>(a, b, a.query, a.key, b.p);
+  dots<V>(a, b, a.dout, a.value, b.ds);
+  const auto none = V::broadcast(-__builtin_inff());
+  const auto scale = V::broadcast(a.scale);
+  auto largest = none;
+  for (std::int64_t j = 0; j < b.keys; ++j) {
+    auto z = V::mul(V::load(b.p + kLanes * j, All{}), scale);
+    if (j > b.first) z = V::keep(none, z, First{static_cast<int>(j - b.first)});  // earlier queries do not see key j
+    largest = V::max(largest, z);
+    V::store(b.p + kLanes * j, z, All{});
+  }
+  auto total = V::zero();
+  auto delta = V::zero();
+  for (std::int64_t j = 0; j < b.keys; ++j) {
+    const auto e = exp<V>(V::sub(V::load(b.p + kLanes * j, All{}), largest));
+    V::store(b.p + kLanes * j, e, All{});
+    total = V::add(total, e);
+    delta = V::fma(e, V::load(b.ds + kLanes * j, All{}), delta);
+  }
+  auto inverse = V::div(V::broadcast(1.0F), total);
+  if (b.count < kLanes) inverse = V::keep(inverse, V::zero(), First{static_cast<int>(b.count)});
+  delta = V::mul(delta, inverse);
+  for (std::int64_t j = 0; j < b.keys; ++j) {
+    const auto weight = V::mul(V::load(b.p + kLanes * j, All{}), inverse);
+    const auto slope = V::mul(V::sub(V::load(b.ds + kLanes * j, All{}), delta), scale);
+    V::store(b.p + kLanes * j, weight, All{});
+    V::store(b.ds + kLanes * j, V::mul(weight, slope), All{});
+  }
+}
+
+/// grads(j) += Σ_r weights(j, r) · rows(r).
+template <typename V>
+void add_to_keys(const AttentionBackward& a, const QueryBlock& b, const float* weights, const float* rows,
+                 float* grads) {
+  multiply<V>({.left = weights,
+               .left_row = kLanes,
+               .left_column = 1,
+               .right = rows + b.first * a.query_stride,
+               .right_stride = a.query_stride,
+               .out = grads,
+               .out_stride = a.key_grad_stride,
+               .rows = b.keys,
+               .columns = a.head_size,
+               .depth = b.count,
+               .add = true});
 }
 
 template <typename V>
 void attention_backward(const AttentionBackward& a) noexcept {
-  float* p = a.scratch;
-  float* ds = a.scratch + attention_backward_scratch(a.positions) / 2;
-  for (std::int64_t first = 0; first < a.positions; first += kQueries) {
-    const QueryBlock b = query_block(a, first);
-    weights_and_scores<V>(a, b, p, ds);
-    spread<V>(a, b, p, ds);
+  QueryBlock b;
+  b.p = a.scratch;
+  b.ds = b.p + kLanes * a.positions;
+  b.columns = b.ds + kLanes * a.positions;
+  for (b.first = 0; b.first < a.positions; b.first += kLanes) {
+    const std::int64_t left = a.positions - b.first;
+    b.count = left < kLanes ? left : kLanes;
+    b.keys = b.first + b.count;
+    weights_and_slopes<V>(a, b);
+    add_to_keys<V>(a, b, b.ds, a.query, a.dkey);
+    add_to_keys<V>(a, b, b.p, a.dout, a.dvalue);
+    multiply<V>({.left = b.ds,
+                 .left_row = 1,
+                 .left_column = kLanes,
+                 .right = a.key,
+                 .right_stride = a.head_size,
+                 .out = a.dquery + b.first * a.query_stride,
+                 .out_stride = a.query_stride,
+                 .rows = b.count,
+                 .columns = a.head_size,
+                 .depth = b.keys});
   }
 }
 

@@ -9,7 +9,7 @@ namespace rpt::kernels::reference {
 namespace {
 
 void attention_backward_f32(const AttentionBackward& a) noexcept {
-  attention_backward<float>({a.query, a.out, a.dout, a.dquery, a.query_stride, a.key, a.value, a.dkey, a.dvalue,
+  attention_backward<float>({a.query, a.dout, a.dquery, a.query_stride, a.key, a.value, a.dkey, a.dvalue,
                              a.key_grad_stride, a.positions, a.head_size, a.scale, a.scratch});
 }
 

@@ -41,7 +41,7 @@ void silu_mul_backward(const R* gate, const R* up, const R* dy, std::int64_t n, 
 /// AttentionBackward with any type of numbers.
 template <typename R>
 struct AttentionBackwardOf {
-  const R *query, *out, *dout;
+  const R *query, *dout;
   R* dquery;
   std::int64_t query_stride;
   const R *key, *value;
@@ -63,6 +63,7 @@ template <typename R>
 void attention_backward(const AttentionBackwardOf<R>& a) noexcept {
   const std::int64_t d = a.head_size;
   R* p = a.scratch;
+  R* slope = p + a.positions;
   for (std::int64_t t = 0; t < a.positions; ++t) {
     const R* q = a.query + t * a.query_stride;
     const R* dout = a.dout + t * a.query_stride;
@@ -77,15 +78,19 @@ void attention_backward(const AttentionBackwardOf<R>& a) noexcept {
       p[j] = core::exact_exp(p[j] - largest);
       sum += p[j];
     }
-    const R delta = dot(dout, a.out + t * a.query_stride, d);
+    R delta = 0;
+    for (std::int64_t j = 0; j <= t; ++j) {
+      p[j] /= sum;
+      slope[j] = dot(dout, a.value + j * d, d);
+      delta += p[j] * slope[j];
+    }
     for (std::int64_t i = 0; i < d; ++i) dq[i] = 0;
     for (std::int64_t j = 0; j <= t; ++j) {
-      const R weight = p[j] / sum;
-      const R ds = weight * (dot(dout, a.value + j * d, d) - delta) * a.scale;
+      const R ds = p[j] * (slope[j] - delta) * a.scale;
       for (std::int64_t i = 0; i < d; ++i) {
         dq[i] += ds * a.key[j * d + i];
         a.dkey[j * a.key_grad_stride + i] += ds * q[i];
-        a.dvalue[j * a.key_grad_stride + i] += weight * dout[i];
+        a.dvalue[j * a.key_grad_stride + i] += p[j] * dout[i];
       }
     }
   }
