@@ -62,7 +62,6 @@ void add_experiment_options(CLI::App& app, std::string& text, std::string& test,
 
 void complete_tune(train::TrainConfig& tune, const std::string& text, std::uint64_t seed, const std::string& command) {
   tune.seed = seed;
-  tune.schedule.steps = tune.steps;
   train::Source source;
   source.text = text;
   tune.data = {source};

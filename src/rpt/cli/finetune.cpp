@@ -37,7 +37,6 @@ int run_finetune(const FinetuneOptions& options, Context& context) {
   job.config.also_evaluate = options.also;
   job.config.seed = context.common.seed;
   job.config.schedule.kind = train::parse_schedule(options.schedule);
-  job.config.schedule.steps = job.config.steps;
   job.config.sampling = train::parse_sampling(options.sampling);
   job.config.step.backward = model::parse_backward_type(options.backward);
   job.config.optimiser.state = train::parse_state(options.state);

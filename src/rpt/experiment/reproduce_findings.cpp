@@ -100,7 +100,7 @@ class Finder {
     const auto second = scores(other);
     if (!first || !second || same_scores(*first, *second)) return;
     // What nothing is pruned from is the same in both gauges (see check_gauges), and done for all seeds in the first.
-    compare(other, {untouched_arm(), BaseGauge::own, fine_tuned}, false);
+    compare(other, {control_of(arm), BaseGauge::own, fine_tuned}, false);
     compare(other, own, false);
   }
 

@@ -180,14 +180,14 @@ class Run {
     }
     record.ternary_share = config_.quantisation.share(state_.step);
     gradient_.set_ternary_share(record.ternary_share);
-    const double factor = config_.schedule.rate(state_.step);
+    const double factor = config_.schedule.rate(state_.step, config_.steps);
     record.lr = config_.optimiser.lr * factor;
     if (record.targets > 0) {
       gradient_.begin_step(config_.seed, state_.step);
       const double weight = 1.0 / static_cast<double>(record.targets);
       double sum = 0;
       for (const Batch& batch : batches) sum += gradient_.add(batch, config_.batch, static_cast<float>(weight));
-      record.gradient_norm = optimiser_.step(factor, config_.schedule.decay(state_.step)).gradient;
+      record.gradient_norm = optimiser_.step(factor, config_.schedule.decay(state_.step, config_.steps)).gradient;
       record.loss = sum * weight;
     }
     record.step = ++state_.step;

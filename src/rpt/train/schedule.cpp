@@ -36,7 +36,7 @@ ScheduleKind parse_schedule(std::string_view schedule_name) {
       fmt::format("unknown schedule \"{}\"; there are constant, linear, cosine, two_stage", schedule_name));
 }
 
-double Schedule::rate(std::int64_t step) const {
+double Schedule::rate(std::int64_t step, std::int64_t steps) const {
   if (step < warmup) return static_cast<double>(step + 1) / static_cast<double>(warmup);
   const double length = static_cast<double>(std::max<std::int64_t>(steps - warmup, 1));
   const double done = std::min(1.0, static_cast<double>(step - warmup) / length);
@@ -72,7 +72,7 @@ double QuantisationSchedule::share(std::int64_t step) const {
   return shape == WarmUpShape::linear ? done : 0.5 * (1 - core::exact_cos(kPi * done));
 }
 
-double Schedule::decay(std::int64_t step) const {
+double Schedule::decay(std::int64_t step, std::int64_t steps) const {
   return kind == ScheduleKind::two_stage && 2 * step >= steps ? 0 : 1;
 }
 

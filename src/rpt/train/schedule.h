@@ -21,15 +21,15 @@ ScheduleKind parse_schedule(std::string_view schedule_name);
 /// Source of two_stage: Ma et al., "The Era of 1-bit LLMs: Training Tips, Code and FAQ", 2024.
 struct Schedule {
   ScheduleKind kind = ScheduleKind::cosine;
-  std::int64_t steps = 0;          ///< of the whole run
   std::int64_t warmup = 0;         ///< steps of linear warm-up: step i of them (from 0) has (i + 1) / warmup
   double floor = 0;                ///< linear and cosine: the last value, as a share of the peak
   double second_peak = 2.0 / 3.0;  ///< two_stage: the peak of the second stage, as a share of the first
 
-  /// Factor of the learning rate at `step`, 0 … steps − 1. The course after the warm-up begins at its end.
-  double rate(std::int64_t step) const;
-  /// Factor of the weight decay at `step`.
-  double decay(std::int64_t step) const;
+  /// Factor of the learning rate at `step`, 0 … steps − 1, of a run of `steps`. The course after the warm-up begins at
+  /// its end.
+  double rate(std::int64_t step, std::int64_t steps) const;
+  /// Factor of the weight decay there.
+  double decay(std::int64_t step, std::int64_t steps) const;
 };
 
 /// How the share of the ternary product rises.

@@ -267,7 +267,6 @@ TrainConfig parse_train_config(std::string_view json, const std::string& file) {
   top.read("checkpoint_every", c.checkpoint_every);
   top.read("keep_checkpoints", c.keep_checkpoints);
   top.finish();
-  c.schedule.steps = c.steps;
   validate(c, file);
   return c;
 }

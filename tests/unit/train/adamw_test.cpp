@@ -148,11 +148,11 @@ Travel travel(MasterType masters, bool constant) {
     if (p.has_master()) p.master[i] = start[i];
   }
   Adamw optimiser(*parameters, reference_options(), 6);
-  const Schedule schedule{ScheduleKind::cosine, kReferenceSteps, 0, 0, 0};
+  const Schedule schedule{ScheduleKind::cosine, 0, 0, 0};
   core::Random random(5);
   for (int s = 0; s < kReferenceSteps; ++s) {
     for (float& g : p.gradient.span()) g = reference_gradient(random, constant);
-    optimiser.step(schedule.rate(s), 1);
+    optimiser.step(schedule.rate(s, kReferenceSteps), 1);
   }
   Travel t;
   for (std::size_t i = 0; i < start.size(); ++i) {
@@ -169,12 +169,12 @@ double moved_by_pytorch(bool constant) {
     return static_cast<double>(core::bf16_to_float(core::float_to_bf16(static_cast<float>(x))));
   };
   const AdamwOptions o = reference_options();
-  const Schedule schedule{ScheduleKind::cosine, kReferenceSteps, 0, 0, 0};
+  const Schedule schedule{ScheduleKind::cosine, 0, 0, 0};
   const std::vector<float> start = large_weights(2000);
   core::Random random(5);
   std::vector<double> w(start.begin(), start.end()), m(w.size()), v(w.size());
   for (int s = 0; s < kReferenceSteps; ++s) {
-    const double lr = o.lr * schedule.rate(s);
+    const double lr = o.lr * schedule.rate(s, kReferenceSteps);
     const double bias1 = 1 - std::pow(o.beta1, s + 1);
     const double bias2 = 1 - std::pow(o.beta2, s + 1);
     for (std::size_t i = 0; i < w.size(); ++i) {

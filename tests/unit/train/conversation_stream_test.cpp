@@ -153,7 +153,7 @@ TEST(ConversationRun, ResumesWithTheSameBitsAndOnlyOnTheSameMarks) {
   TokenStream stream = encode(documents);
   TrainConfig config;
   config.data = {{.text = "chat.jsonl"}};
-  config.steps = config.schedule.steps = 6;
+  config.steps = 6;
   config.batch = 2;
   config.context = 16;
   config.checkpoint_every = 2;

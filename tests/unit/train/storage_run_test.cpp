@@ -29,7 +29,7 @@ class StorageRun : public ::testing::Test {
   TrainConfig config(const test::Storage& storage) const {
     TrainConfig c;
     c.data.emplace_back();
-    c.steps = c.schedule.steps = 5;
+    c.steps = 5;
     c.batch = 2;
     c.context = 16;
     c.seed = 8;
