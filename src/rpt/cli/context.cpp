@@ -177,17 +177,20 @@ fs::path find_model(const std::string& name_or_path) {
   return name_or_path;
 }
 
-void require_apart(const fs::path& model, const fs::path& out) {
+void require_apart(std::initializer_list<fs::path> inputs, const fs::path& out) {
   std::error_code none;
-  if (fs::equivalent(model, out, none)) {
-    throw UsageError(fmt::format("{} is the model itself; write to another name", out.string()));
-  }
-  const fs::path inside = fs::weakly_canonical(model, none);
   fs::path folder = fs::weakly_canonical(out, none);
   if (!folder.has_filename()) folder = folder.parent_path();  // "folder/"
-  const auto [end, rest] = std::mismatch(folder.begin(), folder.end(), inside.begin(), inside.end());
-  if (end == folder.end()) {
-    throw UsageError(fmt::format("{} holds the model {}; write to another name", out.string(), model.string()));
+  for (const fs::path& input : inputs) {
+    if (!fs::exists(input, none)) continue;  // none given, or the name of an embedded text
+    if (fs::equivalent(input, out, none)) {
+      throw UsageError(fmt::format("{} is read itself; write to another name", out.string()));
+    }
+    const fs::path inside = fs::weakly_canonical(input, none);
+    const auto [end, rest] = std::mismatch(folder.begin(), folder.end(), inside.begin(), inside.end());
+    if (end == folder.end()) {
+      throw UsageError(fmt::format("{} holds {}, which is read; write to another name", out.string(), input.string()));
+    }
   }
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <initializer_list>
 #include <iosfwd>
 #include <memory>
 #include <stdexcept>
@@ -100,9 +101,9 @@ std::filesystem::path find_model(const std::string& name_or_path);
 /// What the options of add_open_options say of a model's reading.
 model::OpenOptions open_options(const CommonOptions& common);
 
-/// Refuses an output that is the model itself or a folder that holds it: with --force it would be removed. Throws
-/// UsageError.
-void require_apart(const std::filesystem::path& model, const std::filesystem::path& out);
+/// Refuses an output that is one of the inputs or a folder that holds one: with --force it would be removed. Inputs
+/// that are no file or folder do not count. Throws: UsageError.
+void require_apart(std::initializer_list<std::filesystem::path> inputs, const std::filesystem::path& out);
 
 /// Opens MODEL: a path, or the name of an embedded model; says the file's warnings.
 std::unique_ptr<model::Model> open_model(const std::string& name_or_path, const Context& context);

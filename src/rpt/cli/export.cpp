@@ -58,7 +58,7 @@ int run_export(const ExportCommandOptions& options, Context& context) {
   if (options.to != "gguf" && !options.type.empty()) throw UsageError("--type belongs to --to gguf");
   if (options.to != "gguf" && !options.head.empty()) throw UsageError("--head belongs to --to gguf");
   const auto source = open_model(options.model, context);
-  require_apart(source->path, options.out);
+  require_apart({source->path}, options.out);
   const core::Stopwatch watch;
   const bool rounded = !options.head.empty();
   if (rounded) round_head(*source, options.head, context);

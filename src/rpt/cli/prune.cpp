@@ -211,7 +211,7 @@ void print(const PruneOptions& o, const prune::Account& account, const model::Ma
 int run_prune(const PruneOptions& o, Context& context) {
   prune::Recipe recipe = load_recipe(o, context);  // better now than after the model
   const auto source = open_bitnet_model(o.model, "pruning", context);
-  require_apart(source->path, o.out);
+  require_apart({source->path, o.recipe, o.calibration.text}, o.out);
   if (!o.calibration.text.empty()) recipe.calibration = describe_calibration(o.calibration, *source);
   const core::Stopwatch watch;
   const prune::PruneMemory memory = prune::prune_memory(*source, recipe);

@@ -68,10 +68,37 @@ TEST_F(Forms, NothingIsWrittenOverTheFolderThatHoldsTheModel) {
   for (const auto& words : commands) {
     const Outcome o = rpt(words);
     EXPECT_EQ(o.code, 2) << words[0] << ": " << o.err;
-    EXPECT_NE(o.err.find("holds the model"), std::string::npos) << o.err;
+    EXPECT_NE(o.err.find("which is read; write to another name"), std::string::npos) << o.err;
     EXPECT_TRUE(fs::exists(model + "/model.safetensors")) << words[0];
   }
   EXPECT_EQ(rpt({"export", model, path("all/beside"), "--to", "hf"}).code, 0);
+}
+
+// The same of everything else that a command reads.
+TEST_F(Forms, NothingIsWrittenOverAFolderThatHoldsAnotherInput) {
+  namespace fs = std::filesystem;
+  fs::create_directories(path("mine"));
+  fs::copy(seedling_, path("mine/model"));
+  std::ofstream(path("mine/text.txt")) << "Words that somebody has written.\n";
+  std::ofstream(path("mine/recipe.json")) << "{}\n";
+  const std::string text = path("mine/text.txt");
+  const std::string out = path("mine");
+  const std::vector<std::vector<std::string>> commands{
+      {"gauge", seedling_, out, "--like", path("mine/model")},
+      {"gauge", seedling_, out, "--like", "2b", "--text", text},
+      {"prune", seedling_, out, "--sparsity", "0.1", "--score", "wanda", "--calibration", text},
+      {"snap", seedling_, out, "--scale", "frozen", "--base", path("mine/model")},
+      {"snap", seedling_, out, "--scale", "refit", "--base", seedling_, "--calibration", text},
+      {"doctor", seedling_, "--fix", out, "--text", text}};
+  for (auto words : commands) {
+    words.push_back("--force");
+    const Outcome o = rpt(words);
+    EXPECT_EQ(o.code, 2) << words[0] << ": " << o.err;
+    EXPECT_NE(o.err.find("which is read; write to another name"), std::string::npos) << o.err;
+  }
+  EXPECT_TRUE(fs::exists(text));
+  EXPECT_TRUE(fs::exists(path("mine/model/model.safetensors")));
+  EXPECT_EQ(rpt({"doctor", seedling_, "--fix", text, "--text", text, "--force"}).code, 2) << "the text itself";
 }
 
 TEST_F(Forms, ARoundedHeadScoresAsItsFileDoesAndSaysWhatItCosts) {
