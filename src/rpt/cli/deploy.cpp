@@ -35,17 +35,30 @@ struct DeployOptions {
   train::TrainConfig tune = default_tune();
 };
 
-/// Makes the fine-tune fit into `limit` bytes: first by running blocks again, then by moments of a byte, then by bf16
-/// masters. Throws ConfigError where that is not enough.
-void fit_memory(train::TrainConfig& tune, const model::Config& shape, double limit, const Context& context) {
-  const auto need = [&] { return static_cast<double>(train::run_memory(shape, tune, {}).total()); };
+/// Bytes of memory at the peak: a fine-tune, and beside it the base and the level before as latents and codes, and the
+/// masks, those chosen and those held to.
+double memory_of(const DeployConfig& config, const model::Config& shape, const Texts& texts) {
+  std::uint64_t test_bytes = 0;
+  for (const std::string& d : texts.test.documents) test_bytes += d.size();
+  train::Surroundings around{.part_bytes = test_bytes, .scoring_tokens = 2048};
+  if (config.sparsity > 0) around.mask_bytes = 2 * static_cast<std::uint64_t>(train::ternary_weights(shape));
+  return static_cast<double>(train::run_memory(shape, config.tune, around).total()) +
+         2 * 2.25 * static_cast<double>(train::parameter_count(shape));
+}
+
+/// Makes the fine-tune fit into `limit` bytes: first by running blocks again, then by moments of a byte, then, where
+/// the scales of protocol legacy do not need wide ones, by bf16 masters. Throws: ConfigError where that is not enough.
+void fit_memory(DeployConfig& config, const model::Config& shape, const Texts& texts, double limit,
+                const Context& context) {
+  train::TrainConfig& tune = config.tune;
+  const auto need = [&] { return memory_of(config, shape, texts); };
   if (limit <= 0 || need() <= limit) return;
   tune.step.checkpoint_activations = true;
   if (need() > limit) tune.optimiser.state = train::StateType::int8;
-  if (need() > limit) tune.masters = train::MasterType::bf16_stochastic;
+  if (need() > limit && !experiment::is_legacy(config)) tune.masters = train::MasterType::bf16_stochastic;
   if (need() > limit) {
     throw ConfigError(
-        fmt::format("--memory-limit {:.2f} GB: the fine-tune needs {:.2f} GB at least", limit / 1e9, need() / 1e9));
+        fmt::format("--memory-limit {:.3f} GB: the run needs {:.3f} GB at least", limit / 1e9, need() / 1e9));
   }
   context.say(fmt::format("to fit the memory limit: activations checkpointed, moments {}, masters {}",
                           train::name(tune.optimiser.state), train::name(tune.masters)));
@@ -61,21 +74,20 @@ struct Estimate {
 Estimate estimate(const DeployConfig& config, const model::Config& shape, const Texts& texts) {
   const auto levels = static_cast<double>(experiment::levels_to(config.sparsity).size());
   const train::TrainConfig& c = config.tune;
-  std::uint64_t test_bytes = 0;
-  for (const std::string& d : texts.test.documents) test_bytes += d.size();
   Estimate e;
-  const double scored = (2 + 2 * levels) * experiment::guess_scored_tokens(texts.test);  // every level twice
+  // The baseline, every level pruned and fine-tuned, the GGUF; in protocol legacy the snapped model twice.
+  const double scorings = (experiment::is_legacy(config) ? 4 : 2) + 2 * levels;
+  const double scored = scorings * experiment::guess_scored_tokens(texts.test);
   e.seconds = (levels * static_cast<double>(c.steps * c.batch * c.accumulation * c.context) + scored / 3) *
               train::guess_seconds_per_token(shape, c, train::measure_product_rate(c.step.backward));
   const auto values = static_cast<double>(train::parameter_count(shape));
   e.disk_bytes = levels * (static_cast<double>(train::checkpoint_bytes(shape, c)) * 2 + 3 * values) + 5 * values;
-  // While a level is trained, the base and the level before it stay open: latents and codes.
-  e.memory_bytes = static_cast<double>(train::run_memory(shape, c, {0, test_bytes, 2048}).total()) + 2 * 2.25 * values;
+  e.memory_bytes = memory_of(config, shape, texts);
   return e;
 }
 
-/// The fine-tune of the reference's pipeline (RPT, deploy/rpt_deploy_a100.py), with float32 masters where it has
-/// bfloat16; its batch of 8 is the default anyway.
+/// The fine-tune of the reference's pipeline (RPT, deploy/rpt_deploy_a100.py) with two differences: float32 masters
+/// where it has bfloat16, and no decay of gains. Its batch of 8 is the default anyway.
 void follow_reference(train::TrainConfig& tune, bool own_lr) {
   tune.sampling = train::Sampling::legacy;
   train::AdamwOptions& o = tune.optimiser;
@@ -110,7 +122,7 @@ int run_deploy(DeployOptions options, Context& context) {
   }
   config.tune.step.backward = model::parse_backward_type(options.backward);
   complete_tune(config.tune, options.text, context.common.seed, "deploy");
-  fit_memory(config.tune, base->config, options.memory_limit * 1e9, context);
+  fit_memory(config, base->config, texts, options.memory_limit * 1e9, context);
   config.prompts = options.prompts.empty() ? experiment::default_prompts(texts.test) : options.prompts;
   config.generated_tokens = options.generated_tokens;
   if (prune::needs_calibration(config.recipe.score)) {
@@ -175,8 +187,10 @@ Command add_deploy(CLI::App& program) {
   app->add_option("--dose", o->dose, "What the sparsity counts")
       ->check(CLI::IsMember({"codes", "latents"}))
       ->capture_default_str();
-  app->add_option("--protocol", o->protocol,
-                  "sound, or legacy: the reference's pipeline with its thresholds, learning rate, scales and scoring")
+  app->add_option(
+         "--protocol", o->protocol,
+         "sound, or legacy: the reference's pipeline with its thresholds, learning rate (--lr is absolute there, "
+         "5e-4 unless given), scales and scoring")
       ->check(CLI::IsMember({"sound", "legacy"}))
       ->capture_default_str();
   app->add_option("--backward", o->backward, "Products of the backward pass")

@@ -177,13 +177,14 @@ class Pipeline {
   void export_legacy() {
     const auto twice = prune::snap(current(), prune::SnapRule::legacy_double, {.base = &base_}).model;
     const auto once = prune::snap(current(), prune::SnapRule::frozen, {.base = &base_}).model;
-    add("snapped, quantised online again", "snap", run_.stage("snap", [&] {
+    const std::string stage(kSnapStage);
+    add("snapped, quantised online again", stage, run_.stage(stage, [&] {
       StageFigures f = score_against_base(*twice);
       f.texts["once_sha256"] = scored(*once, texts_.test, {}, around_).text("nll_sha256");
       return f;
     }));
     write_forms(*once, *twice);
-    verify("GGUF, scale max|w|", result_.stages.back().found.text("once_sha256"));
+    verify("GGUF, scale max|w|", last_stage(result_, kSnapStage).text("once_sha256"));
   }
 
   /// model.gguf of one model, packed/ of another, latents/ of what was trained.
@@ -204,7 +205,7 @@ class Pipeline {
   }
 
   /// Reads the GGUF again: it must give what the model that it was made of gave.
-  void verify(const std::string& name, const std::string& expected) {
+  void verify(const std::string& name, std::string expected) {
     const auto written = model::open_model(result_.gguf);
     add(name, "verify", run_.stage("verify", [&] { return score(*written); }));
     result_.gate_sha256 = result_.stages.back().found.text("nll_sha256");

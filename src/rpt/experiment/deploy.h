@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "rpt/experiment/fine_tune.h"
@@ -56,6 +57,9 @@ struct DeployResult {
   std::string texts_sha256;
   std::vector<std::string> texts;  ///< generated from the GGUF, each with its prompt
 };
+
+/// The stage of protocol legacy that snaps what was trained.
+inline constexpr std::string_view kSnapStage = "snap";
 
 /// The last of the stages whose name ends so: "-prune", "-tune". There must be one.
 const StageFigures& last_stage(const DeployResult& result, std::string_view suffix);

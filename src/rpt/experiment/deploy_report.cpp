@@ -40,8 +40,11 @@ report::Cell share_of(const StageFigures& f, const char* name) {
   return 100 * f.number(name);
 }
 
-const StageFigures& last_tuned(const DeployResult& result) {
-  return last_stage(result, "-tune");
+/// The last state with an account of the codes that are shipped: as trained, in protocol legacy as snapped.
+const StageFigures& shipped(const DeployResult& result) {
+  const bool snapped = std::any_of(result.stages.begin(), result.stages.end(),
+                                   [](const DeployStage& s) { return s.stage == kSnapStage; });
+  return last_stage(result, snapped ? kSnapStage : "-tune");
 }
 
 /// The last pruned state, whose doses are those of pruning alone; nothing where nothing was pruned.
@@ -55,14 +58,14 @@ report::CaptionedTable tensor_table(const DeployResult& result) {
   report::Table table({{"tensor"},
                        report::number_column("codes removed %", 2),
                        report::number_column("scale, pruned", 4),
-                       report::number_column("scale, fine-tuned", 4)});
+                       report::number_column("scale at the end", 4)});
   const StageFigures* pruned = last_pruned(result);
-  const StageFigures& tuned = last_tuned(result);
+  const StageFigures& end = shipped(result);
   const std::string prefix = "scale_ratio ";
-  for (const auto& [name, ratio] : tuned.numbers) {
+  for (const auto& [name, ratio] : end.numbers) {
     if (!name.starts_with(prefix)) continue;
     const std::string tensor = name.substr(prefix.size());
-    table.add_row({tensor, 100 * tuned.number("dose " + tensor),
+    table.add_row({tensor, 100 * end.number("dose " + tensor),
                    pruned != nullptr ? report::Cell(pruned->number(name)) : report::Cell(), ratio});
   }
   return {
@@ -221,7 +224,7 @@ std::string deploy_metadata(const DeployConfig& config, const DeployResult& resu
   j["base_model"] = config.model;
   j["method"] = "qat_ste";
   j["target_sparsity"] = config.sparsity;
-  j["actual_sparsity"] = last_tuned(result).number("codes_zero_share");
+  j["actual_sparsity"] = shipped(result).number("codes_zero_share");
   j["pct_ternary"] = 100.0;
   j["progressive"] = levels_to(config.sparsity).size() > 1;
   j["ft_steps_per_level"] = config.tune.steps;
@@ -243,7 +246,7 @@ std::string deploy_metadata(const DeployConfig& config, const DeployResult& resu
     recipe.selection.sparsity = config.sparsity;
   }
   j["recipe"] = nlohmann::ordered_json::parse(prune::to_json(recipe));
-  j["codes_removed"] = last_tuned(result).number("codes_removed_share");
+  j["codes_removed"] = shipped(result).number("codes_removed_share");
   j["base_sha256"] = result.model_sha256;
   j["text"] = config.text;
   j["test"] = config.test;
@@ -259,13 +262,19 @@ std::string deploy_card(const model::Model& base, const DeployConfig& config, co
       "licence is that of the base model and of the texts it has seen.\n\n",
       config.model, 100 * config.sparsity, config.model, base.config.layers, base.config.hidden,
       base.config.vocabulary);
-  card +=
-      "| file | what |\n|---|---|\n| `model.gguf` | ternary weights as i2_s |\n| `packed/` | Hugging Face directory, "
-      "ternary weights packed |\n| `latents/` | the same with bf16 latents, to train on |\n\n";
+  const bool legacy = is_legacy(config);
+  card += fmt::format(
+      "| file | what |\n|---|---|\n| `model.gguf` | ternary weights as i2_s{} |\n"
+      "| `packed/` | Hugging Face directory, ternary weights packed{} |\n| `latents/` | {}, to train on |\n\n",
+      legacy ? "; scale max\\|w\\| of the snapped weights, the base's" : "",
+      legacy ? "; the scale it was trained under, that times the density of the codes" : "",
+      legacy ? "what was trained, as latents; read online they are a third model" : "the same with its latents");
   card += stage_table(result).to_markdown();
   card += fmt::format("\nOf {}, {}; {:.2f} % of all ternary weights had a code of ±1 and have 0 now.", config.model,
-                      dose_of(config), 100 * last_tuned(result).number("codes_removed_share"));
-  card += fmt::format(" Scored on {} ({}).\n\n{}\n", config.test, "rpt perplexity, protocol full", kNoControl);
+                      dose_of(config), 100 * shipped(result).number("codes_removed_share"));
+  card += fmt::format(" Scored on {} ({}).\n\n", config.test, "rpt perplexity, protocol full");
+  if (legacy) card += fmt::format("{}\n\n", kLegacyScales);
+  card += fmt::format("{}\n", kNoControl);
   return card;
 }
 

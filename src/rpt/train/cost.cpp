@@ -15,11 +15,6 @@
 namespace rpt::train {
 namespace {
 
-std::int64_t ternary_weights(const model::Config& c) {
-  const std::int64_t attention = c.hidden * (2 * c.query_size() + 2 * c.kv_size());
-  return c.layers * (attention + 3 * c.hidden * c.feed_forward);
-}
-
 /// Bytes of masters and moments: what a checkpoint holds. Where masters are bf16 values, they are what the forward
 /// reads.
 std::uint64_t resumable_bytes(const model::Config& c, const TrainConfig& run) {
@@ -114,6 +109,11 @@ constexpr std::uint64_t kProgramBytes = 20'000'000;
 constexpr std::uint64_t kThreadBytes = 3'000'000;
 
 }  // namespace
+
+std::int64_t ternary_weights(const model::Config& c) {
+  const std::int64_t attention = c.hidden * (2 * c.query_size() + 2 * c.kv_size());
+  return c.layers * (attention + 3 * c.hidden * c.feed_forward);
+}
 
 std::int64_t parameter_count(const model::Config& c) {
   const std::int64_t norms = c.layers * (2 * c.hidden + c.query_size() + c.feed_forward) + c.hidden;

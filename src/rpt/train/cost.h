@@ -8,6 +8,9 @@
 
 namespace rpt::train {
 
+/// Weights of the ternary linear layers of a model of this shape.
+std::int64_t ternary_weights(const model::Config& config);
+
 /// Trained values of a model of this shape.
 std::int64_t parameter_count(const model::Config& config);
 

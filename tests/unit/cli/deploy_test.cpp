@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <regex>
 #include <thread>
 
 #include "rpt/core/atomic_file.h"
@@ -138,7 +139,10 @@ TEST_F(Deploy, LegacyEndsWithOneModelUnderThreeScales) {
   const Json metadata = Json::parse(file("run/rpt_metadata.json"));
   EXPECT_EQ(metadata["protocol"], "legacy");
   EXPECT_EQ(metadata["ft_lr"], 5e-4);
+  EXPECT_EQ(metadata["actual_sparsity"], r["states"][5]["codes_zero_share"]) << "of the codes that are shipped";
+  EXPECT_EQ(metadata["codes_removed"], r["states"][5]["codes_removed_share"]);
   EXPECT_NE(file("run/report.md").find("no gain of snapping"), std::string::npos);
+  EXPECT_NE(file("run/README.md").find("no gain of snapping"), std::string::npos);
 
   all.insert(all.end(), {"--score", "random"});
   EXPECT_EQ(rpt(all).code, 2);
@@ -205,7 +209,15 @@ TEST_F(Deploy, RefusesWhatItCannotUse) {
   EXPECT_NE(refused.err.find("multiples of 128"), std::string::npos) << refused.err;
   auto all = words(model, "run");
   all.insert(all.end(), {"--memory-limit", "0.0001"});
-  EXPECT_EQ(rpt(all).code, 3);
+  const auto needed = [&](const Outcome& o) {
+    EXPECT_EQ(o.code, 3);
+    std::smatch found;
+    EXPECT_TRUE(std::regex_search(o.err, found, std::regex("needs ([0-9.]+) GB"))) << o.err;
+    return std::stod(found[1]);
+  };
+  auto legacy = all;
+  legacy.insert(legacy.end(), {"--protocol", "legacy"});
+  EXPECT_GT(needed(rpt(legacy)), needed(rpt(all))) << "its scales are read from float32 masters";
   for (const char* share : {"nan", "-0.1", "0.96"}) {
     auto words_of = words(model, "run");
     words_of.insert(words_of.end(), {"--sparsity", share});
