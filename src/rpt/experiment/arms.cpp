@@ -106,6 +106,8 @@ std::string kind(const TreatmentArm& arm) {
       return "best logit temperature";
     case Treatment::norms:
       return "norms and embedding only";
+    case Treatment::frozen_scales:
+      return "no pruning, scales frozen";
     case Treatment::legacy_scales:
       return "no pruning, scales quantised twice";
   }
@@ -188,6 +190,7 @@ std::vector<TreatmentArm> tuned_arms(bool full) {
                   {.treatment = Treatment::legacy, .dose = kDeclaredDose, .held = false},
                   {.treatment = Treatment::zeros},
                   {.treatment = Treatment::norms},
+                  {.treatment = Treatment::frozen_scales},
                   {.treatment = Treatment::legacy_scales}});
     for (TreatmentArm arm : {untouched_arm(), declared_arm()}) {
       arm.length = kLonger;
@@ -205,6 +208,7 @@ model::Masks make_masks(const model::Model& base, const TreatmentArm& arm, std::
     case Treatment::attention_temperature:
     case Treatment::logit_temperature:
     case Treatment::norms:
+    case Treatment::frozen_scales:
     case Treatment::legacy_scales:
       break;
     case Treatment::score:

@@ -29,7 +29,9 @@ enum class Treatment : std::uint8_t {
   attention_temperature,  ///< no code changes; scores of attention times the one factor that fits best
   logit_temperature,      ///< the same with logits
   norms,                  ///< fine-tuned only: latents stay, norms and embedding are trained
-  legacy_scales,          ///< fine-tuned only: nothing is pruned; read as in the reference's pipeline, at s0 · density
+  // Fine-tuned only, and nothing is pruned: codes are multiplied by another scale than the mean of their latents.
+  frozen_scales,  ///< the base's, s0
+  legacy_scales,  ///< as in the reference's pipeline, s0 · density
 };
 
 struct TreatmentArm {

@@ -160,7 +160,7 @@ class Pipeline {
     }
     auto start = pruned_ ? std::move(pruned_) : prune::apply_masks(base_, model::full_masks(base_.config));
     tuned_ = fine_tune(std::move(start), masks_ ? &*masks_ : nullptr, tune, stream_, folder, around_,
-                       is_legacy(config_) ? &base_ : nullptr);
+                       {is_legacy(config_) ? &base_ : nullptr, train::FixedScaleReading::twice});
     if (!tuned_) return false;
     losses_.emplace_back(percent(level) + " %", step_losses(folder));
     return add(percent(level) + " % fine-tuned", stage, run_.stage(stage, [&] { return score_against_base(*tuned_); }));

@@ -18,8 +18,8 @@ namespace rpt::experiment {
 
 namespace fs = std::filesystem;
 
-train::LegacyScaleHook::Scales scales_of(const model::Model& model) {
-  train::LegacyScaleHook::Scales scales;
+train::FixedScaleHook::Scales scales_of(const model::Model& model) {
+  train::FixedScaleHook::Scales scales;
   for (const prune::Linear& linear : prune::linear_layers(model)) {
     const ternary::AbsmeanScale s = ternary::absmean_scale(linear.latents, tensor::DType::bf16);
     scales[linear.name] = {s.inv, s.scale};
@@ -29,15 +29,14 @@ train::LegacyScaleHook::Scales scales_of(const model::Model& model) {
 
 std::unique_ptr<model::Model> fine_tune(std::unique_ptr<model::Model> start, const model::Masks* masks,
                                         const train::TrainConfig& config, const train::TokenStream& stream,
-                                        const fs::path& folder, const Surroundings& around,
-                                        const model::Model* scales) {
+                                        const fs::path& folder, const Surroundings& around, const FixedScales& scales) {
   const fs::path saved = folder / "model";
   if (!fs::exists(saved)) {
     const model::Config shape = start->config;
     const auto parameters = train::Parameters::of_model(std::move(start), config.masters);
-    if (scales != nullptr) {
-      parameters->set_hook(std::make_shared<train::LegacyScaleHook>(
-          masks != nullptr ? *masks : model::full_masks(shape), scales_of(*scales)));
+    if (scales.base != nullptr) {
+      parameters->set_hook(std::make_shared<train::FixedScaleHook>(masks != nullptr ? *masks : model::full_masks(shape),
+                                                                   scales_of(*scales.base), scales.reading));
     } else if (masks != nullptr) {
       parameters->set_hook(std::make_shared<train::MaskHook>(*masks));
     }
@@ -58,7 +57,7 @@ std::unique_ptr<model::Model> fine_tune(std::unique_ptr<model::Model> start, con
         train::run_training(config, *parameters, stream, folder, goes_on, around.machine, hooks);
     if (begun) progress.finish();
     if (result.end == train::RunEnd::interrupted) return nullptr;
-    if (scales != nullptr) parameters->set_hook(nullptr);  // the latents, which the next level is pruned by
+    if (scales.base != nullptr) parameters->set_hook(nullptr);  // the latents, which the next level is pruned by
     model::ExportOptions options;
     options.replace_folder = true;
     model::export_huggingface(parameters->model(), saved, model::HfForm::latents, options);

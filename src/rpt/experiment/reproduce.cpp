@@ -178,10 +178,15 @@ class Runner {
       const train::TokenStream& stream = stream_of(cell.base);
       watch.restart();
       const bool twice = cell.arm.treatment == Treatment::legacy_scales;
-      model = fine_tune(std::move(model), masked ? &masks : nullptr, tune, stream, folder, around_,
-                        twice ? base.get() : nullptr);
+      const bool fixed = twice || cell.arm.treatment == Treatment::frozen_scales;
+      model = fine_tune(
+          std::move(model), masked ? &masks : nullptr, tune, stream, folder, around_,
+          {fixed ? base.get() : nullptr, twice ? train::FixedScaleReading::twice : train::FixedScaleReading::frozen});
       if (!model) return std::nullopt;
-      if (twice) model = prune::snap(*model, prune::SnapRule::legacy_double, {.base = base.get()}).model;
+      if (fixed) {
+        const prune::SnapRule rule = twice ? prune::SnapRule::legacy_double : prune::SnapRule::frozen;
+        model = prune::snap(*model, rule, {.base = base.get()}).model;
+      }
       if (fresh) tuning = watch.seconds();
       losses = step_losses(folder);
     }

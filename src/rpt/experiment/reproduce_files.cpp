@@ -131,8 +131,8 @@ std::string reproduce_known_issues(const ReproduceConfig& config, const Findings
                       ? "How far it is from a plateau is asked of no pruning and of the declared arm only, four "
                         "times as long."
                       : "Nothing says how far it is from a plateau."));
-  add("Not among the arms: scales that stay as they are in training. Random masks matched on the scales of "
-      "magnitude are scored without training only, since in training the scale follows the weights.");
+  add("Random masks matched on the scales of magnitude are scored without training only, since in training the scale "
+      "follows the weights.");
   add("The margin, the contrast and the arms were declared before a run of these models; the intervals printed are not "
       "adjusted for their number, the p-values and verdicts are.");
   return text;

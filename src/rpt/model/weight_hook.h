@@ -35,6 +35,9 @@ class WeightHook {
   /// what the scale follows from and what files hold. A zero has code 0.
   virtual void published(const TrainedWeight& weight, std::span<std::uint16_t> values) const = 0;
 
+  /// Whether the values of linear layers are 0 and ±s with s the scale itself, which is not to be found anew.
+  virtual bool publishes_scales() const { return false; }
+
   /// May change the gradient [rows · columns] of a step, before the optimiser measures its norm.
   virtual void gradient(const TrainedWeight& weight, std::span<float> gradient) const = 0;
 

@@ -56,15 +56,15 @@ tensor::StoredView stored(const Parameter& p) {
           tensor::DType::bf16, p.rows, p.columns};
 }
 
-void point_at(const Parameter& p, model::EmbeddingWeight& weight) {
+void point_at(const Parameter& p, model::EmbeddingWeight& weight, bool) {
   weight = model::EmbeddingWeight({"the model in training", p.name, 0}, stored(p));
 }
-void point_at(const Parameter& p, model::NormWeight& weight) {
+void point_at(const Parameter& p, model::NormWeight& weight, bool) {
   weight.stored_type = tensor::DType::bf16;
   weight.gain = tensor::widen(stored(p));
 }
-void point_at(const Parameter& p, model::LinearWeight& weight) {
-  weight.weight = model::TernaryWeight::latent({"the model in training", p.name, 0}, stored(p), false);
+void point_at(const Parameter& p, model::LinearWeight& weight, bool snapped) {
+  weight.weight = model::TernaryWeight::latent({"the model in training", p.name, 0}, stored(p), snapped);
 }
 
 /// Gives a parameter its first values; those of bfloat16 masters are rounded half to even.
@@ -174,8 +174,9 @@ void Parameters::publish() {
     if (hook_) hook_->published(p.trained_weight(), p.rounded.span());
   }
   std::size_t next = 0;
+  const bool snapped = hook_ && hook_->publishes_scales();
   model::visit_weights(model_->weights,
-                       [&](const std::string&, auto& weight) { point_at(parameters_[next++], weight); });
+                       [&](const std::string&, auto& weight) { point_at(parameters_[next++], weight, snapped); });
 }
 
 void Parameters::set_hook(std::shared_ptr<model::WeightHook> hook) {

@@ -66,27 +66,29 @@ std::uint64_t MaskHook::held_bytes() const {
   return sum;
 }
 
-LegacyScaleHook::LegacyScaleHook(model::Masks masks, Scales scales)
-    : MaskHook(std::move(masks)), scales_(std::move(scales)) {
+FixedScaleHook::FixedScaleHook(model::Masks masks, Scales scales, FixedScaleReading reading)
+    : MaskHook(std::move(masks)), scales_(std::move(scales)), reading_(reading) {
   std::string all;
   for (const auto& [name, s] : scales_) {
     all += fmt::format("{} {:08x} {:08x}\n", name, std::bit_cast<std::uint32_t>(s.inv),
                        std::bit_cast<std::uint32_t>(s.scale));
   }
-  description_ = fmt::format("legacy scales {}, {}", core::sha256_hex(all), MaskHook::description());
+  description_ =
+      fmt::format("scales fixed{}, {}, {}", reading == FixedScaleReading::twice ? " and quantised again" : "",
+                  core::sha256_hex(all), MaskHook::description());
 }
 
-void LegacyScaleHook::moved(const model::TrainedWeight& weight, std::int64_t steps) {
+void FixedScaleHook::moved(const model::TrainedWeight& weight, std::int64_t steps) {
   MaskHook::moved(weight, steps);
   if (steps == 0 && weight.linear && !scales_.contains(weight.name)) {
     throw ConfigError(fmt::format("no scale is given for {}", weight.name));
   }
   if (steps == 0 && weight.linear && weight.master.empty()) {
-    throw ConfigError("legacy scales need float32 masters: the bfloat16 values are what is read, and no latents");
+    throw ConfigError("fixed scales need float32 masters: the bfloat16 values are what is read, and no latents");
   }
 }
 
-void LegacyScaleHook::published(const model::TrainedWeight& weight, std::span<std::uint16_t> values) const {
+void FixedScaleHook::published(const model::TrainedWeight& weight, std::span<std::uint16_t> values) const {
   MaskHook::published(weight, values);
   const auto found = scales_.find(weight.name);
   if (found == scales_.end()) return;

@@ -36,24 +36,31 @@ struct FixedScale {
   float scale = 0;  ///< what is read is scale · code; a bfloat16 value
 };
 
-/// Trains as the reference's pipeline does: instead of its latents a linear is read as their codes at a scale s0 that
-/// stays what it was before pruning, times s0. The forward quantises that online once more, so that it computes with s0
-/// times the density of the codes. Masks are held as by MaskHook; gradients go straight through. Without the hook the
-/// same masters are read as latents. Source: RPT, deploy/rpt_deploy_a100.py, the step of its fine-tune.
-class LegacyScaleHook : public MaskHook {
+/// What the forward takes of weights that are 0 and ±s0.
+enum class FixedScaleReading : std::uint8_t {
+  frozen,  ///< s0
+  twice,   ///< quantises them online once more: s0 times the density of the codes
+};
+
+/// Trains at scales that do not follow the latents: a linear is read as their codes at a scale s0, of before pruning or
+/// training, times s0. Masks are held as by MaskHook; gradients go straight through. Without the hook the same masters
+/// are read as latents. Source of `twice`: RPT, deploy/rpt_deploy_a100.py, the step of its fine-tune.
+class FixedScaleHook : public MaskHook {
  public:
   using Scales = std::map<std::string, FixedScale, std::less<>>;
   /// Scales of every linear, by name.
-  LegacyScaleHook(model::Masks masks, Scales scales);
+  FixedScaleHook(model::Masks masks, Scales scales, FixedScaleReading reading);
 
-  /// "legacy scales ", their SHA-256, and the masks'.
+  /// How scales are read, their SHA-256, and the masks'.
   std::string description() const override { return description_; }
   /// Throws: ConfigError as MaskHook, and where a linear has no scale or no float32 master.
   void moved(const model::TrainedWeight& weight, std::int64_t steps) override;
   void published(const model::TrainedWeight& weight, std::span<std::uint16_t> values) const override;
+  bool publishes_scales() const override { return reading_ == FixedScaleReading::frozen; }
 
  private:
   Scales scales_;
+  FixedScaleReading reading_;
   std::string description_;
 };
 

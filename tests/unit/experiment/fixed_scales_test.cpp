@@ -16,30 +16,32 @@ std::unique_ptr<model::Model> micro() {
   return model::open_model(test::source_dir() / "models/micro-1");
 }
 
-// What the reference trains is what it scores after snapping: the codes at s0, quantised online once more.
-TEST(LegacyScales, TrainWhatSnappingTwiceScores) {
+// Codes at s0: with the scale s0, or quantised online once more, as the reference trains and scores.
+TEST(FixedScales, TrainWhatSnappingScores) {
   const auto base = micro();
   model::Masks masks = model::full_masks(base->config);
   for (model::LinearMask& mask : masks.linears) {
     for (std::size_t i = 0; i < mask.keep.size(); i += 7) mask.keep[i] = 0;
   }
   const auto pruned = prune::apply_masks(*base, masks);
-  const std::string twice = model::nll_sha256(
-      model::gate_nlls(*prune::snap(*pruned, prune::SnapRule::legacy_double, {.base = &*base}).model));
   const std::string latents = model::nll_sha256(model::gate_nlls(*pruned));
-  ASSERT_NE(twice, latents);
-
   const auto parameters = train::Parameters::of_model(prune::apply_masks(*base, masks), train::MasterType::f32);
-  parameters->set_hook(std::make_shared<train::LegacyScaleHook>(masks, scales_of(*base)));
-  EXPECT_EQ(model::nll_sha256(model::gate_nlls(parameters->model())), twice);
+  for (const auto& [reading, rule] : {std::pair{train::FixedScaleReading::twice, prune::SnapRule::legacy_double},
+                                      std::pair{train::FixedScaleReading::frozen, prune::SnapRule::frozen}}) {
+    const std::string snapped =
+        model::nll_sha256(model::gate_nlls(*prune::snap(*pruned, rule, {.base = &*base}).model));
+    ASSERT_NE(snapped, latents);
+    parameters->set_hook(std::make_shared<train::FixedScaleHook>(masks, scales_of(*base), reading));
+    EXPECT_EQ(model::nll_sha256(model::gate_nlls(parameters->model())), snapped) << prune::name(rule);
+  }
   parameters->set_hook(nullptr);
   EXPECT_EQ(model::nll_sha256(model::gate_nlls(parameters->model())), latents) << "the latents are still there";
 }
 
-TEST(LegacyScales, ReadCodesTimesTheScale) {
+TEST(FixedScales, ReadCodesTimesTheScale) {
   model::Masks masks;
   masks.linears.push_back({"blk.0.attn_q", 1, 6, {1, 1, 1, 1, 1, 0}});
-  const train::LegacyScaleHook hook(masks, {{"blk.0.attn_q", {1 / 0.5F, 0.5F}}});
+  const train::FixedScaleHook hook(masks, {{"blk.0.attn_q", {1 / 0.5F, 0.5F}}}, train::FixedScaleReading::frozen);
   std::vector<std::uint16_t> values;
   for (const float v : {0.2F, -0.2F, 0.3F, -3.0F, 0.5F, 2.0F}) values.push_back(core::float_to_bf16(v));
   hook.published({"blk.0.attn_q", true, 1, 6, {}}, values);
@@ -51,18 +53,21 @@ TEST(LegacyScales, ReadCodesTimesTheScale) {
   EXPECT_EQ(core::bf16_to_float(norm[0]), core::bf16_to_float(core::float_to_bf16(0.3F)));
 }
 
-TEST(LegacyScales, AreNeededForEveryLinearAndTellHooksApart) {
+TEST(FixedScales, AreNeededForEveryLinearAndTellHooksApart) {
   const auto base = micro();
-  train::LegacyScaleHook::Scales scales = scales_of(*base);
+  train::FixedScaleHook::Scales scales = scales_of(*base);
   const model::Masks masks = model::full_masks(base->config);
-  const train::LegacyScaleHook hook(masks, scales);
+  using train::FixedScaleReading;
+  const train::FixedScaleHook hook(masks, scales, FixedScaleReading::twice);
+  EXPECT_NE(train::FixedScaleHook(masks, scales, FixedScaleReading::frozen).description(), hook.description());
   scales.begin()->second.scale *= 2;
-  EXPECT_NE(train::LegacyScaleHook(masks, scales).description(), hook.description());
+  EXPECT_NE(train::FixedScaleHook(masks, scales, FixedScaleReading::twice).description(), hook.description());
   const auto narrow = train::Parameters::of_model(micro(), train::MasterType::bf16_nearest);
-  EXPECT_THROW(narrow->set_hook(std::make_shared<train::LegacyScaleHook>(hook)), ConfigError) << "no latents";
+  EXPECT_THROW(narrow->set_hook(std::make_shared<train::FixedScaleHook>(hook)), ConfigError) << "no latents";
   scales.erase(scales.begin());
   const auto parameters = train::Parameters::of_model(micro(), train::MasterType::f32);
-  EXPECT_THROW(parameters->set_hook(std::make_shared<train::LegacyScaleHook>(masks, scales)), ConfigError);
+  EXPECT_THROW(parameters->set_hook(std::make_shared<train::FixedScaleHook>(masks, scales, FixedScaleReading::twice)),
+               ConfigError);
 }
 
 }  // namespace
