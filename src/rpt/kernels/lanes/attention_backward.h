@@ -76,6 +76,7 @@ void multiply(const SmallProduct& a) {
   for (; n + 16 * kGroups <= a.columns; n += 16 * kGroups) {
     multiply_columns<V, V::kProductRows, kGroups>(a, n, All{});
   }
+  // One group takes fewer registers: more rows hide the time that an addition takes.
   for_each_16(a.columns - n,
               [&](std::int64_t rest, auto part) { multiply_columns<V, V::kProductRows * 2, 1>(a, n + rest, part); });
 }
@@ -94,9 +95,12 @@ struct QueryBlock {
 template <typename V>
 void dots(const AttentionBackward& a, const QueryBlock& b, const float* rows, const float* other, float* to) {
   const std::int64_t d = a.head_size;
-  for (std::int64_t r = 0; r < kLanes; ++r) {
+  if (b.count < kLanes) {
+    for (std::int64_t i = 0; i < d; ++i) V::store(b.columns + i * kLanes, V::zero(), All{});
+  }
+  for (std::int64_t r = 0; r < b.count; ++r) {
     const float* row = rows + (b.first + r) * a.query_stride;
-    for (std::int64_t i = 0; i < d; ++i) b.columns[i * kLanes + r] = r < b.count ? row[i] : 0.0F;
+    for (std::int64_t i = 0; i < d; ++i) b.columns[i * kLanes + r] = row[i];
   }
   multiply<V>({.left = other,
                .left_row = d,
