@@ -32,7 +32,7 @@ class WeightHook {
   virtual void moved(const TrainedWeight& weight, std::int64_t steps) = 0;
 
   /// May change `values` [rows · columns], bf16(master), before the model gets them: they are what the forward reads,
-  /// what the scale follows from and what files hold. A zero has code 0.
+  /// what the scale follows from (but see publishes_scales) and what files hold. A zero has code 0.
   virtual void published(const TrainedWeight& weight, std::span<std::uint16_t> values) const = 0;
 
   /// Whether the values of linear layers are 0 and ±s with s the scale itself, which is not to be found anew.

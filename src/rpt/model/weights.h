@@ -40,7 +40,7 @@ class TernaryWeight {
   /// Codes of the file, used in place unless `form` has them put in order first. For i2_s, tq1_0 and tq2_0
   /// `codes.scale` is found in the tensor at first use.
   static TernaryWeight stored(Origin origin, tensor::PackedTernaryView codes, StoredForm form = {});
-  /// Latents of the file, quantised at first use by online_absmean. In a GGUF (`may_be_snapped`) latents whose values
+  /// Latents, quantised at first use by online_absmean. Where they `may_be_snapped`, as in a GGUF, latents whose values
   /// are all 0 or ±s for one s are `stored` instead.
   static TernaryWeight latent(Origin origin, tensor::StoredView latents, bool may_be_snapped);
 

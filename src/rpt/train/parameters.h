@@ -47,7 +47,7 @@ struct Parameter {
 };
 
 /// The weights of a model under training: masters, and a model over their bf16 values that is to every reader what a
-/// saved directory of these values would be. Source: docs/forward.md, "What is read".
+/// saved directory of these values would be, unless a hook publishes scales. Source: docs/forward.md, "What is read".
 class Parameters {
  public:
   /// Trains `model` on from its weights, which must be latents. Throws: ConfigError naming a tensor that has none.

@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "rpt/core/atomic_file.h"
+#include "rpt/core/float16.h"
 #include "rpt/train/run.h"
 #include "tests/tiny_model.h"
 #include "tests/unit/train/step_test_support.h"
@@ -286,6 +287,15 @@ TEST(ReviveHook, RefusesWhatItCannotDo) {
 }
 
 /// A run on random tokens that may be interrupted after some steps and resumed with everything made anew.
+/// Scales of 0.02, the deviation of the small model's weights, for all of them.
+std::shared_ptr<model::WeightHook> fixed_scales(const Parameters& p, FixedScaleReading reading) {
+  const model::Masks masks = random_masks(p);
+  FixedScaleHook::Scales scales;
+  const float scale = core::bf16_to_float(core::float_to_bf16(0.02F));
+  for (const model::LinearMask& mask : masks.linears) scales[mask.name] = {1 / scale, scale};
+  return std::make_shared<FixedScaleHook>(masks, scales, reading);
+}
+
 class HookedRun : public ::testing::Test {
  protected:
   HookedRun() {
@@ -336,6 +346,8 @@ TEST_F(HookedRun, ResumesBitExactlyUnderEveryHook) {
   const std::vector<MakeHook> hooks = {
       [](const Parameters& p) { return std::make_shared<MaskHook>(random_masks(p)); },
       [&](const Parameters&) { return std::make_shared<ReviveHook>(options); },
+      [](const Parameters& p) { return fixed_scales(p, FixedScaleReading::frozen); },
+      [](const Parameters& p) { return fixed_scales(p, FixedScaleReading::twice); },
   };
   const std::vector<float> without = masters("without", {}, nullptr);
   for (std::size_t i = 0; i < hooks.size(); ++i) {
