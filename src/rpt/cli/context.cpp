@@ -177,19 +177,31 @@ fs::path find_model(const std::string& name_or_path) {
   return name_or_path;
 }
 
+namespace {
+
+/// Whether the file or folder is in the folder, or is it. Both canonical.
+bool is_within(const fs::path& inner, const fs::path& folder) {
+  return std::mismatch(folder.begin(), folder.end(), inner.begin(), inner.end()).first == folder.end();
+}
+
+}  // namespace
+
 void require_apart(std::initializer_list<fs::path> inputs, const fs::path& out) {
   std::error_code none;
-  fs::path folder = fs::weakly_canonical(out, none);
-  if (!folder.has_filename()) folder = folder.parent_path();  // "folder/"
+  fs::path target = fs::weakly_canonical(out, none);
+  if (!target.has_filename()) target = target.parent_path();  // "folder/"
   for (const fs::path& input : inputs) {
-    if (!fs::exists(input, none)) continue;  // none given, or the name of an embedded text
+    if (!fs::exists(input, none)) continue;  // none given, or something that is found to be missing later
+    const fs::path source = fs::weakly_canonical(input, none);
     if (fs::equivalent(input, out, none)) {
       throw UsageError(fmt::format("{} is read itself; write to another name", out.string()));
     }
-    const fs::path inside = fs::weakly_canonical(input, none);
-    const auto [end, rest] = std::mismatch(folder.begin(), folder.end(), inside.begin(), inside.end());
-    if (end == folder.end()) {
+    if (is_within(source, target)) {
       throw UsageError(fmt::format("{} holds {}, which is read; write to another name", out.string(), input.string()));
+    }
+    if (is_within(target, source) && fs::is_regular_file(out, none) && target.extension() != ".gguf") {
+      throw UsageError(
+          fmt::format("{} is a file of {}, which is read; write to another name", out.string(), input.string()));
     }
   }
 }

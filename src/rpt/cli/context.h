@@ -101,8 +101,9 @@ std::filesystem::path find_model(const std::string& name_or_path);
 /// What the options of add_open_options say of a model's reading.
 model::OpenOptions open_options(const CommonOptions& common);
 
-/// Refuses an output that is one of the inputs or a folder that holds one: with --force it would be removed. Inputs
-/// that are no file or folder do not count. Throws: UsageError.
+/// Refuses an output that is one of the inputs, a folder that holds one, or a file in one (but for a GGUF, which no
+/// folder is read for): what is there would be replaced. Inputs that are no file or folder do not count. Throws:
+/// UsageError.
 void require_apart(std::initializer_list<std::filesystem::path> inputs, const std::filesystem::path& out);
 
 /// Opens MODEL: a path, or the name of an embedded model; says the file's warnings.

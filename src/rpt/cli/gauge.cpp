@@ -122,7 +122,7 @@ int run_gauge(const GaugeOptions& options, Context& context) {
   if (options.like.empty() == options.scales.empty()) throw UsageError("one of --like and --scales says which gauge");
   if (!options.scales.empty()) parse_scales(options.scales);  // better now than after the model
   const auto source = open_bitnet_model(options.model, "a gauge", context);
-  require_apart({source->path, find_model(options.like), options.text}, options.out);
+  require_apart({source->path, find_model(options.like), text_path(options.text)}, options.out);
   const core::Stopwatch watch;
   const model::Gauge gauge = choose_gauge(options, *source, context);
   const model::GaugeReport r =

@@ -53,6 +53,9 @@ evaluate::ScoringPlan make_plan(const model::Model& model, const PerplexityOptio
 
 int run_perplexity(const PerplexityOptions& options, Context& context) {
   const auto model = open_model(options.model, context);
+  for (const std::string& out : {options.save_nll, options.save_logits}) {
+    if (!out.empty()) require_apart({model->path, text_path(options.scoring.text), options.template_file}, out);
+  }
   if (options.head != "stored") round_head(*model, options.head, context);
   const evaluate::ScoringPlan plan = make_plan(*model, options);
   const core::Stopwatch watch;

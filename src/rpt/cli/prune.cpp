@@ -5,6 +5,7 @@
 
 #include "rpt/cli/calibration.h"
 #include "rpt/cli/context.h"
+#include "rpt/cli/scoring.h"
 #include "rpt/core/atomic_file.h"
 #include "rpt/core/error.h"
 #include "rpt/core/machine.h"
@@ -211,8 +212,9 @@ void print(const PruneOptions& o, const prune::Account& account, const model::Ma
 int run_prune(const PruneOptions& o, Context& context) {
   prune::Recipe recipe = load_recipe(o, context);  // better now than after the model
   const auto source = open_bitnet_model(o.model, "pruning", context);
-  require_apart({source->path, o.recipe, o.calibration.text}, o.out);
   if (!o.calibration.text.empty()) recipe.calibration = describe_calibration(o.calibration, *source);
+  const fs::path calibration = recipe.calibration ? text_path(recipe.calibration->text) : fs::path();
+  require_apart({source->path, o.recipe, calibration}, o.out);
   const core::Stopwatch watch;
   const prune::PruneMemory memory = prune::prune_memory(*source, recipe);
   require_memory(memory, o, context);

@@ -51,6 +51,10 @@ text::TextSource find_text(const std::string& name) {
   return text::resolve_text(name, text_roots());
 }
 
+std::filesystem::path text_path(const std::string& name) {
+  return name.empty() ? std::filesystem::path() : find_text(name).path;
+}
+
 std::vector<text::TextSource> find_texts(const std::string& name) {
   return text::resolve_texts(name, text_roots());
 }

@@ -37,6 +37,9 @@ text::TextSource find_text(const std::string& name);
 /// The same where a folder means the texts below it. Throws as text::resolve_texts.
 std::vector<text::TextSource> find_texts(const std::string& name);
 
+/// The file that TEXT means; an empty path where there is no TEXT. Throws as find_text.
+std::filesystem::path text_path(const std::string& name);
+
 /// The text by name or path. Throws as text::load_corpus.
 text::Corpus load_scoring_text(const ScoringOptions& options);
 

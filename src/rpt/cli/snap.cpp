@@ -7,6 +7,7 @@
 
 #include "rpt/cli/calibration.h"
 #include "rpt/cli/context.h"
+#include "rpt/cli/scoring.h"
 #include "rpt/core/error.h"
 #include "rpt/core/timer.h"
 #include "rpt/model/export.h"
@@ -119,7 +120,7 @@ int run_snap(const SnapCommandOptions& o, Context& context) {
     throw UsageError("--calibration belongs to --scale refit");
   }
   const auto source = open_bitnet_model(o.model, "snapping", context);
-  require_apart({source->path, find_model(o.base), o.calibration.text}, o.out);
+  require_apart({source->path, find_model(o.base), text_path(o.calibration.text)}, o.out);
   const core::Stopwatch watch;
   const prune::Snapped snapped = snap_source(o, rule, *source, context);
   const std::string before = model::nll_sha256(model::gate_nlls(*source));

@@ -80,13 +80,15 @@ TEST_F(Forms, NothingIsWrittenOverAFolderThatHoldsAnotherInput) {
   fs::create_directories(path("mine"));
   fs::copy(seedling_, path("mine/model"));
   std::ofstream(path("mine/text.txt")) << "Words that somebody has written.\n";
-  std::ofstream(path("mine/recipe.json")) << "{}\n";
+  ASSERT_EQ(rpt({"prune", seedling_, path("pruned"), "--sparsity", "0.1"}).code, 0);
+  fs::copy(path("pruned/prune_recipe.json"), path("mine/recipe.json"));
   const std::string text = path("mine/text.txt");
   const std::string out = path("mine");
   const std::vector<std::vector<std::string>> commands{
       {"gauge", seedling_, out, "--like", path("mine/model")},
       {"gauge", seedling_, out, "--like", "2b", "--text", text},
       {"prune", seedling_, out, "--sparsity", "0.1", "--score", "wanda", "--calibration", text},
+      {"prune", seedling_, out, "--recipe", path("mine/recipe.json")},
       {"snap", seedling_, out, "--scale", "frozen", "--base", path("mine/model")},
       {"snap", seedling_, out, "--scale", "refit", "--base", seedling_, "--calibration", text},
       {"doctor", seedling_, "--fix", out, "--text", text}};
@@ -99,6 +101,16 @@ TEST_F(Forms, NothingIsWrittenOverAFolderThatHoldsAnotherInput) {
   EXPECT_TRUE(fs::exists(text));
   EXPECT_TRUE(fs::exists(path("mine/model/model.safetensors")));
   EXPECT_EQ(rpt({"doctor", seedling_, "--fix", text, "--text", text, "--force"}).code, 2) << "the text itself";
+  EXPECT_EQ(rpt({"perplexity", seedling_, "--text", text, "--save-nll", text}).code, 2);
+  EXPECT_EQ(
+      rpt({"perplexity", path("mine/model"), "--text", text, "--save-logits", path("mine/model/config.json")}).code, 2);
+  // A recipe names the text that it looks at.
+  ASSERT_EQ(
+      rpt({"prune", seedling_, path("wanda"), "--sparsity", "0.1", "--score", "wanda", "--calibration", text}).code, 0);
+  EXPECT_EQ(rpt({"prune", seedling_, out, "--recipe", path("wanda/prune_recipe.json"), "--force"}).code, 2);
+  // A GGUF may stand in the folder that it is made of, and is made again.
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(rpt({"export", path("mine/model"), path("mine/model/model.gguf")}).code, 0);
+  EXPECT_EQ(rpt({"export", path("mine/model"), path("mine/model/model.safetensors")}).code, 2);
 }
 
 TEST_F(Forms, ARoundedHeadScoresAsItsFileDoesAndSaysWhatItCosts) {
