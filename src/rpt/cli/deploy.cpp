@@ -7,8 +7,8 @@
 #include "rpt/cli/experiment_options.h"
 #include "rpt/cli/stop_signals.h"
 #include "rpt/core/memory.h"
+#include "rpt/experiment/deploy_cost.h"
 #include "rpt/experiment/deploy_report.h"
-#include "rpt/train/cost.h"
 
 namespace rpt::cli {
 namespace {
@@ -34,57 +34,6 @@ struct DeployOptions {
   bool own_lr = false;  ///< --lr was given
   train::TrainConfig tune = default_tune();
 };
-
-/// Bytes of memory at the peak: a fine-tune, and beside it the base and the level before as latents and codes, and the
-/// masks, those chosen and those held to.
-double memory_of(const DeployConfig& config, const model::Config& shape, const Texts& texts) {
-  std::uint64_t test_bytes = 0;
-  for (const std::string& d : texts.test.documents) test_bytes += d.size();
-  train::Surroundings around{.part_bytes = test_bytes, .scoring_tokens = 2048};
-  if (config.sparsity > 0) around.mask_bytes = 2 * static_cast<std::uint64_t>(train::ternary_weights(shape));
-  return static_cast<double>(train::run_memory(shape, config.tune, around).total()) +
-         2 * 2.25 * static_cast<double>(train::parameter_count(shape));
-}
-
-/// Makes the fine-tune fit into `limit` bytes: first by running blocks again, then by moments of a byte, then, where
-/// the scales of protocol legacy do not need wide ones, by bf16 masters. Throws: ConfigError where that is not enough.
-void fit_memory(DeployConfig& config, const model::Config& shape, const Texts& texts, double limit,
-                const Context& context) {
-  train::TrainConfig& tune = config.tune;
-  const auto need = [&] { return memory_of(config, shape, texts); };
-  if (limit <= 0 || need() <= limit) return;
-  tune.step.checkpoint_activations = true;
-  if (need() > limit) tune.optimiser.state = train::StateType::int8;
-  if (need() > limit && !experiment::is_legacy(config)) tune.masters = train::MasterType::bf16_stochastic;
-  if (need() > limit) {
-    throw ConfigError(
-        fmt::format("--memory-limit {:.3f} GB: the run needs {:.3f} GB at least", limit / 1e9, need() / 1e9));
-  }
-  context.say(fmt::format("to fit the memory limit: activations checkpointed, moments {}, masters {}",
-                          train::name(tune.optimiser.state), train::name(tune.masters)));
-}
-
-/// What a run costs, roughly.
-struct Estimate {
-  double seconds = 0;
-  double memory_bytes = 0;
-  double disk_bytes = 0;
-};
-
-Estimate estimate(const DeployConfig& config, const model::Config& shape, const Texts& texts) {
-  const auto levels = static_cast<double>(experiment::levels_to(config.sparsity).size());
-  const train::TrainConfig& c = config.tune;
-  Estimate e;
-  // The baseline, every level pruned and fine-tuned, the GGUF; in protocol legacy the snapped model twice.
-  const double scorings = (experiment::is_legacy(config) ? 4 : 2) + 2 * levels;
-  const double scored = scorings * experiment::guess_scored_tokens(texts.test);
-  e.seconds = (levels * static_cast<double>(c.steps * c.batch * c.accumulation * c.context) + scored / 3) *
-              train::guess_seconds_per_token(shape, c, train::measure_product_rate(c.step.backward));
-  const auto values = static_cast<double>(train::parameter_count(shape));
-  e.disk_bytes = levels * (static_cast<double>(train::checkpoint_bytes(shape, c)) * 2 + 3 * values) + 5 * values;
-  e.memory_bytes = memory_of(config, shape, texts);
-  return e;
-}
 
 /// The fine-tune of the reference's pipeline (RPT, deploy/rpt_deploy_a100.py) with two differences: float32 masters
 /// where it has bfloat16, and no decay of gains. Its batch of 8 is the default anyway.
@@ -122,7 +71,10 @@ int run_deploy(DeployOptions options, Context& context) {
   }
   config.tune.step.backward = model::parse_backward_type(options.backward);
   complete_tune(config.tune, options.text, context.common.seed, "deploy");
-  fit_memory(config, base->config, texts, options.memory_limit * 1e9, context);
+  if (options.memory_limit > 0 && experiment::fit_memory(config, base->config, texts, options.memory_limit * 1e9)) {
+    context.say(fmt::format("to fit the memory limit: activations checkpointed, moments {}, masters {}",
+                            train::name(config.tune.optimiser.state), train::name(config.tune.masters)));
+  }
   config.prompts = options.prompts.empty() ? experiment::default_prompts(texts.test) : options.prompts;
   config.generated_tokens = options.generated_tokens;
   if (prune::needs_calibration(config.recipe.score)) {
@@ -132,7 +84,7 @@ int run_deploy(DeployOptions options, Context& context) {
   }
 
   experiment::require_usable(*base, texts, config.tune);
-  const Estimate cost = estimate(config, base->config, texts);
+  const experiment::DeployCost cost = experiment::guess_cost(config, base->config, texts);
   context.say(fmt::format("about {:.0f} s, {:.2f} GB of memory, {:.2f} GB of disk", cost.seconds,
                           cost.memory_bytes / 1e9, cost.disk_bytes / 1e9));
   if (options.dry_run) {
@@ -202,7 +154,10 @@ Command add_deploy(CLI::App& program) {
   app->add_option("-n,--tokens", o->generated_tokens, "Tokens to generate after each prompt")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
-  app->add_option("--memory-limit", o->memory_limit, "GB that the fine-tune may take")->check(between(1e-9, 1e9));
+  app->add_option("--memory-limit", o->memory_limit,
+                  "GB of memory that the run may take: activations are computed again, then moments "
+                  "are kept in a byte, then (not in protocol legacy) masters in bfloat16")
+      ->check(between(1e-9, 1e9));
   app->add_flag("--dry-run", o->dry_run, "Only estimate time, memory and disk");
   app->footer("Example:\n  rpt deploy tiny runs/deploy --text sotu:train --sparsity 0.1");
   return {app, [o, app](Context& context) {

@@ -160,11 +160,13 @@ class Pipeline {
     }
     auto start = pruned_ ? std::move(pruned_) : prune::apply_masks(base_, model::full_masks(base_.config));
     tuned_ = fine_tune(std::move(start), masks_ ? &*masks_ : nullptr, tune, stream_, folder, around_,
-                       {is_legacy(config_) ? &base_ : nullptr, train::FixedScaleReading::twice});
+                       is_legacy(config_) ? legacy_scales() : FixedScales());
     if (!tuned_) return false;
     losses_.emplace_back(percent(level) + " %", step_losses(folder));
     return add(percent(level) + " % fine-tuned", stage, run_.stage(stage, [&] { return score_against_base(*tuned_); }));
   }
+
+  FixedScales legacy_scales() const { return {&base_, train::FixedScaleReading::twice}; }
 
   void export_all() {
     write_forms(current(), current());
@@ -175,7 +177,7 @@ class Pipeline {
   /// more, which shrinks every scale by the density of its codes, as in the fine-tunes; the GGUF that its converter
   /// makes holds s0.
   void export_legacy() {
-    const auto twice = prune::snap(current(), prune::SnapRule::legacy_double, {.base = &base_}).model;
+    const auto twice = legacy_scales().snap(current());
     const auto once = prune::snap(current(), prune::SnapRule::frozen, {.base = &base_}).model;
     const std::string stage(kSnapStage);
     add("snapped, quantised online again", stage, run_.stage(stage, [&] {
@@ -247,11 +249,16 @@ bool is_legacy(const DeployConfig& config) {
   return config.recipe.protocol == prune::Protocol::legacy;
 }
 
-const StageFigures& last_stage(const DeployResult& result, std::string_view suffix) {
+const StageFigures* find_stage(const DeployResult& result, std::string_view suffix) {
   const auto found = std::find_if(result.stages.rbegin(), result.stages.rend(),
                                   [&](const DeployStage& s) { return s.stage.ends_with(suffix); });
-  RPT_CHECK(found != result.stages.rend(), "no stage {}", suffix);
-  return found->found;
+  return found == result.stages.rend() ? nullptr : &found->found;
+}
+
+const StageFigures& last_stage(const DeployResult& result, std::string_view suffix) {
+  const StageFigures* found = find_stage(result, suffix);
+  RPT_CHECK(found != nullptr, "no stage {}", suffix);
+  return *found;
 }
 
 std::vector<double> levels_to(double sparsity) {
@@ -278,7 +285,7 @@ std::vector<std::string> default_prompts(const text::Corpus& corpus, std::size_t
 
 std::string to_json(const DeployConfig& c, const model::Model& base, const Texts& texts) {
   Json j;
-  j["format"] = "rpt-deploy-1";
+  j["format"] = "rpt-deploy-2";
   j["model"] = c.model;
   j["model_sha256"] = sha256_of(base);
   j["text"] = c.text;

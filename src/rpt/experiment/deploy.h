@@ -45,7 +45,7 @@ struct DeployStage {
   std::string stage;  ///< of the run: its file and folder
   /// Numbers mean_nll, perplexity, scored_tokens; text nll_sha256; series nll and tokens, by document; but for baseline
   /// and GGUF shares of all weights against the base: codes_zero_share, codes_removed_share, codes_gained_share,
-  /// codes_turned_share, latents_zeroed_share, and for each tensor scale_ratio and dose.
+  /// codes_turned_share, of latents latents_zeroed_share, and for each tensor scale_ratio and dose.
   StageFigures found;
 };
 
@@ -61,7 +61,9 @@ struct DeployResult {
 /// The stage of protocol legacy that snaps what was trained.
 inline constexpr std::string_view kSnapStage = "snap";
 
-/// The last of the stages whose name ends so: "-prune", "-tune". There must be one.
+/// The last of the stages whose name ends so: "-prune", "-tune"; null where there is none.
+const StageFigures* find_stage(const DeployResult& result, std::string_view suffix);
+/// The same; there must be one.
 const StageFigures& last_stage(const DeployResult& result, std::string_view suffix);
 
 /// The configuration as run.json holds it, with the hashes of model and texts.

@@ -42,16 +42,8 @@ report::Cell share_of(const StageFigures& f, const char* name) {
 
 /// The last state with an account of the codes that are shipped: as trained, in protocol legacy as snapped.
 const StageFigures& shipped(const DeployResult& result) {
-  const bool snapped = std::any_of(result.stages.begin(), result.stages.end(),
-                                   [](const DeployStage& s) { return s.stage == kSnapStage; });
-  return last_stage(result, snapped ? kSnapStage : "-tune");
-}
-
-/// The last pruned state, whose doses are those of pruning alone; nothing where nothing was pruned.
-const StageFigures* last_pruned(const DeployResult& result) {
-  const bool any = std::any_of(result.stages.begin(), result.stages.end(),
-                               [](const DeployStage& s) { return s.stage.ends_with("-prune"); });
-  return any ? &last_stage(result, "-prune") : nullptr;
+  const StageFigures* snapped = find_stage(result, kSnapStage);
+  return snapped != nullptr ? *snapped : last_stage(result, "-tune");
 }
 
 report::CaptionedTable tensor_table(const DeployResult& result) {
@@ -59,7 +51,7 @@ report::CaptionedTable tensor_table(const DeployResult& result) {
                        report::number_column("codes removed %", 2),
                        report::number_column("scale, pruned", 4),
                        report::number_column("scale at the end", 4)});
-  const StageFigures* pruned = last_pruned(result);
+  const StageFigures* pruned = find_stage(result, "-prune");  // its doses are those of pruning alone
   const StageFigures& end = shipped(result);
   const std::string prefix = "scale_ratio ";
   for (const auto& [name, ratio] : end.numbers) {
@@ -70,7 +62,7 @@ report::CaptionedTable tensor_table(const DeployResult& result) {
   }
   return {
       "Every linear layer after the last level: codes that were ±1 in the base and are 0, and its scale as a share "
-      "of the base's.",
+      "of the base's (protocol legacy: that of `packed/`; the GGUF has the base's).",
       std::move(table)};
 }
 

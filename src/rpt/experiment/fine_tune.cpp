@@ -10,6 +10,7 @@
 #include "rpt/core/error.h"
 #include "rpt/model/export.h"
 #include "rpt/prune/linears.h"
+#include "rpt/prune/snap.h"
 #include "rpt/ternary/scale_rules.h"
 #include "rpt/train/run.h"
 #include "rpt/train/weight_hooks.h"
@@ -25,6 +26,12 @@ train::FixedScaleHook::Scales scales_of(const model::Model& model) {
     scales[linear.name] = {s.inv, s.scale};
   }
   return scales;
+}
+
+std::unique_ptr<model::Model> FixedScales::snap(const model::Model& latents) const {
+  const bool twice = reading == train::FixedScaleReading::twice;
+  const prune::SnapRule rule = twice ? prune::SnapRule::legacy_double : prune::SnapRule::frozen;
+  return prune::snap(latents, rule, {.base = base}).model;
 }
 
 std::unique_ptr<model::Model> fine_tune(std::unique_ptr<model::Model> start, const model::Masks* masks,

@@ -26,6 +26,10 @@ struct Surroundings {
 struct FixedScales {
   const model::Model* base = nullptr;
   train::FixedScaleReading reading = train::FixedScaleReading::frozen;
+
+  /// The model that was trained at these scales, made of its latents, which is what fine_tune() returns. There must be
+  /// a base.
+  std::unique_ptr<model::Model> snap(const model::Model& latents) const;
 };
 
 /// Trains `start`, a model with latents, further on a stream, under masks where there are any, and leaves the run

@@ -137,7 +137,7 @@ void add_account(StageFigures& figures, const prune::Account& account) {
   figures.numbers["codes_removed_share"] = share(account.total.codes_removed);
   figures.numbers["codes_gained_share"] = share(account.total.codes_gained);
   figures.numbers["codes_turned_share"] = share(account.total.codes_turned);
-  figures.numbers["latents_zeroed_share"] = share(account.total.latents_zeroed);
+  if (account.of_latents) figures.numbers["latents_zeroed_share"] = share(account.total.latents_zeroed);
   for (const prune::TensorAccount& t : account.tensors) {
     figures.numbers["scale_ratio " + t.name] = static_cast<double>(t.scale_after) / static_cast<double>(t.scale_before);
     figures.numbers["dose " + t.name] = t.dose();

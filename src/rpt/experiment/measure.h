@@ -53,8 +53,8 @@ void add_retention(StageFigures& figures, const model::Model& model, const Texts
 StageFigures scored(const model::Model& model, const text::Corpus& test, const evaluate::ProtocolOptions& protocol,
                     const Surroundings& around);
 
-/// Adds shares of all weights, codes_zero_share, codes_removed_share, codes_gained_share, codes_turned_share and
-/// latents_zeroed_share, and for each tensor "scale_ratio NAME" and "dose NAME".
+/// Adds shares of all weights, codes_zero_share, codes_removed_share, codes_gained_share, codes_turned_share and, of a
+/// model with latents, latents_zeroed_share, and for each tensor "scale_ratio NAME" and "dose NAME".
 void add_account(StageFigures& figures, const prune::Account& account);
 
 }  // namespace rpt::experiment

@@ -158,6 +158,13 @@ class Runner {
     return stream;
   }
 
+  /// The scales that the arm's fine-tune keeps, if any.
+  static FixedScales scales_for(const TreatmentArm& arm, const model::Model& base) {
+    if (arm.treatment == Treatment::frozen_scales) return {&base, train::FixedScaleReading::frozen};
+    if (arm.treatment == Treatment::legacy_scales) return {&base, train::FixedScaleReading::twice};
+    return {};
+  }
+
   std::optional<StageFigures> work_on(const ReproduceCell& cell) {
     if (around_.interrupted()) return std::nullopt;
     const auto base = in_gauge(cell);
@@ -177,16 +184,10 @@ class Runner {
       const bool masked = cell.arm.held && cell.arm.treatment != Treatment::none;
       const train::TokenStream& stream = stream_of(cell.base);
       watch.restart();
-      const bool twice = cell.arm.treatment == Treatment::legacy_scales;
-      const bool fixed = twice || cell.arm.treatment == Treatment::frozen_scales;
-      model = fine_tune(
-          std::move(model), masked ? &masks : nullptr, tune, stream, folder, around_,
-          {fixed ? base.get() : nullptr, twice ? train::FixedScaleReading::twice : train::FixedScaleReading::frozen});
+      const FixedScales scales = scales_for(cell.arm, *base);
+      model = fine_tune(std::move(model), masked ? &masks : nullptr, tune, stream, folder, around_, scales);
       if (!model) return std::nullopt;
-      if (fixed) {
-        const prune::SnapRule rule = twice ? prune::SnapRule::legacy_double : prune::SnapRule::frozen;
-        model = prune::snap(*model, rule, {.base = base.get()}).model;
-      }
+      if (scales.base != nullptr) model = scales.snap(*model);
       if (fresh) tuning = watch.seconds();
       losses = step_losses(folder);
     }
@@ -329,7 +330,7 @@ void learn(TimeEstimate& estimate, const ReproduceCell& cell, const ReproduceCon
 
 std::string to_json(const ReproduceConfig& c, const Bases& bases, const Texts& texts) {
   Json j;
-  j["format"] = "rpt-reproduce-5";
+  j["format"] = "rpt-reproduce-6";
   j["bases"] = c.bases;
   std::vector<std::string> hashes;
   for (const auto& base : bases) hashes.push_back(sha256_of(*base));

@@ -131,8 +131,10 @@ std::string reproduce_known_issues(const ReproduceConfig& config, const Findings
                       ? "How far it is from a plateau is asked of no pruning and of the declared arm only, four "
                         "times as long."
                       : "Nothing says how far it is from a plateau."));
-  add("Random masks matched on the scales of magnitude are scored without training only, since in training the scale "
-      "follows the weights.");
+  add(fmt::format("{} Random masks matched on the scales of magnitude are scored without training only.",
+                  config.full ? "Of other scale rules than online there are frozen scales and scales quantised twice, "
+                                "and these without pruning only."
+                              : "Every model is trained and read with online scales."));
   add("The margin, the contrast and the arms were declared before a run of these models; the intervals printed are not "
       "adjusted for their number, the p-values and verdicts are.");
   return text;

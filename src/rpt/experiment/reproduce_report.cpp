@@ -42,7 +42,7 @@ const Comparison* declared_of(const Findings& findings) {
   return nullptr;
 }
 
-/// Mean over the models of an arm of a number that each has.
+/// Mean over the models of an arm of numbers that each has.
 struct Means {
   double models = 0;
   std::map<std::string, double> sums;
@@ -50,7 +50,7 @@ struct Means {
     models += 1;
     for (const char* name : {"mean_nll", "perplexity", "codes_zero_share", "codes_removed_share", "codes_gained_share",
                              "codes_turned_share", "latents_zeroed_share"}) {
-      sums[name] += f.number(name);
+      if (f.numbers.contains(name)) sums[name] += f.number(name);
     }
   }
   double of(const std::string& name) const { return sums.at(name) / models; }
@@ -78,11 +78,11 @@ report::CaptionedTable arm_table(const ReproduceConfig& config, const ReproduceR
     for (const BaseGauge gauge : {BaseGauge::own, BaseGauge::like_2b}) {
       const auto means = means_of(result, arm, gauge, fine_tuned);
       if (!means) continue;
-      const auto cell = [&](const char* name) { return report::Cell(100 * means->of(name)); };
-      report::Cell latents = cell("latents_zeroed_share");
-      if (arm.treatment == Treatment::placebo) latents = std::monostate{};  // its models hold codes
+      const auto cell = [&](const char* name) {
+        return means->sums.contains(name) ? report::Cell(100 * means->of(name)) : report::Cell();
+      };
       table.add_row({title(arm), name(gauge), static_cast<std::int64_t>(means->models), means->of("mean_nll"),
-                     std::move(latents), cell("codes_removed_share"), cell("codes_gained_share"),
+                     cell("latents_zeroed_share"), cell("codes_removed_share"), cell("codes_gained_share"),
                      cell("codes_zero_share")});
     }
   }
@@ -182,10 +182,10 @@ report::Record to_record(const ReproduceConfig& config, const ReproduceCell& cel
   r.set("arm", title(cell.arm));
   r.set("fine_tune", cell.fine_tune ? std::optional(static_cast<std::int64_t>(*cell.fine_tune + 1)) : std::nullopt);
   for (const char* number : {"mean_nll", "perplexity", "scored_tokens", "codes_zero_share", "codes_removed_share",
-                             "codes_gained_share", "codes_turned_share", "latents_zeroed_share"}) {
+                             "codes_gained_share", "codes_turned_share"}) {
     r.set(number, found.number(number));
   }
-  for (const char* number : {"retention_nll", "temperature", "sentences_nll", "coherent"}) {
+  for (const char* number : {"latents_zeroed_share", "retention_nll", "temperature", "sentences_nll", "coherent"}) {
     if (found.numbers.contains(number)) r.set(number, found.number(number));
   }
   std::vector<std::string> samples;

@@ -38,6 +38,7 @@ struct TensorAccount : WeightAccount {
 struct Account {
   std::vector<TensorAccount> tensors;
   WeightAccount total;
+  bool of_latents = true;  ///< after; else `latents_zeroed` counts codes that are 0
 };
 
 /// Compares two models of the same shape, each by its own scale rule. Throws: ConfigError for another shape.

@@ -7,7 +7,9 @@
 #include "rpt/prune/apply.h"
 #include "rpt/prune/snap.h"
 #include "rpt/train/parameters.h"
+#include "rpt/train/run.h"
 #include "tests/shared_data.h"
+#include "tests/tiny_model.h"
 
 namespace rpt::experiment {
 namespace {
@@ -36,6 +38,39 @@ TEST(FixedScales, TrainWhatSnappingScores) {
   }
   parameters->set_hook(nullptr);
   EXPECT_EQ(model::nll_sha256(model::gate_nlls(parameters->model())), latents) << "the latents are still there";
+}
+
+// After steps too: what fine_tune() leaves are latents, and snapped they are what was trained.
+TEST(FixedScales, WhatWasTrainedIsTheSnappedModel) {
+  const auto base = micro();
+  const model::Masks masks = model::full_masks(base->config);
+  train::TokenStream stream;
+  for (std::int32_t i = 0; i < 200; ++i) stream.tokens.push_back(1 + i * i % 97);
+  stream.is_target.assign(stream.tokens.size(), 1);
+  stream.sha256 = "squares";
+  train::TrainConfig tune;
+  tune.steps = 2;
+  tune.batch = 1;
+  tune.context = 32;
+  tune.optimiser.lr = 1e-2;
+  tune.optimiser.relative = true;
+  tune.hold_out = 0;
+  const test::ScratchFolder folder;
+  for (const FixedScales scales : {FixedScales{base.get(), train::FixedScaleReading::frozen},
+                                   FixedScales{base.get(), train::FixedScaleReading::twice}}) {
+    const auto twin = train::Parameters::of_model(prune::apply_masks(*base, masks), train::MasterType::f32);
+    twin->set_hook(std::make_shared<train::FixedScaleHook>(masks, scales_of(*base), scales.reading));
+    const std::string name = scales.reading == train::FixedScaleReading::twice ? "twice" : "frozen";
+    train::run_training(tune, *twin, stream, folder / (name + "-twin"), false, "here", {});
+    const std::string trained = model::nll_sha256(model::gate_nlls(twin->model()));
+
+    Surroundings around;
+    around.machine = "here";
+    const auto latents =
+        fine_tune(prune::apply_masks(*base, masks), nullptr, tune, stream, folder / name, around, scales);
+    EXPECT_EQ(model::nll_sha256(model::gate_nlls(*scales.snap(*latents))), trained) << name;
+    EXPECT_NE(model::nll_sha256(model::gate_nlls(*latents)), trained) << name;
+  }
 }
 
 TEST(FixedScales, ReadCodesTimesTheScale) {

@@ -172,9 +172,7 @@ TEST(Reproduce, AFullRunAsksHowFarItIsFromAPlateau) {
   const ReproduceCell cell{0, BaseGauge::own, longer, 0};
   EXPECT_EQ(cell.stage(), "base1-own-no-pruning-4-times-as-long-tuned1");
   EXPECT_EQ(work_of(cell, config)[Work::tuning], 4.0 * static_cast<double>(config.tune.steps));
-  const train::TrainConfig tune = tune_of(longer, config.tune);
-  EXPECT_EQ(tune.steps, 4 * config.tune.steps);
-  EXPECT_GT(tune.schedule.rate(tune.steps - 1, tune.steps), 0) << "it learns to its end";
+  EXPECT_EQ(tune_of(longer, config.tune).steps, 4 * config.tune.steps);
   int longer_cells = 0;
   for (const ReproduceCell& c : plan_cells(config)) {
     longer_cells += c.arm.length == 4 ? 1 : 0;
