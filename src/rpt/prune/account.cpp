@@ -104,8 +104,7 @@ Account account(const model::Model& before, const model::Model& after) {
     for (const model::GaugeGroup& group : model::kGaugeGroups) {
       for (const model::GaugeLinear& linear : group.linears) {
         const model::TernaryWeight& now = (to[b].*linear.weight).weight;
-        out.tensors.push_back(
-            compare(model::block_tensor_name(b, linear.name), (from[b].*linear.weight).weight, now));
+        out.tensors.push_back(compare(model::block_tensor_name(b, linear.name), (from[b].*linear.weight).weight, now));
         out.total += out.tensors.back();
         if (!now.latents()) out.of_latents = false;
       }
