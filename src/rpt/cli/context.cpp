@@ -194,7 +194,7 @@ void require_apart(std::initializer_list<fs::path> inputs, const fs::path& out) 
     if (!fs::exists(input, none)) continue;  // none given, or something that is found to be missing later
     const fs::path source = fs::weakly_canonical(input, none);
     if (fs::equivalent(input, out, none)) {
-      throw UsageError(fmt::format("{} is read itself; write to another name", out.string()));
+      throw UsageError(fmt::format("{} is an input; write to another name", out.string()));
     }
     if (is_within(source, target)) {
       throw UsageError(fmt::format("{} holds {}, which is read; write to another name", out.string(), input.string()));

@@ -61,7 +61,7 @@ std::vector<report::Record> to_records(const std::vector<model::Fault>& faults) 
 
 /// Refuses a target that would cost somebody something, before a minute is spent. Throws: UsageError, OutputError.
 void check_target(const std::filesystem::path& model, const DoctorOptions& options) {
-  require_apart({model, options.text}, options.fix);
+  require_apart({model, text_path(options.text)}, options.fix);
   std::error_code none;
   if (!std::filesystem::exists(options.fix, none)) return;
   const bool folder = std::filesystem::is_directory(options.fix, none);

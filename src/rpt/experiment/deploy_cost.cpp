@@ -3,8 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "rpt/core/error.h"
 #include "rpt/train/cost.h"
 
