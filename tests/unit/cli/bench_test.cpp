@@ -21,7 +21,10 @@ class Bench : public CommandTest {
   }
 };
 
-TEST_F(Bench, TrainTellsSpeedLimitAndMemory) {
+/// Compares times with each other: nothing else may run meanwhile.
+class TimedBench : public Bench {};
+
+TEST_F(TimedBench, TrainTellsSpeedLimitAndMemory) {
   const Json r = json(small());
   EXPECT_EQ(r["command"], "bench train");
   EXPECT_EQ(r["model"], shape_);
@@ -36,10 +39,7 @@ TEST_F(Bench, TrainTellsSpeedLimitAndMemory) {
   EXPECT_NEAR(r["gflops"].get<double>(), speed * operations / 1e9, 1e-6);
   const auto share = r["share_of_limit"].get<double>();
   EXPECT_GT(share, 0);
-  // Another program that runs while the limit is measured, and only then, makes it look low: not three times in a row.
-  double least = share;
-  for (int i = 0; i < 2 && least >= 1.5; ++i) least = json(small())["share_of_limit"].get<double>();
-  EXPECT_LT(least, 1.5);
+  EXPECT_LT(share, 1.5);
   EXPECT_NEAR(share, speed / r["limit_tokens_per_second"].get<double>(), 1e-9);
   const double limit = r["limit_product_seconds"].get<double>() + r["limit_optimiser_seconds"].get<double>();
   EXPECT_NEAR(64 / limit, r["limit_tokens_per_second"].get<double>(), 1e-6 * 64 / limit);

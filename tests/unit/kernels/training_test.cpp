@@ -278,11 +278,24 @@ std::vector<float> spread(const std::vector<float>& x, std::size_t d, std::size_
   return y;
 }
 
+/// The other way round; what stands beside must be `beside` still.
+std::vector<float> gathered(const std::vector<float>& y, std::size_t d, std::size_t stride, float beside) {
+  std::vector<float> x;
+  for (std::size_t i = 0; i < y.size(); ++i) {
+    if (i % stride < d) {
+      x.push_back(y[i]);
+    } else {
+      EXPECT_EQ(y[i], beside) << "of another head";
+    }
+  }
+  return x;
+}
+
 TEST_P(Training, AttentionBackward) {
   Random random(8);
   const float nan = std::numeric_limits<float>::quiet_NaN();
-  for (const std::size_t d : {8U, 24U, 64U, 72U, 80U, 128U}) {
-    for (const std::size_t positions : {1U, 2U, 3U, 15U, 16U, 17U, 66U, 96U}) {
+  for (const std::size_t d : {8U, 24U, 32U, 64U, 72U, 80U, 128U}) {
+    for (const std::size_t positions : {1U, 2U, 3U, 4U, 5U, 15U, 16U, 17U, 66U, 96U}) {
       const auto n = static_cast<std::int64_t>(positions * d);
       const Doubles q = random_doubles(random, n, -1, 1);
       const Doubles k = random_doubles(random, n, -1, 1);
@@ -291,13 +304,14 @@ TEST_P(Training, AttentionBackward) {
       const AttentionGradients expected = attention_gradients(q, k, v, dout, positions, d);
       // Heads stand beside others; nothing of those, and nothing that was in the scratch space, is read.
       const std::size_t stride = 2 * d + 8;
+      const std::size_t key_stride = d + 8;
       const auto qf = spread(narrow(q), d, stride, nan);
       const auto kf = narrow(k);
       const auto vf = narrow(v);
       const auto doutf = spread(narrow(dout), d, stride, nan);
       std::vector<float> dq(positions * stride, 7);  // written, not added to
-      std::vector<float> dk(positions * (d + 8), 1);
-      std::vector<float> dv(positions * (d + 8), 1);
+      std::vector<float> dk(positions * key_stride);
+      std::vector<float> dv(positions * key_stride);
       AttentionBackward a;
       a.query = qf.data();
       a.dout = doutf.data();
@@ -307,33 +321,37 @@ TEST_P(Training, AttentionBackward) {
       a.value = vf.data();
       a.dkey = dk.data();
       a.dvalue = dv.data();
-      a.key_grad_stride = static_cast<std::int64_t>(d + 8);
+      a.key_grad_stride = static_cast<std::int64_t>(key_stride);
       a.positions = static_cast<std::int64_t>(positions);
       a.head_size = static_cast<std::int64_t>(d);
       a.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(d)));
       std::vector<float> scratch(static_cast<std::size_t>(attention_backward_scratch(a.positions, a.head_size)), nan);
       a.scratch = scratch.data();
       table().attention_backward(a);
-      // Sums of D and T terms; s − δ and the exponent add a few dozen roundings, and the 1 that dk and dv begin at.
+      // Sums of D and T terms; s − δ and the exponent add a few dozen roundings. Of one position dq and dk are zero.
       const double roundings = 64 + static_cast<double>(d + positions);
       const double noise = roundings * 0x1p-24 * static_cast<double>(d);
-      for (std::size_t t = 0; t < positions; ++t) {
-        for (std::size_t i = 0; i < stride; ++i) {
-          const float got = dq[t * stride + i];
-          if (i >= d) {
-            ASSERT_EQ(got, 7) << "of another head";
-          } else {
-            ASSERT_NEAR(got, expected.q[t * d + i], noise) << d << ' ' << positions << ' ' << t << ' ' << i;
-            if (positions == 1) ASSERT_EQ(got, 0);
-          }
-        }
-        for (std::size_t i = 0; i < d + 8; ++i) {
-          const double key = i < d ? expected.k[t * d + i] : 0;
-          const double value = i < d ? expected.v[t * d + i] : 0;
-          ASSERT_NEAR(dk[t * (d + 8) + i], 1 + key, i < d ? noise : 0) << d << ' ' << positions << ' ' << t << ' ' << i;
-          ASSERT_NEAR(dv[t * (d + 8) + i], 1 + value, i < d ? noise : 0);
-        }
+      const auto dq_found = gathered(dq, d, stride, 7);
+      const auto dk_found = gathered(dk, d, key_stride, 0);
+      for (std::size_t i = 0; i < q.size(); ++i) {
+        ASSERT_NEAR(dq_found[i], expected.q[i], noise) << d << ' ' << positions << ' ' << i;
+        ASSERT_NEAR(dk_found[i], expected.k[i], noise) << d << ' ' << positions << ' ' << i;
       }
+      if (positions == 1) {
+        EXPECT_EQ(dq_found, std::vector<float>(d));
+        EXPECT_EQ(dk_found, std::vector<float>(d));
+      }
+      expect_near(gathered(dv, d, key_stride, 0), expected.v, roundings);
+
+      // Once more: dq is written again, the others grow.
+      const std::vector<float> first = dq;
+      table().attention_backward(a);
+      EXPECT_EQ(dq, first);
+      Doubles twice = expected.v;
+      for (double& x : twice) x *= 2;
+      expect_near(gathered(dv, d, key_stride, 0), twice, roundings);
+      const auto dk_twice = gathered(dk, d, key_stride, 0);
+      for (std::size_t i = 0; i < k.size(); ++i) ASSERT_NEAR(dk_twice[i], 2 * expected.k[i], 2 * noise);
     }
   }
 }

@@ -286,7 +286,6 @@ TEST(ReviveHook, RefusesWhatItCannotDo) {
   EXPECT_THROW(parse_revive_scope("block"), ConfigError);
 }
 
-/// A run on random tokens that may be interrupted after some steps and resumed with everything made anew.
 /// Scales of 0.02, the deviation of the small model's weights, for all of them.
 std::shared_ptr<model::WeightHook> fixed_scales(const Parameters& p, FixedScaleReading reading) {
   const model::Masks masks = random_masks(p);
@@ -296,6 +295,7 @@ std::shared_ptr<model::WeightHook> fixed_scales(const Parameters& p, FixedScaleR
   return std::make_shared<FixedScaleHook>(masks, scales, reading);
 }
 
+/// A run on random tokens that may be interrupted after some steps and resumed with everything made anew.
 class HookedRun : public ::testing::Test {
  protected:
   HookedRun() {
