@@ -37,6 +37,20 @@ std::string processor_name() {
   return "unknown";
 }
 
+/// What a file that Context::write_json() wrote begins with.
+constexpr std::string_view kFirstOfFigures = "{\n  \"command\": ";
+
+/// Refuses a file of somebody's own as the target of --json. Throws UsageError.
+void require_figures(const fs::path& file) {
+  std::error_code none;
+  if (!fs::is_regular_file(file, none) || fs::file_size(file, none) == 0) return;
+  std::string first(kFirstOfFigures.size(), ' ');
+  std::ifstream(file, std::ios::binary).read(first.data(), static_cast<std::streamsize>(first.size()));
+  if (first == kFirstOfFigures) return;
+  throw UsageError(
+      fmt::format("--json {}: the file is there and holds no figures of rpt; write to another name", file.string()));
+}
+
 /// Swallows what is written to it.
 std::ostream& nowhere() {
   static std::ostream stream(nullptr);
@@ -96,6 +110,7 @@ void Context::apply() const {
     // Better now than after the work.
     const fs::path folder = fs::absolute(common.json).parent_path();
     if (access(folder.c_str(), W_OK) != 0) throw OutputError(fmt::format("{}: cannot be written", common.json));
+    require_figures(common.json);
   }
   core::set_threads(common.threads);
   try {

@@ -194,6 +194,26 @@ TEST_F(Cli, ExportsCompareIdenticalAndBrokenOnesDoNot) {
   EXPECT_NE(o.out.find("not identical"), std::string::npos);
 }
 
+TEST_F(Cli, FiguresReplaceNothingButFigures) {
+  const auto file = folder_ / "figures.json";
+  const std::vector<std::string> words{"inspect", seedling_, "--json", file.string()};
+  EXPECT_EQ(rpt(words).code, 0);
+  const std::string figures = core::read_file(file);
+  EXPECT_EQ(rpt(words).code, 0);
+  EXPECT_EQ(core::read_file(file), figures);
+  core::write_file_atomic(file, "");  // made by mktemp
+  EXPECT_EQ(rpt(words).code, 0);
+  EXPECT_EQ(core::read_file(file), figures);
+  for (const char* own : {"{", "a text\n", "{\n  \"model\": {\"hidden\": 256}\n}\n"}) {
+    core::write_file_atomic(file, own);
+    const Outcome o = rpt(words);
+    EXPECT_EQ(o.code, 2);
+    EXPECT_EQ(o.err, "rpt: --json " + file.string() +
+                         ": the file is there and holds no figures of rpt; write to another name\n");
+    EXPECT_EQ(core::read_file(file), own);
+  }
+}
+
 TEST_F(Cli, UsageMessagesNameWhatIsWrong) {
   EXPECT_NE(rpt({"bogus"}).err.find("unknown command \"bogus\""), std::string::npos);
   for (const std::string seed : {"-1", "18446744073709551616", "1x", ""}) {
