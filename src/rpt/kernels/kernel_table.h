@@ -85,7 +85,7 @@ constexpr std::int64_t kAttentionBackwardQueries = 16;
 
 /// Floats of scratch space that attention_backward needs for T positions and heads of size D.
 constexpr std::int64_t attention_backward_scratch(std::int64_t positions, std::int64_t head_size) {
-  return kAttentionBackwardQueries * (2 * positions + head_size);
+  return kAttentionBackwardQueries * (2 * positions + 3 * head_size);
 }
 
 /// Arguments of one step of AdamW over n weights. Formula: g' = g·clip; m = β1·m + (1−β1)·g'; v = β2·v + (1−β2)·g'²;

@@ -445,6 +445,10 @@ TEST_P(Training, CodesOfGradientsAreRightOnAverage) {
     a.x = beyond.data();
     table().gradient_codes(a);
     for (const std::int8_t code : rows) ASSERT_EQ(code, -127);
+    const std::vector<float> none(x.size(), std::numeric_limits<float>::quiet_NaN());
+    a.x = none.data();
+    table().gradient_codes(a);
+    for (const std::int8_t code : columns) ASSERT_EQ(code, -127);
   }
 }
 

@@ -133,10 +133,28 @@ struct Vector : lanes::X86 {
   /// p · 2^n for whole n in [−252, 254].
   static Float scale_by_power_of_two(Float p, Float n) { return {scale(p.low, n.low), scale(p.high, n.high)}; }
 
+  static Int broadcast_int(std::uint32_t x) {
+    const __m256i v = _mm256_set1_epi32(static_cast<int>(x));
+    return {v, v};
+  }
+  /// 0, 1, … 15.
+  static Int lane_numbers() {
+    return {_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_setr_epi32(8, 9, 10, 11, 12, 13, 14, 15)};
+  }
   static Int add(Int a, Int b) { return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)}; }
+  static Int sub(Int a, Int b) { return {_mm256_sub_epi32(a.low, b.low), _mm256_sub_epi32(a.high, b.high)}; }
+  /// Modulo 2^32.
+  static Int mul(Int a, Int b) { return {_mm256_mullo_epi32(a.low, b.low), _mm256_mullo_epi32(a.high, b.high)}; }
+  static Int exclusive_or(Int a, Int b) { return {_mm256_xor_si256(a.low, b.low), _mm256_xor_si256(a.high, b.high)}; }
+  template <int kBits>
+  static Int shift_right(Int v) {
+    return {_mm256_srli_epi32(v.low, kBits), _mm256_srli_epi32(v.high, kBits)};
+  }
+  static Float to_float(Int v) { return {_mm256_cvtepi32_ps(v.low), _mm256_cvtepi32_ps(v.high)}; }
   static Int max(Int a, Int b) { return {_mm256_max_epi32(a.low, b.low), _mm256_max_epi32(a.high, b.high)}; }
   /// Rounds half to even.
   static Int to_int(Float v) { return {_mm256_cvtps_epi32(v.low), _mm256_cvtps_epi32(v.high)}; }
+  static Int truncate(Float v) { return {_mm256_cvttps_epi32(v.low), _mm256_cvttps_epi32(v.high)}; }
   static Int magnitude_bits(Float v) {
     const __m256i bits = _mm256_set1_epi32(0x7fffffff);
     return {_mm256_and_si256(_mm256_castps_si256(v.low), bits), _mm256_and_si256(_mm256_castps_si256(v.high), bits)};

@@ -93,10 +93,23 @@ struct Vector : lanes::X86 {
   /// p · 2^n for whole n.
   static Float scale_by_power_of_two(Float p, Float n) { return _mm512_scalef_ps(p, n); }
 
+  static Int broadcast_int(std::uint32_t x) { return _mm512_set1_epi32(static_cast<int>(x)); }
+  /// 0, 1, … 15.
+  static Int lane_numbers() { return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15); }
   static Int add(Int a, Int b) { return _mm512_add_epi32(a, b); }
+  static Int sub(Int a, Int b) { return _mm512_sub_epi32(a, b); }
+  /// Modulo 2^32.
+  static Int mul(Int a, Int b) { return _mm512_mullo_epi32(a, b); }
+  static Int exclusive_or(Int a, Int b) { return _mm512_xor_si512(a, b); }
+  template <int kBits>
+  static Int shift_right(Int v) {
+    return _mm512_srli_epi32(v, kBits);
+  }
+  static Float to_float(Int v) { return _mm512_cvtepi32_ps(v); }
   static Int max(Int a, Int b) { return _mm512_max_epi32(a, b); }
   /// Rounds half to even.
   static Int to_int(Float v) { return _mm512_cvtps_epi32(v); }
+  static Int truncate(Float v) { return _mm512_cvttps_epi32(v); }
   static Int magnitude_bits(Float v) { return _mm512_and_si512(_mm512_castps_si512(v), _mm512_set1_epi32(0x7fffffff)); }
   /// +1 where `plus`, −1 where `minus`, else 0.
   static Int plus_minus_one(Mask plus, Mask minus) {

@@ -89,7 +89,23 @@ struct QueryBlock {
   float* p = nullptr;        ///< [keys][16] softmax weights
   float* ds = nullptr;       ///< [keys][16] gradients of the scores
   float* columns = nullptr;  ///< [D][16]
+  // Copies: where they stand, rows are a power of two apart, share a few sets of the first cache, and push each other
+  // out of it.
+  float* query = nullptr;  ///< [count][D]
+  float* dout = nullptr;   ///< [count][D]
 };
+
+/// Copies the rows of a block to `to`, and asks for those of the next one.
+template <typename V>
+void gather(const AttentionBackward& a, const QueryBlock& b, const float* rows, float* to) {
+  const float* row = rows + b.first * a.query_stride;
+  for (std::int64_t r = 0; r < b.count; ++r, row += a.query_stride, to += a.head_size) {
+    for_each_16(a.head_size, [&](std::int64_t i, auto part) { V::store(to + i, V::load(row + i, part), part); });
+  }
+  for (std::int64_t t = b.keys; t < b.keys + kLanes && t < a.positions; ++t, row += a.query_stride) {
+    for (std::int64_t i = 0; i < a.head_size; i += 16) __builtin_prefetch(row + i);
+  }
+}
 
 /// to(j, r) = rows(r) · other(j) for every key j and query r, where rows are queries or the gradients of their outputs.
 template <typename V>
@@ -99,8 +115,7 @@ void dots(const AttentionBackward& a, const QueryBlock& b, const float* rows, co
     for (std::int64_t i = 0; i < d; ++i) V::store(b.columns + i * kLanes, V::zero(), All{});
   }
   for (std::int64_t r = 0; r < b.count; ++r) {
-    const float* row = rows + (b.first + r) * a.query_stride;
-    for (std::int64_t i = 0; i < d; ++i) b.columns[i * kLanes + r] = row[i];
+    for (std::int64_t i = 0; i < d; ++i) b.columns[i * kLanes + r] = rows[r * d + i];
   }
   multiply<V>({.left = other,
                .left_row = d,
@@ -117,8 +132,8 @@ void dots(const AttentionBackward& a, const QueryBlock& b, const float* rows, co
 /// Fills p and ds; a key that a query does not see, and an absent query, has zeros there.
 template <typename V>
 void weights_and_slopes(const AttentionBackward& a, const QueryBlock& b) {
-  dots<V>(a, b, a.query, a.key, b.p);
-  dots<V>(a, b, a.dout, a.value, b.ds);
+  dots<V>(a, b, b.query, a.key, b.p);
+  dots<V>(a, b, b.dout, a.value, b.ds);
   const auto none = V::broadcast(-__builtin_inff());
   const auto scale = V::broadcast(a.scale);
   auto largest = none;
@@ -154,8 +169,8 @@ void add_to_keys(const AttentionBackward& a, const QueryBlock& b, const float* w
   multiply<V>({.left = weights,
                .left_row = kLanes,
                .left_column = 1,
-               .right = rows + b.first * a.query_stride,
-               .right_stride = a.query_stride,
+               .right = rows,
+               .right_stride = a.head_size,
                .out = grads,
                .out_stride = a.key_grad_stride,
                .rows = b.keys,
@@ -170,13 +185,17 @@ void attention_backward(const AttentionBackward& a) noexcept {
   b.p = a.scratch;
   b.ds = b.p + kLanes * a.positions;
   b.columns = b.ds + kLanes * a.positions;
+  b.query = b.columns + kLanes * a.head_size;
+  b.dout = b.query + kLanes * a.head_size;
   for (b.first = 0; b.first < a.positions; b.first += kLanes) {
     const std::int64_t left = a.positions - b.first;
     b.count = left < kLanes ? left : kLanes;
     b.keys = b.first + b.count;
+    gather<V>(a, b, a.query, b.query);
+    gather<V>(a, b, a.dout, b.dout);
     weights_and_slopes<V>(a, b);
-    add_to_keys<V>(a, b, b.ds, a.query, a.dkey);
-    add_to_keys<V>(a, b, b.p, a.dout, a.dvalue);
+    add_to_keys<V>(a, b, b.ds, b.query, a.dkey);
+    add_to_keys<V>(a, b, b.p, b.dout, a.dvalue);
     multiply<V>({.left = b.ds,
                  .left_row = 1,
                  .left_column = kLanes,

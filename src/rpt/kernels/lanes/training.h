@@ -88,6 +88,37 @@ void adamw(const AdamwStep& a) noexcept {
   });
 }
 
+/// training::round_by for 16 numbers. Of max and min the second one counts where the first is a NaN.
+template <typename V>
+typename V::Int round_by(typename V::Float v, typename V::Float u) {
+  const auto moved = V::add(V::add(v, V::broadcast(128.0F)), u);
+  const auto kept = V::min(V::max(moved, V::broadcast(1.0F)), V::broadcast(255.0F));
+  return V::sub(V::truncate(kept), V::broadcast_int(128));
+}
+
+/// training::gradient_codes, which compilers turn into several times the instructions.
+template <typename V>
+void gradient_codes(const GradientCodes& a) noexcept {
+  constexpr std::uint32_t kStep = 0x9e3779b9U;
+  auto counter = V::add(V::broadcast_int(a.key), V::mul(V::lane_numbers(), V::broadcast_int(kStep)));
+  const auto next = V::broadcast_int(16 * kStep);
+  const auto row_inverse = V::broadcast(a.row_inverse);
+  const auto factor = V::broadcast(a.factor);
+  for_each_16(a.n, [&](std::int64_t i, auto part) {
+    auto h = V::exclusive_or(counter, V::template shift_right<16>(counter));
+    h = V::mul(h, V::broadcast_int(0x85ebca6bU));
+    h = V::exclusive_or(h, V::template shift_right<13>(h));
+    h = V::mul(h, V::broadcast_int(0xc2b2ae35U));
+    h = V::exclusive_or(h, V::template shift_right<16>(h));
+    const auto u = V::mul(V::to_float(V::template shift_right<8>(h)), V::broadcast(0x1p-24F));
+    const auto x = V::load(a.x + i, part);
+    V::store_int8(a.by_row + i, round_by<V>(V::mul(x, row_inverse), u), part);
+    const auto scaled = V::mul(V::mul(x, factor), V::load(a.column_inverse + i, part));
+    V::store_int8(a.by_column + i, round_by<V>(scaled, u), part);
+    counter = V::add(counter, next);
+  });
+}
+
 /// Replaces the entries of training.
 template <typename V>
 void override_training(KernelTable& table) noexcept {
@@ -102,7 +133,7 @@ void override_training(KernelTable& table) noexcept {
   table.ternary2_to_int8 = training::ternary2_to_int8;
   table.ternary2_to_bf16 = training::ternary2_to_bf16;
   table.gradient_maxima = training::gradient_maxima;
-  table.gradient_codes = training::gradient_codes;
+  table.gradient_codes = gradient_codes<V>;
   table.add_scaled_int32 = training::add_scaled_int32;
   table.sum_squares = sum_squares<V>;
   table.adamw = adamw<V>;
