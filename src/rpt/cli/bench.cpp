@@ -75,8 +75,8 @@ train::TrainConfig make_run(const BenchTrainOptions& options, std::uint64_t seed
   run.batch = options.batch;
   run.context = options.context;
   run.seed = seed;
-  run.step = {model::parse_backward_type(options.backward), model::parse_backward_type(options.head),
-              options.checkpoint_activations};
+  run.step = {model::runnable(model::parse_backward_type(options.backward)),
+              model::runnable(model::parse_backward_type(options.head)), options.checkpoint_activations};
   return run;
 }
 

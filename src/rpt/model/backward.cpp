@@ -59,12 +59,15 @@ BackwardType parse_backward_type(std::string_view text) {
   throw ConfigError(fmt::format("unknown type of backward products \"{}\"; there are int8, bf16, f32", text));
 }
 
-BackwardWork::BackwardWork(BackwardType type) : type_(type) {
+BackwardType runnable(BackwardType type) {
   if (type == BackwardType::int8 && !tensor::multiplies_int8()) {
     throw EnvironmentError(
         "a backward pass in int8 needs a processor with AVX-512 VNNI or AMX; there are bf16 and f32");
   }
+  return type == BackwardType::bf16 && !tensor::multiplies_bf16() ? BackwardType::f32 : type;
 }
+
+BackwardWork::BackwardWork(BackwardType type) : type_(runnable(type)), dense_type_(runnable(BackwardType::bf16)) {}
 
 void BackwardWork::begin_step(std::uint64_t seed, std::int64_t step) {
   seed_ = seed;

@@ -39,6 +39,9 @@ enum class BackwardType : std::uint8_t {
 std::string_view name(BackwardType type);
 /// The type of that name. Throws ConfigError for any other text.
 BackwardType parse_backward_type(std::string_view text);
+/// What runs here where `type` is asked for: f32 instead of bf16 where the processor does not multiply bf16 numbers
+/// itself. Throws EnvironmentError for int8 where it has no exact int8 products.
+BackwardType runnable(BackwardType type);
 
 /// A sequence that a recorded forward ran from its first position: rows [first_row, first_row + length).
 struct Sequence {
@@ -51,10 +54,10 @@ struct Sequence {
 /// warm-up.
 class BackwardWork {
  public:
-  /// Throws EnvironmentError where the processor does not have the products of `type`.
+  /// Of type runnable(type). Throws as that.
   explicit BackwardWork(BackwardType type);
-  /// In force: int8 becomes bf16 while quantisation warms up.
-  BackwardType type() const { return type_ == BackwardType::int8 && warms_up() ? BackwardType::bf16 : type_; }
+  /// In force: int8 becomes bf16, or what runs instead, while quantisation warms up.
+  BackwardType type() const { return type_ == BackwardType::int8 && warms_up() ? dense_type_ : type_; }
 
   /// Gradients of linears are written in place of what is there instead of being added to it.
   bool overwrites = false;
@@ -110,7 +113,7 @@ class BackwardWork {
   /// Steps of rows and of columns into row_steps_ and column_steps_, inverses of the latter into column_inverses_.
   void find_steps(tensor::MatrixView dy, std::span<const float> factors);
 
-  BackwardType type_;
+  BackwardType type_, dense_type_;
   tensor::Operand input_;
   core::AlignedBuffer<float> input_values_, code_values_, gradient_values_, column_values_;
   std::vector<float> row_steps_, column_steps_, column_inverses_;

@@ -48,8 +48,8 @@ std::uint64_t multiply_int8_rows_scratch(std::int64_t m, std::int64_t n);
 /// True where the processor has int8 products that do not saturate on the way (AVX-512 VNNI or AMX).
 bool multiplies_int8();
 
-/// True where the processor multiplies bf16 numbers itself (AVX-512 BF16 or AMX); elsewhere bf16 products are slower
-/// than float ones.
+/// True where the processor multiplies bf16 numbers itself (AVX-512 BF16 or AMX). Elsewhere bf16 products are slower
+/// than float ones, and without AVX-512 there are none.
 bool multiplies_bf16();
 
 }  // namespace rpt::tensor

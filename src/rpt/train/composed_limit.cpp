@@ -32,7 +32,8 @@ std::vector<Linear> linears_of_block(const model::Config& c) {
           {"ffn_down", c.feed_forward, c.hidden, false}};
 }
 
-ProductType product_type(model::BackwardType type) {
+ProductType product_type(model::BackwardType wanted) {
+  const model::BackwardType type = model::runnable(wanted);
   return type == model::BackwardType::int8   ? ProductType::int8
          : type == model::BackwardType::bf16 ? ProductType::bf16
                                              : ProductType::f32;

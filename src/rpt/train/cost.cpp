@@ -127,6 +127,7 @@ double operations_per_token(const model::Config& c, std::int64_t context) {
 
 RunMemory run_memory(const model::Config& c, const TrainConfig& run, const Surroundings& around) {
   const std::int64_t rows = rows_together(run.batch, run.context) * run.context;
+  const model::BackwardType backward = model::runnable(run.step.backward);
   RunMemory m;
   // Masters and moments, bf16 value beside an f32 master, f32 gradient, 2-bit code.
   const std::int64_t beside = run.masters == MasterType::f32 ? 6 : 4;
@@ -139,10 +140,9 @@ RunMemory run_memory(const model::Config& c, const TrainConfig& run, const Surro
       bytes(rows * (tapes * tape_bytes(c) + c.layers * 4 * c.kv_size() + hidden_states * 4 * c.hidden + kPlaceBytes) +
             8 * run.accumulation * run.batch * run.context);
   const std::int64_t dense = run.quantisation.share(0) < 1 ? 4 * widest(c) : 0;  // outputs of a quantisation warm-up
-  m.scratch = bytes(rows * (forward_bytes(c) + dense + backward_bytes(c, run.step.backward)) +
-                    size_of(run.step.backward) * largest(c) + attention_scratch(c, run.context) +
-                    head_bytes(c, rows, run.step.head)) +
-              product_scratch(c, rows, run.step.backward);
+  m.scratch = bytes(rows * (forward_bytes(c) + dense + backward_bytes(c, backward)) + size_of(backward) * largest(c) +
+                    attention_scratch(c, run.context) + head_bytes(c, rows, model::runnable(run.step.head))) +
+              product_scratch(c, rows, backward);
   if (run.revive && run.revive->scope == ReviveScope::tensor) {
     m.scratch += bytes(4 * largest(c));  // magnitudes to select from
   }
@@ -162,7 +162,8 @@ std::uint64_t checkpoint_bytes(const model::Config& c, const TrainConfig& run) {
   return resumable_bytes(c, run);
 }
 
-double measure_product_rate(model::BackwardType type) {
+double measure_product_rate(model::BackwardType wanted) {
+  const model::BackwardType type = model::runnable(wanted);
   constexpr std::int64_t kSize = 1024;
   core::AlignedBuffer<float> a(kSize * kSize), b(kSize * kSize);
   tensor::Tensor c(kSize, kSize);

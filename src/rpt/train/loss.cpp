@@ -24,8 +24,9 @@ tensor::Operand to_bf16(tensor::MatrixView x, core::AlignedBuffer<std::uint16_t>
 
 }  // namespace
 
-HeadLoss::HeadLoss(model::BackwardType type) : type_(type) {
+HeadLoss::HeadLoss(model::BackwardType type) {
   if (type == model::BackwardType::int8) throw ConfigError("the head's products are bf16 or f32, not int8");
+  type_ = model::runnable(type);
 }
 
 std::int64_t HeadLoss::rows_at_once(std::int64_t vocabulary) {

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+// Training on processors without bf16 or int8 products, which oneDNN is made to believe in.
+#include "rpt/core/atomic_file.h"
+#include "tests/unit/cli/cli_testing.h"
+#include "tests/unit/cli/program_testing.h"
+
+namespace rpt::cli {
+namespace {
+
+class Processors : public CommandTest {
+ protected:
+  /// Trains two steps as a processor that has AVX2 and no more; the exit code. What it says is in said().
+  int train(const std::string& run, const std::string& backward, const std::string& head,
+            const std::vector<std::string>& more = {}) {
+    const Json config = {
+        {"model", {{"hidden", 64}, {"feed_forward", 128}, {"layers", 1}, {"heads", 2}, {"kv_heads", 1}}},
+        {"tokenizer", seedling_},
+        {"data", {{{"text", "sotu:test"}}}},
+        {"steps", 2},
+        {"batch", 2},
+        {"context", 32},
+        {"warmup", 1},
+        {"backward", backward},
+        {"train_head", head}};
+    core::write_file_atomic(path("config.json"), config.dump());
+    std::vector<std::string> words{"DNNL_MAX_CPU_ISA=AVX2", kProgramFolder + "/rpt", "train", path("config.json"),
+                                   path(run)};
+    words.insert(words.end(), more.begin(), more.end());
+    return WEXITSTATUS(wait_for(start_program("/usr/bin/env", words, path("said"))).status);
+  }
+  std::string said() { return core::read_file(path("said")); }
+  std::string weights(const std::string& run) { return core::read_file(path(run + "/model/model.safetensors")); }
+};
+
+TEST_F(Processors, FloatStandsInForBf16) {
+  ASSERT_EQ(train("bf16", "bf16", "bf16"), 0) << said();
+  ASSERT_EQ(train("f32", "f32", "f32"), 0) << said();
+  EXPECT_EQ(weights("bf16"), weights("f32"));
+  EXPECT_EQ(train("dry", "bf16", "bf16", {"--dry-run"}), 0) << said();
+}
+
+TEST_F(Processors, Int8IsRefusedWhereThereIsNone) {
+  for (const std::vector<std::string>& more : {std::vector<std::string>{}, {"--dry-run"}}) {
+    EXPECT_EQ(train("int8", "int8", "bf16", more), 4);
+    EXPECT_NE(said().find("rpt: a backward pass in int8 needs a processor with AVX-512 VNNI or AMX"), std::string::npos)
+        << said();
+    EXPECT_FALSE(std::filesystem::exists(path("int8/training.json")));
+  }
+}
+
+}  // namespace
+}  // namespace rpt::cli
