@@ -159,7 +159,7 @@ Command add_deploy(CLI::App& program) {
                   "are kept in a byte, then (not in protocol legacy) masters in bfloat16")
       ->check(between(1e-9, 1e9));
   app->add_flag("--dry-run", o->dry_run, "Only estimate time, memory and disk");
-  app->footer("Example:\n  rpt deploy micro-1 runs/deploy --text sotu:train --sparsity 0.1");
+  app->footer("Example:\n  rpt deploy tiny runs/deploy --text sotu:train --sparsity 0.1");
   return {app, [o, app](Context& context) {
             o->own_lr = app->count("--lr") > 0;
             if (o->protocol == "legacy" && app->count("--score") + app->count("--scope") + app->count("--dose") > 0) {

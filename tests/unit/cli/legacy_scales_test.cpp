@@ -10,7 +10,7 @@ namespace {
 
 class LegacyScales : public CommandTest {
  protected:
-  const std::string base_ = (test::source_dir() / "models/micro-1").string();
+  const std::string base_ = (test::source_dir() / "models/tiny").string();
 
   Json snap(const std::string& rule) {
     std::vector<std::string> words{"snap", path("pruned"), path(rule), "--scale", rule};
