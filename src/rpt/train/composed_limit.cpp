@@ -62,38 +62,10 @@ void add_head(std::vector<StepProduct>& products, const model::Config& c, std::i
   add("dW", c.vocabulary, c.hidden, rows);
 }
 
-/// The float products of attention in `count` pieces of `sequences` sequences each.
-void add_attention(std::vector<StepProduct>& products, const model::Config& c, std::int64_t sequences,
-                   std::int64_t context, std::int64_t count, bool checkpointed) {
-  StepProduct p;
-  p.type = ProductType::f32;
-  p.causal = true;
-  p.side_by_side = sequences * c.heads;
-  p.m = context;
-  const std::int64_t once = count * c.layers * p.side_by_side;
-  const auto add = [&](const char* name, bool scores, std::int64_t times) {
-    p.name = fmt::format("attention {}", name);
-    p.n = scores ? context : c.head_size;
-    p.k = scores ? c.head_size : context;
-    p.b_transposed = scores;
-    p.count = times;
-    products.push_back(p);
-  };
-  const std::int64_t forward = checkpointed ? 2 * once : once;
-  add("scores", true, forward);
-  add("values", false, forward);
-  add("dScores", true, once);
-  add("dQ", false, once);
-  p.a_transposed = true;
-  add("dK", false, once);
-  add("dV", false, once);
-}
-
-/// The products of `count` pieces of `sequences` sequences each; of `several` pieces all but the first add to dW.
-void add_piece(std::vector<StepProduct>& products, const model::Config& c, std::int64_t sequences, std::int64_t context,
-               std::int64_t count, bool several, const StepOptions& options) {
-  if (sequences == 0) return;
-  const std::int64_t tokens = sequences * context;
+/// The products of `count` pieces of `tokens` tokens each; of `several` pieces all but the first add to dW.
+void add_piece(std::vector<StepProduct>& products, const model::Config& c, std::int64_t tokens, std::int64_t count,
+               bool several, const StepOptions& options) {
+  if (tokens == 0) return;
   for (const Linear& l : linears_of_block(c)) {
     StepProduct p;
     const auto add = [&](const char* pass, std::int64_t m, std::int64_t n, std::int64_t k) {
@@ -118,21 +90,15 @@ void add_piece(std::vector<StepProduct>& products, const model::Config& c, std::
     p.a_transposed = true;
     add("dW", l.outputs, l.inputs, tokens);
   }
-  add_attention(products, c, sequences, context, count, options.checkpoint_activations);
   const std::int64_t most = HeadLoss::rows_at_once(c.vocabulary);
   several = several || tokens > most;
   add_head(products, c, most, count * (tokens / most), product_type(options.head), several);
   add_head(products, c, tokens % most, count, product_type(options.head), several);
 }
 
-/// Of one whole product.
-double full_operations(const StepProduct& p) {
-  return 2.0 * static_cast<double>(p.m) * static_cast<double>(p.n) * static_cast<double>(p.k);
-}
-
 /// What decides how fast a product is.
 auto key(const StepProduct& p) {
-  return std::tuple(p.type, p.m, p.n, p.k, p.a_transposed, p.b_transposed, p.scaled, p.accumulate, p.side_by_side);
+  return std::tuple(p.type, p.m, p.n, p.k, p.a_transposed, p.b_transposed, p.scaled, p.accumulate);
 }
 
 /// Seconds of single calls, after one that is not counted: at least three, and as many as fit two milliseconds.
@@ -146,44 +112,25 @@ void time_calls(const std::function<void()>& call, std::vector<double>& seconds)
   }
 }
 
-/// `count` operands [rows, columns] after `transposed`, one behind the other, of numbers ±1 … ±2.
-std::vector<tensor::Operand> random_operands(core::AlignedBuffer<std::uint64_t>& buffer, tensor::DType type,
-                                             std::int64_t rows, std::int64_t columns, bool transposed,
-                                             std::int64_t count) {
-  const std::int64_t bytes = rows * columns * tensor::element_size(type);
-  buffer.resize(static_cast<std::size_t>((count * bytes + 7) / 8));
+/// An operand [rows, columns] after `transposed`, of numbers ±1 … ±2.
+tensor::Operand random_operand(core::AlignedBuffer<std::uint64_t>& buffer, tensor::DType type, std::int64_t rows,
+                               std::int64_t columns, bool transposed) {
+  buffer.resize(static_cast<std::size_t>((rows * columns * tensor::element_size(type) + 7) / 8));
   core::Random random(1);
   // One pattern serves all types: sign and mantissa are random, the exponent that of 1.
   for (std::uint64_t& word : buffer.span()) word = (random.next() & 0x807f807f807f807fU) | 0x3f803f803f803f80U;
   if (transposed) std::swap(rows, columns);
-  std::vector<tensor::Operand> operands;
-  for (std::int64_t i = 0; i < count; ++i) {
-    operands.push_back(
-        {reinterpret_cast<const std::byte*>(buffer.data()) + i * bytes, type, rows, columns, columns, transposed});
-  }
-  return operands;
+  return {buffer.data(), type, rows, columns, columns, transposed};
 }
 
-tensor::Operand random_operand(core::AlignedBuffer<std::uint64_t>& buffer, tensor::DType type, std::int64_t rows,
-                               std::int64_t columns, bool transposed) {
-  return random_operands(buffer, type, rows, columns, transposed, 1).front();
-}
-
-/// A single product is split over threads; of several side by side each thread takes some.
 void time_dense(const StepProduct& p, std::vector<double>& seconds) {
   const tensor::DType type = p.type == ProductType::f32 ? tensor::DType::f32 : tensor::DType::bf16;
   core::AlignedBuffer<std::uint64_t> a_values, b_values;
-  const auto a = random_operands(a_values, type, p.m, p.k, p.a_transposed, p.side_by_side);
-  const auto b = random_operands(b_values, type, p.k, p.n, p.b_transposed, p.side_by_side);
-  tensor::Tensor c(p.side_by_side * p.m, p.n);
+  const tensor::Operand a = random_operand(a_values, type, p.m, p.k, p.a_transposed);
+  const tensor::Operand b = random_operand(b_values, type, p.k, p.n, p.b_transposed);
+  tensor::Tensor c(p.m, p.n);
   const std::optional<float> factor = p.scaled ? std::optional(0.5F) : std::nullopt;
-  const auto multiply = [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) {
-      const auto at = static_cast<std::size_t>(i);
-      tensor::multiply(a[at], b[at], factor, p.accumulate, c.view().slice(i * p.m, (i + 1) * p.m));
-    }
-  };
-  time_calls([&] { core::parallel_for(p.side_by_side, 1, multiply); }, seconds);
+  time_calls([&] { tensor::multiply(a, b, factor, p.accumulate, c.view()); }, seconds);
 }
 
 /// The int8 product alone, of random numbers, split over threads by rows or columns of the result, the larger one.
@@ -244,17 +191,15 @@ std::string_view name(ProductType type) {
 }
 
 double StepProduct::operations() const {
-  const double each =
-      causal ? static_cast<double>(m + 1) * static_cast<double>(n) * static_cast<double>(k) : full_operations(*this);
-  return each * static_cast<double>(count);
+  return 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) * static_cast<double>(count);
 }
 
 std::vector<StepProduct> step_products(const model::Config& c, std::int64_t batch, std::int64_t context,
                                        const StepOptions& options) {
   std::vector<StepProduct> products;
   const std::int64_t together = rows_together(batch, context);
-  add_piece(products, c, together, context, batch / together, batch > together, options);
-  add_piece(products, c, batch % together, context, 1, true, options);
+  add_piece(products, c, together * context, batch / together, batch > together, options);
+  add_piece(products, c, batch % together * context, 1, true, options);
   return products;
 }
 
@@ -300,7 +245,7 @@ ComposedLimit LimitMeter::limit() const {
   ComposedLimit limit{{}, optimiser_bytes_, bandwidth_};
   for (std::size_t i = 0; i < products_.size(); ++i) {
     const Timing& t = timings_[timing_of_[i]];
-    const double operations = full_operations(products_[i]) * static_cast<double>(products_[i].side_by_side);
+    const double operations = products_[i].operations() / static_cast<double>(products_[i].count);
     const double own = operations / median(t.own);
     const double best = t.int8.empty() ? own : std::max(own, operations / median(t.int8));
     limit.products.push_back({products_[i], best, own});

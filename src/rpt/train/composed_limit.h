@@ -25,27 +25,24 @@ std::string_view name(ProductType type);
 
 /// A product c [M, N] = a [M, K] · b [K, N] of a step, as it is computed there.
 struct StepProduct {
-  std::string name;  ///< the weight and the pass: "attn_q forward", "attn_q dX", "attn_q dW"; or "attention scores"
+  std::string name;  ///< the weight and the pass: "attn_q forward", "attn_q dX", "attn_q dW"
   ProductType type = ProductType::bf16;
   std::int64_t m = 0;
   std::int64_t n = 0;
   std::int64_t k = 0;
   bool a_transposed = false;
   bool b_transposed = false;
-  bool scaled = false;            ///< by a factor that is not 1
-  bool accumulate = false;        ///< added to c
-  bool causal = false;            ///< its M positions see those before them and themselves: (M + 1) / 2M of it counts
-  std::int64_t side_by_side = 1;  ///< more than one: so many are independent, and each runs on one thread
-  std::int64_t count = 1;         ///< how often a step computes it
+  bool scaled = false;      ///< by a factor that is not 1
+  bool accumulate = false;  ///< added to c
+  std::int64_t count = 1;   ///< how often a step computes it
 
-  /// Of all `count` of them: 2·M·N·K each, or what counts of it.
+  /// Of all `count` of them: 2·M·N·K each.
   double operations() const;
 };
 
 /// The products of one step over `batch` sequences of `context` tokens, rows_together() of them at a time: three for
-/// each BitLinear, six of each sequence and head of attention (scores, weighted values, and the four of their
-/// gradients; that the backward pass makes the scores again does not count), and the output head's three in pieces of
-/// HeadLoss::rows_at_once. Where activations are checkpointed, the forward ones of blocks come twice.
+/// each BitLinear, and the head's three in pieces of HeadLoss::rows_at_once. Where activations are checkpointed, the
+/// forward ones of blocks come twice. Attention is not among them.
 std::vector<StepProduct> step_products(const model::Config& config, std::int64_t batch, std::int64_t context,
                                        const StepOptions& options);
 
@@ -90,8 +87,7 @@ class LimitMeter {
   /// Products that are timed together, since they differ in name and count only.
   struct Timing {
     StepProduct product;
-    std::vector<double>
-        own;  ///< seconds of tensor::matmul_ternary, multiply or multiply_int8_rows, of all side by side
+    std::vector<double> own;   ///< seconds of tensor::matmul_ternary or tensor::multiply
     std::vector<double> int8;  ///< seconds of tensor::multiply_int8; none for other types and processors
   };
 

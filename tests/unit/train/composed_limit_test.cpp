@@ -40,7 +40,7 @@ double operations(const std::vector<StepProduct>& products) {
 
 TEST(StepProducts, EachLinearHasThreeOfItsShape) {
   const auto products = step_products(small_shape(), 2, 32, {});
-  ASSERT_EQ(products.size(), 7U * 3 + 6 + 3);  // 64 tokens fit one piece of the head
+  ASSERT_EQ(products.size(), 7U * 3 + 3);  // 64 tokens fit one piece of the head
   const StepProduct& forward = find(products, "attn_k forward");
   EXPECT_EQ(forward.type, ProductType::ternary);
   EXPECT_EQ(std::tuple(forward.m, forward.n, forward.k), std::tuple(64, 32, 64));
@@ -55,10 +55,7 @@ TEST(StepProducts, EachLinearHasThreeOfItsShape) {
   EXPECT_EQ(std::tuple(dw.m, dw.n, dw.k), std::tuple(64, 160, 64));
   EXPECT_EQ(std::tuple(dw.a_transposed, dw.b_transposed, dw.scaled, dw.accumulate),
             std::tuple(true, false, false, false));
-  for (const StepProduct& p : products) {
-    if (p.name.starts_with("attention")) continue;
-    EXPECT_EQ(p.count, p.name.starts_with("head") ? 1 : 3) << p.name;
-  }
+  for (const StepProduct& p : products) EXPECT_EQ(p.count, p.name.starts_with("head") ? 1 : 3) << p.name;
   const StepProduct& head = find(products, "head dX, 64 rows");
   EXPECT_EQ(std::tuple(head.m, head.n, head.k), std::tuple(64, 64, 300));
 }
@@ -77,43 +74,17 @@ TEST(StepProducts, TypesAreThoseOfTheStep) {
 TEST(StepProducts, TheHeadComesInPieces) {
   const std::int64_t most = HeadLoss::rows_at_once(small_shape().vocabulary);
   const auto products = step_products(small_shape(), 1, 2 * most + 10, {});
-  ASSERT_EQ(products.size(), 7U * 3 + 6 + 6);
+  ASSERT_EQ(products.size(), 7U * 3 + 6);
   EXPECT_EQ(find(products, "head forward, " + std::to_string(most) + " rows").count, 2);
   EXPECT_EQ(find(products, "head forward, 10 rows").count, 1);
-  EXPECT_EQ(step_products(small_shape(), 1, 2 * most, {}).size(), 7U * 3 + 6 + 3);
+  EXPECT_EQ(step_products(small_shape(), 1, 2 * most, {}).size(), 7U * 3 + 3);
 }
 
-TEST(StepProducts, AttentionHasSixOfEachSequenceAndHead) {
-  // 40 sequences of 50 tokens: two pieces of 20.
-  const auto products = step_products(small_shape(), 40, 50, {});
-  const auto expect = [&](const char* name, std::int64_t n, std::int64_t k, bool a_transposed, bool b_transposed) {
-    const StepProduct& p = find(products, std::string("attention ") + name);
-    EXPECT_EQ(p.type, ProductType::f32);
-    EXPECT_EQ(std::tuple(p.m, p.n, p.k), std::tuple(50, n, k)) << name;
-    EXPECT_EQ(std::tuple(p.a_transposed, p.b_transposed), std::tuple(a_transposed, b_transposed)) << name;
-    EXPECT_TRUE(p.causal);
-    EXPECT_EQ(p.side_by_side, 20 * 4);
-    EXPECT_EQ(p.count, 3 * 40 * 4);
-    // Position t sees t + 1: 1 + 2 + … + 50 of the 2,500 pairs.
-    EXPECT_EQ(p.operations(), 3 * 40 * 4 * 2.0 * 1275 * 16) << name;
-  };
-  ASSERT_EQ(rows_together(40, 50), 20);
-  expect("scores", 50, 16, false, true);
-  expect("values", 16, 50, false, false);
-  expect("dScores", 50, 16, false, true);
-  expect("dQ", 16, 50, false, false);
-  expect("dK", 16, 50, true, false);
-  expect("dV", 16, 50, true, false);
-}
-
-TEST(StepProducts, TheirOperationsAreThoseOfAStep) {
+TEST(StepProducts, TheirOperationsAreThoseOfAStepWithoutAttention) {
   const model::Config c = small_shape();
   for (const std::int64_t context : {1, 64, 5000}) {
     const double tokens = 3.0 * static_cast<double>(context);
-    // operations_per_token has half of all pairs; those of a token with itself come whole.
-    const double diagonal = 6.0 * 64 * 3;
-    EXPECT_EQ(operations(step_products(c, 3, context, {})), tokens * (operations_per_token(c, context) + diagonal))
-        << context;
+    EXPECT_EQ(operations(step_products(c, 3, context, {})), tokens * operations_per_token(c, 0)) << context;
   }
 }
 
@@ -125,9 +96,7 @@ TEST(StepProducts, CheckpointedActivationsRunTheForwardAgain) {
   EXPECT_EQ(find(products, "attn_q forward").count, 6);
   EXPECT_EQ(find(products, "attn_q dX").count, 3);
   const double weights = 3.0 * (64 * 64 * 2 + 64 * 32 * 2 + 3 * 64 * 160);
-  EXPECT_EQ(find(products, "attention values").count, 2 * find(products, "attention dQ").count);
-  const double attention = 64 * 3 * 2.0 * 64 * 33;  // tokens, layers, scores and values, hidden, pairs a token
-  EXPECT_EQ(operations(products), once + 2 * 64 * weights + attention);
+  EXPECT_EQ(operations(products), once + 2 * 64 * weights);
 }
 
 TEST(ComposedLimit, AddsProductsAndTraffic) {
