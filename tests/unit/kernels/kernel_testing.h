@@ -26,6 +26,13 @@ inline std::vector<std::string> vector_isas() {
   return names;
 }
 
+/// The same with reference before them.
+inline std::vector<std::string> all_isas() {
+  auto names = vector_isas();
+  names.insert(names.begin(), "reference");
+  return names;
+}
+
 /// A test that runs once per vector set, with its table and that of the definition.
 class IsaTest : public ::testing::TestWithParam<std::string> {
  protected:
