@@ -14,8 +14,8 @@ namespace rpt::train {
 class HeadLoss {
  public:
   /// bf16 computes the three products of the head from bf16 values with float sums, a relief of the training step only
-  /// (docs/forward.md, "Backward"); f32, which also runs where the processor has no bf16 (model::runnable), computes the
-  /// forward contract's logits. bf16 needs a head stored in bf16. Throws ConfigError for int8.
+  /// (docs/forward.md, "Backward"); f32, which also runs where the processor has no bf16 (model::runnable), computes
+  /// the forward contract's logits. bf16 needs a head stored in bf16. Throws ConfigError for int8.
   explicit HeadLoss(model::BackwardType type);
 
   /// Σ NLL (nats) of the targets ≥ 0; writes dhidden [T, H] = weight · dΣ/dhidden and adds weight · dΣ/dE to
