@@ -50,5 +50,8 @@ function(rpt_kernel_sources out)
     endif()
     list(APPEND all ${files})
   endforeach()
+  # One file of that folder needs more than the set, which its caller makes sure of.
+  set_source_files_properties(${PROJECT_SOURCE_DIR}/src/rpt/kernels/avx512/bf16.cpp PROPERTIES
+    COMPILE_OPTIONS "${flags_avx512};-mavx512bf16")
   set(${out} ${all} PARENT_SCOPE)
 endfunction()

@@ -17,6 +17,11 @@ constexpr std::uint16_t float_to_bf16(float value) {
   return static_cast<std::uint16_t>((u + 0x7fffU + ((u >> 16) & 1U)) >> 16);
 }
 
+/// The bfloat16 nearest to a number, half to even.
+constexpr float round_to_bf16(float value) {
+  return bf16_to_float(float_to_bf16(value));
+}
+
 /// Widens IEEE binary16 bits, subnormals kept; exact.
 constexpr float f16_to_float(std::uint16_t bits) {
   const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000U) << 16;

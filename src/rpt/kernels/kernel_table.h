@@ -63,9 +63,10 @@ struct AttentionHead {
   float scale = 0;                       ///< c = float(1/sqrt(double(D)))
 };
 
-/// Arguments of the backward pass of attention: one query head over one whole sequence that begins at position 0.
+/// Arguments of the backward pass of attention: the query heads that share a key/value head, over one whole sequence
+/// that begins at position 0.
 struct AttentionBackward {
-  const float* query = nullptr;  ///< after rope; position t at t * query_stride elements, as dout, dquery
+  const float* query = nullptr;  ///< after rope; head h of position t at t * query_stride + h * D, as dout, dquery
   const float* dout = nullptr;   ///< the gradient of what attention_head gave
   float* dquery = nullptr;       ///< written
   std::int64_t query_stride = 0;
@@ -74,18 +75,20 @@ struct AttentionBackward {
   float* dkey = nullptr;  ///< added to; position j at j * key_grad_stride elements, as dvalue
   float* dvalue = nullptr;
   std::int64_t key_grad_stride = 0;
+  std::int64_t heads = 1;      ///< query heads
   std::int64_t positions = 0;  ///< T
   std::int64_t head_size = 0;  ///< D
   float scale = 0;             ///< c = float(1/sqrt(double(D)))
-  float* scratch = nullptr;    ///< attention_backward_scratch(T, D) floats
+  float* scratch = nullptr;    ///< attention_backward_scratch(T, D, heads) floats
 };
 
-/// Queries that attention_backward takes at once.
+/// Positions that attention_backward takes at once.
 constexpr std::int64_t kAttentionBackwardQueries = 16;
 
-/// Floats of scratch space that attention_backward needs for T positions and heads of size D.
-constexpr std::int64_t attention_backward_scratch(std::int64_t positions, std::int64_t head_size) {
-  return kAttentionBackwardQueries * (2 * positions + 3 * head_size);
+/// Floats of scratch space that attention_backward, in float32 or bf16, needs for T positions and heads of size D.
+constexpr std::int64_t attention_backward_scratch(std::int64_t positions, std::int64_t head_size, std::int64_t heads) {
+  const std::int64_t columns = kAttentionBackwardQueries * heads;
+  return columns * (4 * head_size + 4 * positions + 1) + (positions + 1) * head_size;
 }
 
 /// Arguments of one step of AdamW over n weights. Formula: g' = g·clip; m = β1·m + (1−β1)·g'; v = β2·v + (1−β2)·g'²;
@@ -233,6 +236,11 @@ struct KernelTable {
   /// Σ_j ds_tj·k_j; dkey_j += Σ_t ds_tj·q_t; dvalue_j += Σ_t p_tj·dout_t. Rounding keys and values to f16 counts as the
   /// identity.
   void (*attention_backward)(const AttentionBackward& a) noexcept = nullptr;
+  /// The same where all factors but those of the scores are rounded to bfloat16 first, half to even: dout, v, q, k, p
+  /// and ds. Sums are float32. D must be a multiple of 32.
+  void (*attention_backward_bf16)(const AttentionBackward& a) noexcept = nullptr;
+  /// Whether the processor multiplies bfloat16 itself, so that attention_backward_bf16 is the faster one.
+  bool multiplies_bf16 = false;
   /// x_i = weight · exp(x_i − log_sum).
   void (*softmax_scaled)(float* x, std::int64_t n, float log_sum, float weight) noexcept = nullptr;
   /// y_i = bfloat16(x_i · factor), half to even.

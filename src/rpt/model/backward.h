@@ -59,6 +59,9 @@ class BackwardWork {
   /// In force: int8 becomes bf16, or what runs instead, while quantisation warms up.
   BackwardType type() const { return type_ == BackwardType::int8 && warms_up() ? dense_type_ : type_; }
 
+  /// Whether the products of attention's gradients, of heads of that size, run in bf16 as those of linears.
+  bool attention_in_bf16(std::int64_t head_size) const;
+
   /// Gradients of linears are written in place of what is there instead of being added to it.
   bool overwrites = false;
 

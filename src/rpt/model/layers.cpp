@@ -378,6 +378,7 @@ void Block::attend_backward(const BlockTape& tape, std::span<const Sequence> seq
   work.query.reshape(tape.query.rows(), config_.query_size());
   work.key.reshape(tape.query.rows(), config_.kv_size());
   work.value.reshape(tape.query.rows(), config_.kv_size());
+  const auto kernel = work.attention_in_bf16(d) ? table.attention_backward_bf16 : table.attention_backward;
   const std::int64_t tasks = static_cast<std::int64_t>(sequences.size()) * config_.kv_heads;
   core::parallel_for(tasks, 1, [&](std::int64_t begin, std::int64_t end) {
     core::AlignedBuffer<float> keys, values, scratch;
@@ -386,7 +387,7 @@ void Block::attend_backward(const BlockTape& tape, std::span<const Sequence> seq
       const std::int64_t kv_head = task % config_.kv_heads;
       keys.reserve_scratch(static_cast<std::size_t>(s.length * d));
       values.reserve_scratch(static_cast<std::size_t>(s.length * d));
-      scratch.reserve_scratch(static_cast<std::size_t>(kernels::attention_backward_scratch(s.length, d)));
+      scratch.reserve_scratch(static_cast<std::size_t>(kernels::attention_backward_scratch(s.length, d, group)));
       table.f16_to_f32(s.cache->keys(layer_, kv_head), s.length * d, keys.data());
       table.f16_to_f32(s.cache->values(layer_, kv_head), s.length * d, values.data());
 
@@ -397,6 +398,7 @@ void Block::attend_backward(const BlockTape& tape, std::span<const Sequence> seq
       a.dkey = work.key.view().row(s.first_row) + kv_head * d;
       a.dvalue = work.value.view().row(s.first_row) + kv_head * d;
       a.key_grad_stride = config_.kv_size();
+      a.heads = group;
       a.positions = s.length;
       a.head_size = d;
       a.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(d)));
@@ -405,16 +407,14 @@ void Block::attend_backward(const BlockTape& tape, std::span<const Sequence> seq
         std::fill_n(a.dkey + t * a.key_grad_stride, d, 0.0F);
         std::fill_n(a.dvalue + t * a.key_grad_stride, d, 0.0F);
       }
-      for (std::int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
-        a.query = tape.query.view().row(s.first_row) + head * d;
-        a.dout = work.attended.view().row(s.first_row) + head * d;
-        a.dquery = work.query.view().row(s.first_row) + head * d;
-        table.attention_backward(a);
-        for (std::int64_t t = 0; t < s.length; ++t) {
-          table.rope_halves_backward(a.dquery + t * a.query_stride, rope.cos(t), rope.sin(t), d);
-        }
-      }
+      a.query = tape.query.view().row(s.first_row) + kv_head * group * d;
+      a.dout = work.attended.view().row(s.first_row) + kv_head * group * d;
+      a.dquery = work.query.view().row(s.first_row) + kv_head * group * d;
+      kernel(a);
       for (std::int64_t t = 0; t < s.length; ++t) {
+        for (std::int64_t head = 0; head < group; ++head) {
+          table.rope_halves_backward(a.dquery + t * a.query_stride + head * d, rope.cos(t), rope.sin(t), d);
+        }
         table.rope_halves_backward(a.dkey + t * a.key_grad_stride, rope.cos(t), rope.sin(t), d);
       }
     }

@@ -78,7 +78,9 @@ std::int64_t largest(const model::Config& c) {
 
 /// Keys, values and sums of the sequence that a thread is at.
 std::int64_t attention_scratch(const model::Config& c, std::int64_t context) {
-  return core::threads() * 4 * (2 * context * c.head_size + kernels::attention_backward_scratch(context, c.head_size));
+  const std::int64_t group = c.heads / c.kv_heads;
+  return core::threads() * 4 *
+         (2 * context * c.head_size + kernels::attention_backward_scratch(context, c.head_size, group));
 }
 
 /// Logits and, in bf16, their gradient and the hidden states; in f32 the whole head.

@@ -104,9 +104,9 @@ AttentionGradients attention_gradients(const Doubles& q, const Doubles& k, const
   AttentionGradients g{Doubles(q.size()), Doubles(q.size()), Doubles(q.size())};
   const auto size = static_cast<std::int64_t>(d);
   const auto count = static_cast<std::int64_t>(positions);
-  Doubles scratch(static_cast<std::size_t>(attention_backward_scratch(count, size)));
+  Doubles scratch(static_cast<std::size_t>(attention_backward_scratch(count, size, 1)));
   reference::attention_backward<double>({q.data(), dout.data(), g.q.data(), size, k.data(), v.data(), g.k.data(),
-                                         g.v.data(), size, count, size, 1 / std::sqrt(static_cast<double>(d)),
+                                         g.v.data(), size, 1, count, size, 1 / std::sqrt(static_cast<double>(d)),
                                          scratch.data()});
   return g;
 }
@@ -324,7 +324,8 @@ TEST_P(Training, AttentionBackward) {
       a.positions = static_cast<std::int64_t>(positions);
       a.head_size = static_cast<std::int64_t>(d);
       a.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(d)));
-      std::vector<float> scratch(static_cast<std::size_t>(attention_backward_scratch(a.positions, a.head_size)), nan);
+      std::vector<float> scratch(static_cast<std::size_t>(attention_backward_scratch(a.positions, a.head_size, 1)),
+                                 nan);
       a.scratch = scratch.data();
       table().attention_backward(a);
       // Sums of D and T terms; s − δ and the exponent add a few dozen roundings. Of one position dq and dk are zero.
@@ -351,6 +352,109 @@ TEST_P(Training, AttentionBackward) {
       expect_near(gathered(dv, d, key_stride, 0), twice, roundings);
       const auto dk_twice = gathered(dk, d, key_stride, 0);
       for (std::size_t i = 0; i < k.size(); ++i) ASSERT_NEAR(dk_twice[i], 2 * expected.k[i], 2 * noise);
+    }
+  }
+}
+
+/// The gradients of `heads` query heads over one key/value head, in double, heads side by side: q [T, heads · d].
+AttentionGradients group_gradients(const Doubles& q, const Doubles& k, const Doubles& v, const Doubles& dout,
+                                   std::int64_t heads, std::int64_t d, bool in_bf16) {
+  const auto positions = static_cast<std::int64_t>(k.size()) / d;
+  AttentionGradients g{Doubles(q.size()), Doubles(k.size()), Doubles(k.size())};
+  Doubles scratch(static_cast<std::size_t>(attention_backward_scratch(positions, d, heads)));
+  const reference::AttentionBackwardOf<double> a{q.data(),
+                                                 dout.data(),
+                                                 g.q.data(),
+                                                 heads * d,
+                                                 k.data(),
+                                                 v.data(),
+                                                 g.k.data(),
+                                                 g.v.data(),
+                                                 d,
+                                                 heads,
+                                                 positions,
+                                                 d,
+                                                 1 / std::sqrt(static_cast<double>(d)),
+                                                 scratch.data()};
+  if (in_bf16) {
+    reference::attention_backward_bf16(a);
+  } else {
+    reference::attention_backward(a);
+  }
+  return g;
+}
+
+struct GroupGradients {
+  std::vector<float> q, k, v;
+};
+
+GroupGradients found_gradients(void (*kernel)(const AttentionBackward&) noexcept, const Doubles& q, const Doubles& k,
+                               const Doubles& v, const Doubles& dout, std::int64_t heads, std::int64_t d) {
+  const auto positions = static_cast<std::int64_t>(k.size()) / d;
+  const auto qf = narrow(q);
+  const auto kf = narrow(k);
+  const auto vf = narrow(v);
+  const auto doutf = narrow(dout);
+  GroupGradients g{std::vector<float>(q.size(), 7), std::vector<float>(k.size()), std::vector<float>(k.size())};
+  std::vector<float> scratch(static_cast<std::size_t>(attention_backward_scratch(positions, d, heads)),
+                             std::numeric_limits<float>::quiet_NaN());
+  AttentionBackward a;
+  a.query = qf.data();
+  a.dout = doutf.data();
+  a.dquery = g.q.data();
+  a.query_stride = heads * d;
+  a.key = kf.data();
+  a.value = vf.data();
+  a.dkey = g.k.data();
+  a.dvalue = g.v.data();
+  a.key_grad_stride = d;
+  a.heads = heads;
+  a.positions = positions;
+  a.head_size = d;
+  a.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(d)));
+  a.scratch = scratch.data();
+  kernel(a);
+  return g;
+}
+
+/// ‖found − expected‖ / ‖expected‖.
+double relative_distance(const std::vector<float>& found, const Doubles& expected) {
+  Doubles rest = wide(found);
+  for (std::size_t i = 0; i < rest.size(); ++i) rest[i] -= expected[i];
+  return std::sqrt(dot(rest, rest) / dot(expected, expected));
+}
+
+TEST_P(Training, AttentionBackwardOfGroups) {
+  Random random(12);
+  for (const std::int64_t heads : {1, 2, 3, 4, 5}) {
+    for (const std::int64_t d : {32, 40, 64, 96}) {
+      for (const std::int64_t positions : {2, 16, 31, 70}) {
+        const Doubles q = random_doubles(random, positions * heads * d, -1, 1);
+        const Doubles k = random_doubles(random, positions * d, -1, 1);
+        const Doubles v = random_doubles(random, positions * d, -1, 1);
+        const Doubles dout = random_doubles(random, positions * heads * d, -1, 1);
+        const AttentionGradients exact = group_gradients(q, k, v, dout, heads, d, false);
+        const GroupGradients found = found_gradients(table().attention_backward, q, k, v, dout, heads, d);
+        // Roundings of sums of D, T and heads · T terms, each half a unit, a dozen of each kind.
+        const double bound = 0x1p-24 * (64 + 12 * std::sqrt(static_cast<double>(d + heads * positions)));
+        EXPECT_LT(relative_distance(found.q, exact.q), bound) << heads << ' ' << d << ' ' << positions;
+        EXPECT_LT(relative_distance(found.k, exact.k), bound) << heads << ' ' << d << ' ' << positions;
+        EXPECT_LT(relative_distance(found.v, exact.v), bound) << heads << ' ' << d << ' ' << positions;
+        if (d % 32 != 0) continue;
+        const AttentionGradients rounded = group_gradients(q, k, v, dout, heads, d, true);
+        const GroupGradients bf16 = found_gradients(table().attention_backward_bf16, q, k, v, dout, heads, d);
+        // Against the same roundings: those of p and ds, where float32 and double fall on two sides of a tie, are off
+        // by a unit of bf16 in a few of a thousand terms. Against none: two roundings of 2^-9 a term, and those of the
+        // slopes, which enter ds.
+        const auto check = [&](const std::vector<float>& of_set, const Doubles& same, const Doubles& none) {
+          EXPECT_LT(relative_distance(of_set, same), 0x1p-11) << heads << ' ' << d << ' ' << positions;
+          EXPECT_LT(relative_distance(of_set, none), 0x1p-7) << heads << ' ' << d << ' ' << positions;
+          EXPECT_GT(relative_distance(of_set, none), 0x1p-11) << heads << ' ' << d << ' ' << positions;
+        };
+        check(bf16.q, rounded.q, exact.q);
+        check(bf16.k, rounded.k, exact.k);
+        check(bf16.v, rounded.v, exact.v);
+      }
     }
   }
 }

@@ -15,6 +15,7 @@ using lanes::First;
 
 /// 16 lanes as two 256-bit registers: lanes 0 … 7 and 8 … 15.
 struct Vector : lanes::X86 {
+  static constexpr int kElements = 1;  ///< numbers that a lane of a small product takes at a time
   static constexpr int kGemmRows = 2;  ///< rows × tokens of the float products: 12 registers of sums
   static constexpr int kGemmTokens = 3;
   static constexpr int kValueGroups = 4;       ///< groups of 16 values that attention sums at once

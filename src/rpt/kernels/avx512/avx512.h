@@ -11,5 +11,7 @@ void override_entries(KernelTable& table) noexcept;
 void override_ternary(KernelTable& table) noexcept;
 void override_float(KernelTable& table) noexcept;
 void override_training(KernelTable& table) noexcept;
+/// Needs AVX512_BF16 beside the set.
+void override_bf16(KernelTable& table) noexcept;
 
 }  // namespace rpt::kernels::avx512

@@ -9,6 +9,7 @@ void override_entries(KernelTable& table) noexcept {
   override_ternary(table);
   override_float(table);
   override_training(table);
+  if (__builtin_cpu_supports("avx512bf16")) override_bf16(table);
 }
 
 }  // namespace rpt::kernels::avx512

@@ -15,6 +15,7 @@ using lanes::First;
 
 /// 16 lanes as one 512-bit register.
 struct Vector : lanes::X86 {
+  static constexpr int kElements = 1;  ///< numbers that a lane of a small product takes at a time
   static constexpr int kGemmRows = 4;  ///< rows × tokens of the float products: 24 sums, 4 weights, 1 activation
   static constexpr int kGemmTokens = 6;
   static constexpr int kValueGroups = 8;  ///< groups of 16 values that attention sums at once, half with more queries

@@ -12,10 +12,11 @@
 namespace rpt::kernels::lanes {
 namespace {
 
-/// Queries of one block, a lane each: what belongs to a key and all of them is one vector, at [key][16].
+/// Neighbouring positions of one block, a lane each.
 constexpr std::int64_t kLanes = kAttentionBackwardQueries;
 
-/// out(m, n) = Σ_k left(m, k) · right(k, n), or added to what stands in out.
+/// out(m, n) = Σ_k left(m, k) · right(k, n), or added to what stands in out. With V::kElements = 2 an element of left
+/// and right is a pair of bf16 that stand for neighbouring k.
 struct SmallProduct {
   const float* left = nullptr;
   std::int64_t left_row = 0;     ///< elements from m to m + 1
@@ -81,93 +82,184 @@ void multiply(const SmallProduct& a) {
               [&](std::int64_t rest, auto part) { multiply_columns<V, V::kProductRows * 2, 1>(a, n + rest, part); });
 }
 
-/// A block of queries and the places for what is computed of them.
+/// A block of neighbouring positions, all query heads of the group: head h of position first + r is column 16h + r of
+/// `columns`. Sums over head elements, columns or keys go through P, which takes P::kElements of them at a time.
 struct QueryBlock {
+  std::int64_t columns = 0;  ///< 16 · heads
   std::int64_t first = 0;    ///< position of the first query
-  std::int64_t count = 0;    ///< queries that there are, at most 16
+  std::int64_t count = 0;    ///< positions that there are, at most 16
   std::int64_t keys = 0;     ///< keys that the last of them sees
-  float* p = nullptr;        ///< [keys][16] softmax weights
-  float* ds = nullptr;       ///< [keys][16] gradients of the scores
-  float* columns = nullptr;  ///< [D][16]
   // Copies: where they stand, rows are a power of two apart, share a few sets of the first cache, and push each other
   // out of it.
-  float* query = nullptr;  ///< [count][D]
-  float* dout = nullptr;   ///< [count][D]
+  float* query_columns = nullptr;  ///< [D][columns]
+  float* dout_columns = nullptr;   ///< [D / elements][columns]
+  float* query_rows = nullptr;     ///< [columns / elements][D]
+  float* dout_rows = nullptr;      ///< [columns / elements][D]
+  const float* key = nullptr;      ///< [T / elements, rounded up][D]
+  const float* value = nullptr;    ///< [T][D / elements]
+  float* scores = nullptr;         ///< [keys][columns], then softmax weights
+  float* slopes = nullptr;         ///< [keys][columns], then gradients of the scores
+  float* p = nullptr;              ///< [keys][columns / elements] softmax weights
+  float* ds = nullptr;             ///< [keys][columns / elements] gradients of the scores
+  float* ds_by_key = nullptr;      ///< [keys / elements, rounded up][columns]
 };
 
-/// Copies the rows of a block to `to`, and asks for those of the next one.
-template <typename V>
-void gather(const AttentionBackward& a, const QueryBlock& b, const float* rows, float* to) {
-  const float* row = rows + b.first * a.query_stride;
-  for (std::int64_t r = 0; r < b.count; ++r, row += a.query_stride, to += a.head_size) {
-    for_each_16(a.head_size, [&](std::int64_t i, auto part) { V::store(to + i, V::load(row + i, part), part); });
-  }
-  for (std::int64_t t = b.keys; t < b.keys + kLanes && t < a.positions; ++t, row += a.query_stride) {
-    for (std::int64_t i = 0; i < a.head_size; i += 16) __builtin_prefetch(row + i);
-  }
-}
-
-/// to(j, r) = rows(r) · other(j) for every key j and query r, where rows are queries or the gradients of their outputs.
-template <typename V>
-void dots(const AttentionBackward& a, const QueryBlock& b, const float* rows, const float* other, float* to) {
+/// Lays the scratch space out, and brings keys and values into the form in which products read them.
+template <typename P>
+QueryBlock prepare(const AttentionBackward& a) {
+  constexpr std::int64_t kElements = P::kElements;
   const std::int64_t d = a.head_size;
-  if (b.count < kLanes) {
-    for (std::int64_t i = 0; i < d; ++i) V::store(b.columns + i * kLanes, V::zero(), All{});
+  QueryBlock b;
+  b.columns = kLanes * a.heads;
+  float* free = a.scratch;
+  const auto take = [&](std::int64_t floats) {
+    float* place = free;
+    free += floats;
+    return place;
+  };
+  b.query_columns = take(d * b.columns);
+  b.dout_columns = take(d / kElements * b.columns);
+  b.query_rows = take(b.columns / kElements * d);
+  b.dout_rows = take(b.columns / kElements * d);
+  b.scores = take(a.positions * b.columns);
+  b.slopes = take(a.positions * b.columns);
+  if constexpr (kElements == 1) {
+    b.key = a.key;
+    b.value = a.value;
+    b.p = b.scores;
+    b.ds = b.slopes;
+    b.ds_by_key = b.slopes;
+  } else {
+    const std::int64_t pairs = (a.positions + 1) / 2;
+    b.p = take(a.positions * b.columns / 2);
+    b.ds = take(a.positions * b.columns / 2);
+    b.ds_by_key = take(pairs * b.columns);
+    float* value = take(a.positions * d / 2);
+    for (std::int64_t i = 0; i < a.positions * d; i += kLanes) {
+      P::store_pairs(value + i / 2, P::load(a.value + i, All{}));
+    }
+    float* key = take(pairs * d);
+    for (std::int64_t j = 0; j < a.positions; j += 2) {
+      for (std::int64_t i = 0; i < d; i += kLanes) {
+        const float* row = a.key + j * d + i;
+        const auto next = j + 1 < a.positions ? P::load(row + d, All{}) : P::zero();
+        P::store_pairs(key + j / 2 * d + i, P::load(row, All{}), next);
+      }
+    }
+    b.key = key;
+    b.value = value;
   }
-  for (std::int64_t r = 0; r < b.count; ++r) {
-    for (std::int64_t i = 0; i < d; ++i) b.columns[i * kLanes + r] = rows[r * d + i];
-  }
-  multiply<V>({.left = other,
-               .left_row = d,
-               .left_column = 1,
-               .right = b.columns,
-               .right_stride = kLanes,
-               .out = to,
-               .out_stride = kLanes,
-               .rows = b.keys,
-               .columns = kLanes,
-               .depth = d});
+  return b;
 }
 
-/// Fills p and ds; a key that a query does not see, and an absent query, has zeros there.
-template <typename V>
-void weights_and_slopes(const AttentionBackward& a, const QueryBlock& b) {
-  dots<V>(a, b, b.query, a.key, b.p);
-  dots<V>(a, b, b.dout, a.value, b.ds);
+/// The rows of a block, [columns / elements][D] and, turned, [D / elements][columns]; absent positions are zeros.
+/// `whole` gets the turned rows unrounded, if it is not null.
+template <typename P>
+void gather(const AttentionBackward& a, const QueryBlock& b, const float* from, float* rows, float* turned,
+            float* whole) {
+  constexpr std::int64_t kElements = P::kElements;
+  const std::int64_t d = a.head_size;
+  for (std::int64_t h = 0; h < a.heads; ++h) {
+    const float* source = from + h * d + b.first * a.query_stride;
+    const auto row = [&](std::int64_t r) { return r < b.count ? source + r * a.query_stride : nullptr; };
+    const auto load = [&](const float* x, std::int64_t i, auto part) {
+      return x != nullptr ? P::load(x + i, part) : P::zero();
+    };
+    for (std::int64_t r = 0; r < kLanes; r += kElements) {
+      float* to = rows + (h * kLanes + r) / kElements * d;
+      for_each_16(d, [&](std::int64_t i, auto part) {
+        if constexpr (kElements == 1) {
+          P::store(to + i, load(row(r), i, part), part);
+        } else {
+          P::store_pairs(to + i, load(row(r), i, part), load(row(r + 1), i, part));
+        }
+      });
+    }
+    for (std::int64_t r = 0; r < kLanes; ++r) {
+      const float* x = row(r);
+      float* column = (whole != nullptr ? whole : turned) + h * kLanes + r;
+      if (whole != nullptr || kElements == 1) {
+        for (std::int64_t i = 0; i < d; ++i) column[i * b.columns] = x != nullptr ? x[i] : 0.0F;
+        continue;
+      }
+      if constexpr (kElements == 2) {
+        alignas(64) float pairs[kLanes / 2];
+        for (std::int64_t i = 0; i < d; i += kLanes) {
+          P::store_pairs(pairs, load(x, i, All{}));
+          for (std::int64_t e = 0; e < kLanes / 2; ++e) column[(i / 2 + e) * b.columns] = pairs[e];
+        }
+      }
+    }
+  }
+}
+
+/// to(j, c) = row j · column c for every key j, where rows have `depth` elements.
+template <typename P>
+void dots(const QueryBlock& b, const float* rows, const float* columns, std::int64_t depth, float* to) {
+  multiply<P>({.left = rows,
+               .left_row = depth,
+               .left_column = 1,
+               .right = columns,
+               .right_stride = b.columns,
+               .out = to,
+               .out_stride = b.columns,
+               .rows = b.keys,
+               .columns = b.columns,
+               .depth = depth});
+}
+
+/// Softmax weights and gradients of the scores of the columns from c on, 16 positions of a head; a key that a position
+/// does not see, and an absent position, has zeros there.
+template <typename V, typename P>
+void weights_and_slopes(const AttentionBackward& a, const QueryBlock& b, std::int64_t c) {
+  const auto at = [&](float* matrix, std::int64_t j) { return matrix + j * b.columns + c; };
   const auto none = V::broadcast(-__builtin_inff());
   const auto scale = V::broadcast(a.scale);
   auto largest = none;
   for (std::int64_t j = 0; j < b.keys; ++j) {
-    auto z = V::mul(V::load(b.p + kLanes * j, All{}), scale);
+    auto z = V::mul(V::load(at(b.scores, j), All{}), scale);
     if (j > b.first) z = V::keep(none, z, First{static_cast<int>(j - b.first)});  // earlier queries do not see key j
     largest = V::max(largest, z);
-    V::store(b.p + kLanes * j, z, All{});
+    V::store(at(b.scores, j), z, All{});
   }
   auto total = V::zero();
   auto delta = V::zero();
   for (std::int64_t j = 0; j < b.keys; ++j) {
-    const auto e = exp<V>(V::sub(V::load(b.p + kLanes * j, All{}), largest));
-    V::store(b.p + kLanes * j, e, All{});
+    const auto e = exp<V>(V::sub(V::load(at(b.scores, j), All{}), largest));
+    V::store(at(b.scores, j), e, All{});
     total = V::add(total, e);
-    delta = V::fma(e, V::load(b.ds + kLanes * j, All{}), delta);
+    delta = V::fma(e, V::load(at(b.slopes, j), All{}), delta);
   }
   auto inverse = V::div(V::broadcast(1.0F), total);
   if (b.count < kLanes) inverse = V::keep(inverse, V::zero(), First{static_cast<int>(b.count)});
   delta = V::mul(delta, inverse);
-  for (std::int64_t j = 0; j < b.keys; ++j) {
-    const auto weight = V::mul(V::load(b.p + kLanes * j, All{}), inverse);
-    const auto slope = V::mul(V::sub(V::load(b.ds + kLanes * j, All{}), delta), scale);
-    V::store(b.p + kLanes * j, weight, All{});
-    V::store(b.ds + kLanes * j, V::mul(weight, slope), All{});
+  const auto finish = [&](std::int64_t j) {
+    const auto weight = V::mul(V::load(at(b.scores, j), All{}), inverse);
+    const auto slope = V::mul(V::sub(V::load(at(b.slopes, j), All{}), delta), scale);
+    const auto ds = V::mul(weight, slope);
+    if constexpr (P::kElements == 1) {
+      V::store(at(b.p, j), weight, All{});
+      V::store(at(b.ds, j), ds, All{});
+    } else {
+      P::store_pairs(b.p + (j * b.columns + c) / 2, weight);
+      P::store_pairs(b.ds + (j * b.columns + c) / 2, ds);
+    }
+    return ds;
+  };
+  for (std::int64_t j = 0; j < b.keys; j += P::kElements) {
+    const auto ds = finish(j);
+    if constexpr (P::kElements == 2) {
+      P::store_pairs(at(b.ds_by_key, j / 2), ds, j + 1 < b.keys ? finish(j + 1) : V::zero());
+    }
   }
 }
 
-/// grads(j) += Σ_r weights(j, r) · rows(r).
-template <typename V>
+/// grads(j) += Σ over columns of weights(j, column) · rows(column).
+template <typename P>
 void add_to_keys(const AttentionBackward& a, const QueryBlock& b, const float* weights, const float* rows,
                  float* grads) {
-  multiply<V>({.left = weights,
-               .left_row = kLanes,
+  multiply<P>({.left = weights,
+               .left_row = b.columns / P::kElements,
                .left_column = 1,
                .right = rows,
                .right_stride = a.head_size,
@@ -175,37 +267,40 @@ void add_to_keys(const AttentionBackward& a, const QueryBlock& b, const float* w
                .out_stride = a.key_grad_stride,
                .rows = b.keys,
                .columns = a.head_size,
-               .depth = b.count,
+               .depth = b.columns / P::kElements,
                .add = true});
 }
 
-template <typename V>
+/// With P = V everything in float32. Else P takes pairs of bf16, head sizes are multiples of 32, and only the scores
+/// are sums of float32 products.
+template <typename V, typename P>
 void attention_backward(const AttentionBackward& a) noexcept {
-  QueryBlock b;
-  b.p = a.scratch;
-  b.ds = b.p + kLanes * a.positions;
-  b.columns = b.ds + kLanes * a.positions;
-  b.query = b.columns + kLanes * a.head_size;
-  b.dout = b.query + kLanes * a.head_size;
+  constexpr std::int64_t kElements = P::kElements;
+  const std::int64_t d = a.head_size;
+  QueryBlock b = prepare<P>(a);
   for (b.first = 0; b.first < a.positions; b.first += kLanes) {
     const std::int64_t left = a.positions - b.first;
     b.count = left < kLanes ? left : kLanes;
     b.keys = b.first + b.count;
-    gather<V>(a, b, a.query, b.query);
-    gather<V>(a, b, a.dout, b.dout);
-    weights_and_slopes<V>(a, b);
-    add_to_keys<V>(a, b, b.ds, b.query, a.dkey);
-    add_to_keys<V>(a, b, b.p, b.dout, a.dvalue);
-    multiply<V>({.left = b.ds,
-                 .left_row = 1,
-                 .left_column = kLanes,
-                 .right = a.key,
-                 .right_stride = a.head_size,
-                 .out = a.dquery + b.first * a.query_stride,
-                 .out_stride = a.query_stride,
-                 .rows = b.count,
-                 .columns = a.head_size,
-                 .depth = b.keys});
+    gather<P>(a, b, a.query, b.query_rows, nullptr, b.query_columns);
+    gather<P>(a, b, a.dout, b.dout_rows, b.dout_columns, nullptr);
+    dots<V>(b, a.key, b.query_columns, d, b.scores);
+    dots<P>(b, b.value, b.dout_columns, d / kElements, b.slopes);
+    for (std::int64_t c = 0; c < b.columns; c += kLanes) weights_and_slopes<V, P>(a, b, c);
+    add_to_keys<P>(a, b, b.ds, b.query_rows, a.dkey);
+    add_to_keys<P>(a, b, b.p, b.dout_rows, a.dvalue);
+    for (std::int64_t h = 0; h < a.heads; ++h) {
+      multiply<P>({.left = b.ds_by_key + h * kLanes,
+                   .left_row = 1,
+                   .left_column = b.columns,
+                   .right = b.key,
+                   .right_stride = d,
+                   .out = a.dquery + h * d + b.first * a.query_stride,
+                   .out_stride = a.query_stride,
+                   .rows = b.count,
+                   .columns = d,
+                   .depth = (b.keys + kElements - 1) / kElements});
+    }
   }
 }
 

@@ -126,7 +126,7 @@ void override_training(KernelTable& table) noexcept {
   table.relu2_mul_backward = training::relu2_mul_backward<float>;
   table.silu_mul_backward = silu_mul_backward<V>;
   table.rope_halves_backward = training::rope_halves_backward<float>;
-  table.attention_backward = attention_backward<V>;
+  table.attention_backward = attention_backward<V, V>;
   table.softmax_scaled = softmax_scaled<V>;
   table.scale_to_bf16 = training::scale_to_bf16;
   table.int8_to_bf16 = training::int8_to_bf16;

@@ -8,9 +8,17 @@
 namespace rpt::kernels::reference {
 namespace {
 
+AttentionBackwardOf<float> in_float(const AttentionBackward& a) noexcept {
+  return {a.query,           a.dout,  a.dquery,    a.query_stride, a.key,   a.value,  a.dkey, a.dvalue,
+          a.key_grad_stride, a.heads, a.positions, a.head_size,    a.scale, a.scratch};
+}
+
 void attention_backward_f32(const AttentionBackward& a) noexcept {
-  attention_backward<float>({a.query, a.dout, a.dquery, a.query_stride, a.key, a.value, a.dkey, a.dvalue,
-                             a.key_grad_stride, a.positions, a.head_size, a.scale, a.scratch});
+  attention_backward(in_float(a));
+}
+
+void attention_backward_bf16_f32(const AttentionBackward& a) noexcept {
+  attention_backward_bf16(in_float(a));
 }
 
 void softmax_scaled(float* x, std::int64_t n, float log_sum, float weight) noexcept {
@@ -40,6 +48,7 @@ void fill_training(KernelTable& table) noexcept {
   table.silu_mul_backward = silu_mul_backward<float>;
   table.rope_halves_backward = training::rope_halves_backward<float>;
   table.attention_backward = attention_backward_f32;
+  table.attention_backward_bf16 = attention_backward_bf16_f32;
   table.softmax_scaled = softmax_scaled;
   table.scale_to_bf16 = training::scale_to_bf16;
   table.int8_to_bf16 = training::int8_to_bf16;

@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "rpt/core/exact_math.h"
+#include "rpt/core/float16.h"
 #include "rpt/kernels/kernel_table.h"
 
 /// The definition of the training kernels with sums or transcendental functions, as templates on the type of the
@@ -47,7 +48,7 @@ struct AttentionBackwardOf {
   const R *key, *value;
   R *dkey, *dvalue;
   std::int64_t key_grad_stride;
-  std::int64_t positions, head_size;
+  std::int64_t heads, positions, head_size;
   R scale;
   R* scratch;
 };
@@ -59,15 +60,17 @@ R dot(const R* a, const R* b, std::int64_t n) noexcept {
   return sum;
 }
 
-template <typename R>
-void attention_backward(const AttentionBackwardOf<R>& a) noexcept {
+/// One query head; round(x) is what the products of gradients read of a factor x.
+template <typename R, typename Round>
+void attention_backward_of_head(const AttentionBackwardOf<R>& a, std::int64_t head, const Round& round) noexcept {
   const std::int64_t d = a.head_size;
   R* p = a.scratch;
   R* slope = p + a.positions;
   for (std::int64_t t = 0; t < a.positions; ++t) {
-    const R* q = a.query + t * a.query_stride;
-    const R* dout = a.dout + t * a.query_stride;
-    R* dq = a.dquery + t * a.query_stride;
+    const std::int64_t place = t * a.query_stride + head * d;
+    const R* q = a.query + place;
+    const R* dout = a.dout + place;
+    R* dq = a.dquery + place;
     R largest = 0;
     for (std::int64_t j = 0; j <= t; ++j) {
       p[j] = dot(q, a.key + j * d, d) * a.scale;
@@ -81,19 +84,32 @@ void attention_backward(const AttentionBackwardOf<R>& a) noexcept {
     R delta = 0;
     for (std::int64_t j = 0; j <= t; ++j) {
       p[j] /= sum;
-      slope[j] = dot(dout, a.value + j * d, d);
+      slope[j] = 0;
+      for (std::int64_t i = 0; i < d; ++i) slope[j] += round(dout[i]) * round(a.value[j * d + i]);
       delta += p[j] * slope[j];
     }
     for (std::int64_t i = 0; i < d; ++i) dq[i] = 0;
     for (std::int64_t j = 0; j <= t; ++j) {
-      const R ds = p[j] * (slope[j] - delta) * a.scale;
+      const R ds = round(p[j] * (slope[j] - delta) * a.scale);
+      const R weight = round(p[j]);
       for (std::int64_t i = 0; i < d; ++i) {
-        dq[i] += ds * a.key[j * d + i];
-        a.dkey[j * a.key_grad_stride + i] += ds * q[i];
-        a.dvalue[j * a.key_grad_stride + i] += p[j] * dout[i];
+        dq[i] += ds * round(a.key[j * d + i]);
+        a.dkey[j * a.key_grad_stride + i] += ds * round(q[i]);
+        a.dvalue[j * a.key_grad_stride + i] += weight * round(dout[i]);
       }
     }
   }
+}
+
+template <typename R>
+void attention_backward(const AttentionBackwardOf<R>& a) noexcept {
+  for (std::int64_t h = 0; h < a.heads; ++h) attention_backward_of_head(a, h, [](R x) { return x; });
+}
+
+template <typename R>
+void attention_backward_bf16(const AttentionBackwardOf<R>& a) noexcept {
+  const auto round = [](R x) { return static_cast<R>(core::round_to_bf16(static_cast<float>(x))); };
+  for (std::int64_t h = 0; h < a.heads; ++h) attention_backward_of_head(a, h, round);
 }
 
 }  // namespace rpt::kernels::reference
