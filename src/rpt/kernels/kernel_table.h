@@ -222,13 +222,14 @@ struct KernelTable {
   /// dx_i += r·(gain_i·dy_i) − x_i·(r³/n)·Σ gain·dy·x and dgain_i += dy_i·(x_i·r), with r of rms_norm.
   void (*rms_norm_backward)(const float* x, const float* gain, const float* dy, std::int64_t n, float eps, float* dx,
                             float* dgain) noexcept = nullptr;
-  /// dgate_i = 2·r·up_i·dy_i and dup_i = r·r·dy_i, r = max(gate_i, 0). dgate and dup may be gate and up.
-  void (*relu2_mul_backward)(const float* gate, const float* up, const float* dy, std::int64_t n, float* dgate,
-                             float* dup) noexcept = nullptr;
   /// With σ = 1 / (1 + exp(−gate_i)): dgate_i = σ·(1 + gate_i·(1 − σ))·up_i·dy_i and dup_i = gate_i·σ·dy_i. dgate and
   /// dup may be gate and up.
   void (*silu_mul_backward)(const float* gate, const float* up, const float* dy, std::int64_t n, float* dgate,
                             float* dup) noexcept = nullptr;
+  /// relu2_mul, then rms_norm, backwards at once: of y = rms_norm(v, gain) with v_i = max(gate_i, 0)²·up_i. dgain is
+  /// added to; dgate and dup are written, and may be gate and up.
+  void (*relu2_norm_backward)(const float* gate, const float* up, const float* gain, const float* dy, std::int64_t n,
+                              float eps, float* dgate, float* dup, float* dgain) noexcept = nullptr;
   /// Rotates back, in place: (dx_i·cos_i + dx_{i+h}·sin_i, dx_{i+h}·cos_i − dx_i·sin_i).
   void (*rope_halves_backward)(float* dx, const float* cos, const float* sin,
                                std::int64_t head_size) noexcept = nullptr;
@@ -245,6 +246,10 @@ struct KernelTable {
   void (*softmax_scaled)(float* x, std::int64_t n, float log_sum, float weight) noexcept = nullptr;
   /// y_i = bfloat16(x_i · factor), half to even.
   void (*scale_to_bf16)(const float* x, std::int64_t n, float factor, std::uint16_t* y) noexcept = nullptr;
+  /// plain_i = bfloat16(x_i) and, unless it is null, scaled_i = bfloat16(x_i · factor), half to even; what is below the
+  /// smallest normal number may become 0.
+  void (*gradient_to_bf16)(const float* x, std::int64_t n, float factor, std::uint16_t* plain,
+                           std::uint16_t* scaled) noexcept = nullptr;
   /// y_i = q_i; exact.
   void (*int8_to_bf16)(const std::int8_t* q, std::int64_t n, std::uint16_t* y) noexcept = nullptr;
   /// One row of K codes of the I2_S layout: y_k = code.

@@ -169,8 +169,7 @@ BackwardWork::Gradient BackwardWork::rows(tensor::MatrixView dy, std::span<const
   for_rows(dy.rows, [&](std::int64_t t) {
     const float factor = factors[static_cast<std::size_t>(t)];
     if (bf16) {
-      table.scale_to_bf16(dy.row(t), dy.columns, 1.0F, bf16_row(out.plain, t));
-      table.scale_to_bf16(dy.row(t), dy.columns, factor, bf16_row(out.scaled, t));
+      table.gradient_to_bf16(dy.row(t), dy.columns, factor, bf16_row(out.plain, t), bf16_row(out.scaled, t));
     } else {
       std::transform(dy.row(t), dy.row(t) + dy.columns, float_row(out.scaled, t), [&](float v) { return v * factor; });
     }

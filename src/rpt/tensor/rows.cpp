@@ -27,16 +27,9 @@ void same_shape(const char* what, MatrixView a, MatrixView b) {
   }
 }
 
-/// Forward and backward of what stands between gate and up.
-struct GateKernels {
-  decltype(kernels::KernelTable::relu2_mul) forward;
-  decltype(kernels::KernelTable::relu2_mul_backward) backward;
-};
-
-GateKernels gate_kernels(Gating gating) {
-  const auto& table = kernels::active();
-  return gating == Gating::relu2 ? GateKernels{table.relu2_mul, table.relu2_mul_backward}
-                                 : GateKernels{table.silu_mul, table.silu_mul_backward};
+/// What stands between gate and up.
+auto gate_kernel(Gating gating) {
+  return gating == Gating::relu2 ? kernels::active().relu2_mul : kernels::active().silu_mul;
 }
 
 void fits_gain(const char* what, std::span<const float> gain, MatrixView x) {
@@ -117,7 +110,7 @@ UnusableRows gate_norm_and_quantise(Gating gating, MatrixView gate, MatrixView u
                                     float eps, QuantisedRows& out) {
   same_shape("gate_norm_and_quantise", gate, up);
   fits_gain("gate_norm_and_quantise", gain, gate);
-  const auto multiply = gate_kernels(gating).forward;
+  const auto multiply = gate_kernel(gating);
   return norm_and_quantise_rows(gate.rows, gate.columns, gain, eps, out, [&](std::int64_t t, float* scratch) {
     multiply(gate.row(t), up.row(t), gate.columns, scratch);
     return static_cast<const float*>(scratch);
@@ -146,7 +139,7 @@ std::int64_t rms_norm(MatrixView x, std::span<const float> gain, float eps, Muta
 void gate_mul(Gating gating, MatrixView gate, MatrixView up, MutableMatrix y) {
   same_shape("gate_mul", gate, up);
   same_shape("gate_mul", gate, y);
-  const auto kernel = gate_kernels(gating).forward;
+  const auto kernel = gate_kernel(gating);
   for_rows(y.rows, y.columns, [&](std::int64_t t) { kernel(gate.row(t), up.row(t), y.columns, y.row(t)); });
 }
 
@@ -194,18 +187,21 @@ void gate_norm_backward(Gating gating, MatrixView gate, MatrixView up, std::span
   for (const MatrixView other : {up, dy, MatrixView(dgate), MatrixView(dup)}) {
     same_shape("gate_norm_backward", gate, other);
   }
-  const GateKernels multiply = gate_kernels(gating);
-  const auto norm_backward = kernels::active().rms_norm_backward;
+  const auto& table = kernels::active();
   const std::int64_t n = gate.columns;
   sum_gain_gradients("gate_norm_backward", gate.rows, n, gain, dgain, [&](std::int64_t t, float* sums) {
+    if (gating == Gating::relu2) {
+      return table.relu2_norm_backward(gate.row(t), up.row(t), gain.data(), dy.row(t), n, eps, dgate.row(t), dup.row(t),
+                                       sums);
+    }
     static thread_local core::AlignedBuffer<float> rows;
     rows.reserve_scratch(static_cast<std::size_t>(2 * n));
     float* activated = rows.data();
     float* gradient = activated + n;
-    multiply.forward(gate.row(t), up.row(t), n, activated);
+    table.silu_mul(gate.row(t), up.row(t), n, activated);
     std::fill_n(gradient, n, 0.0F);
-    norm_backward(activated, gain.data(), dy.row(t), n, eps, gradient, sums);
-    multiply.backward(gate.row(t), up.row(t), gradient, n, dgate.row(t), dup.row(t));
+    table.rms_norm_backward(activated, gain.data(), dy.row(t), n, eps, gradient, sums);
+    table.silu_mul_backward(gate.row(t), up.row(t), gradient, n, dgate.row(t), dup.row(t));
   });
 }
 

@@ -99,7 +99,7 @@ double HeadLoss::add_rows(const model::EmbeddingWeight& head, tensor::MatrixView
         table.softmax_scaled(row, e.rows, static_cast<float>(log_sum), weight);
         row[targets[i]] -= weight;
       }
-      if (bf16) table.scale_to_bf16(row, e.rows, 1.0F, dlogits_.data() + t * e.rows);
+      if (bf16) table.gradient_to_bf16(row, e.rows, 1.0F, dlogits_.data() + t * e.rows, nullptr);
     }
   });
   const tensor::Operand dlogits =

@@ -2,6 +2,7 @@
 #include "rpt/kernels/avx512/avx512.h"
 #include "rpt/kernels/avx512/vector.h"
 #include "rpt/kernels/lanes/attention_backward.h"
+#include "rpt/kernels/reference/training_rows.h"
 
 namespace rpt::kernels::avx512 {
 namespace {
@@ -26,11 +27,29 @@ struct Pairs : Vector {
   static __m256i rounded(Float v) { return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(v)); }
 };
 
+/// Rounds 32 numbers at a time: half as many stores.
+void gradient_to_bf16(const float* x, std::int64_t n, float factor, std::uint16_t* plain,
+                      std::uint16_t* scaled) noexcept {
+  const auto store = [](std::uint16_t* to, __m512 low, __m512 high) {
+    _mm512_storeu_si512(to, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low)));
+  };
+  const auto f = Vector::broadcast(factor);
+  std::int64_t i = 0;
+  for (; i + 32 <= n; i += 32) {
+    const auto low = Vector::load(x + i, lanes::All{});
+    const auto high = Vector::load(x + i + 16, lanes::All{});
+    store(plain + i, low, high);
+    if (scaled != nullptr) store(scaled + i, Vector::mul(low, f), Vector::mul(high, f));
+  }
+  if (i < n) training::gradient_to_bf16(x + i, n - i, factor, plain + i, scaled != nullptr ? scaled + i : nullptr);
+}
+
 }  // namespace
 
 void override_bf16(KernelTable& table) noexcept {
   table.attention_backward_bf16 = lanes::attention_backward<Vector, Pairs>;
   table.multiplies_bf16 = true;
+  table.gradient_to_bf16 = gradient_to_bf16;
 }
 
 }  // namespace rpt::kernels::avx512

@@ -35,6 +35,35 @@ void rms_norm_backward(const float* x, const float* gain, const float* dy, std::
 }
 
 template <typename V>
+void relu2_norm_backward(const float* gate, const float* up, const float* gain, const float* dy, std::int64_t n,
+                         float eps, float* dgate, float* dup, float* dgain) noexcept {
+  auto squares = V::zero();
+  auto projection = V::zero();
+  for_each_16(n, [&](std::int64_t i, auto part) {
+    const auto r = V::max(V::load(gate + i, part), V::zero());
+    const auto v = V::mul(V::mul(r, r), V::load(up + i, part));
+    squares = V::fma(v, v, squares);
+    projection = V::fma(V::mul(V::load(gain + i, part), V::load(dy + i, part)), v, projection);
+  });
+  const auto count = static_cast<float>(n);
+  const float inverse = 1.0F / V::square_root(V::sum(squares) / count + eps);
+  const auto factor = V::broadcast(inverse);
+  const auto along = V::broadcast(-(inverse * inverse * inverse / count * V::sum(projection)));
+  const auto two = V::broadcast(2.0F);
+  for_each_16(n, [&](std::int64_t i, auto part) {
+    const auto r = V::max(V::load(gate + i, part), V::zero());
+    const auto u = V::load(up + i, part);
+    const auto square = V::mul(r, r);
+    const auto v = V::mul(square, u);
+    const auto d = V::load(dy + i, part);
+    V::store(dgain + i, V::fma(d, V::mul(v, factor), V::load(dgain + i, part)), part);
+    const auto dv = V::fma(v, along, V::mul(factor, V::mul(V::load(gain + i, part), d)));
+    V::store(dgate + i, V::mul(V::mul(two, r), V::mul(u, dv)), part);
+    V::store(dup + i, V::mul(square, dv), part);
+  });
+}
+
+template <typename V>
 void silu_mul_backward(const float* gate, const float* up, const float* dy, std::int64_t n, float* dgate,
                        float* dup) noexcept {
   const auto one = V::broadcast(1.0F);
@@ -123,12 +152,13 @@ void gradient_codes(const GradientCodes& a) noexcept {
 template <typename V>
 void override_training(KernelTable& table) noexcept {
   table.rms_norm_backward = rms_norm_backward<V>;
-  table.relu2_mul_backward = training::relu2_mul_backward<float>;
   table.silu_mul_backward = silu_mul_backward<V>;
+  table.relu2_norm_backward = relu2_norm_backward<V>;
   table.rope_halves_backward = training::rope_halves_backward<float>;
   table.attention_backward = attention_backward<V, V>;
   table.softmax_scaled = softmax_scaled<V>;
   table.scale_to_bf16 = training::scale_to_bf16;
+  table.gradient_to_bf16 = training::gradient_to_bf16;
   table.int8_to_bf16 = training::int8_to_bf16;
   table.ternary2_to_int8 = training::ternary2_to_int8;
   table.ternary2_to_bf16 = training::ternary2_to_bf16;

@@ -44,13 +44,14 @@ void adamw(const AdamwStep& a) noexcept {
 
 void fill_training(KernelTable& table) noexcept {
   table.rms_norm_backward = rms_norm_backward<float>;
-  table.relu2_mul_backward = training::relu2_mul_backward<float>;
   table.silu_mul_backward = silu_mul_backward<float>;
+  table.relu2_norm_backward = relu2_norm_backward<float>;
   table.rope_halves_backward = training::rope_halves_backward<float>;
   table.attention_backward = attention_backward_f32;
   table.attention_backward_bf16 = attention_backward_bf16_f32;
   table.softmax_scaled = softmax_scaled;
   table.scale_to_bf16 = training::scale_to_bf16;
+  table.gradient_to_bf16 = training::gradient_to_bf16;
   table.int8_to_bf16 = training::int8_to_bf16;
   table.ternary2_to_int8 = training::ternary2_to_int8;
   table.ternary2_to_bf16 = training::ternary2_to_bf16;

@@ -29,6 +29,27 @@ void rms_norm_backward(const R* x, const R* gain, const R* dy, std::int64_t n, R
 }
 
 template <typename R>
+void relu2_norm_backward(const R* gate, const R* up, const R* gain, const R* dy, std::int64_t n, R eps, R* dgate,
+                         R* dup, R* dgain) noexcept {
+  const auto value = [&](std::int64_t i) { return gate[i] > 0 ? gate[i] * gate[i] * up[i] : R{0}; };
+  R squares = 0;
+  R projection = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    squares += value(i) * value(i);
+    projection += (gain[i] * dy[i]) * value(i);
+  }
+  const R inverse = R{1} / std::sqrt(squares / static_cast<R>(n) + eps);
+  const R along = inverse * inverse * inverse / static_cast<R>(n) * projection;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const R r = gate[i] > 0 ? gate[i] : R{0};
+    const R d = inverse * (gain[i] * dy[i]) - value(i) * along;
+    dgain[i] += dy[i] * (value(i) * inverse);
+    dgate[i] = (R{2} * r) * (up[i] * d);
+    dup[i] = (r * r) * d;
+  }
+}
+
+template <typename R>
 void silu_mul_backward(const R* gate, const R* up, const R* dy, std::int64_t n, R* dgate, R* dup) noexcept {
   for (std::int64_t i = 0; i < n; ++i) {
     const R g = gate[i];

@@ -11,16 +11,6 @@ namespace rpt::kernels::training {
 namespace {
 
 template <typename R>
-void relu2_mul_backward(const R* gate, const R* up, const R* dy, std::int64_t n, R* dgate, R* dup) noexcept {
-  for (std::int64_t i = 0; i < n; ++i) {
-    const R r = gate[i] > R{0} ? gate[i] : R{0};
-    const R d = dy[i];
-    dgate[i] = (R{2} * r) * (up[i] * d);
-    dup[i] = (r * r) * d;
-  }
-}
-
-template <typename R>
 void rope_halves_backward(R* dx, const R* cos, const R* sin, std::int64_t head_size) noexcept {
   const std::int64_t h = head_size / 2;
   for (std::int64_t i = 0; i < h; ++i) {
@@ -43,6 +33,12 @@ inline void scale_to_bf16(const float* x, std::int64_t n, float factor, std::uin
     const std::uint32_t kept = (u & 0x7fffffffU) > 0x7f800000U ? (u | 0x400000U) : rounded;
     y[i] = static_cast<std::uint16_t>(kept >> 16);
   }
+}
+
+inline void gradient_to_bf16(const float* x, std::int64_t n, float factor, std::uint16_t* plain,
+                             std::uint16_t* scaled) noexcept {
+  scale_to_bf16(x, n, 1.0F, plain);
+  if (scaled != nullptr) scale_to_bf16(x, n, factor, scaled);
 }
 
 inline void int8_to_bf16(const std::int8_t* q, std::int64_t n, std::uint16_t* y) noexcept {
