@@ -12,6 +12,7 @@
 #include "rpt/kernels/isa.h"
 #include "rpt/tensor/blocks.h"
 #include "rpt/tensor/product.h"
+#include "rpt/tensor/product_int8.h"
 #include "tests/unit/tensor/random_tensor.h"
 
 namespace rpt::tensor {
@@ -61,9 +62,8 @@ TEST(MatmulTernary, IsTheFormula) {
 TEST(MatmulTernary, ManyTokensAreAsTheReferenceHasThem) {
   core::Random random(11);
   const std::string best(kernels::active().name);
-  for (const std::int64_t tokens : {127, 128, 203}) {
-    for (const std::int64_t columns : {100, 128, 384}) {
-      const std::int64_t rows = 300;
+  for (const auto& [tokens, rows] : {std::pair<int, int>{127, 300}, {128, 300}, {203, 300}, {130, 1}, {400, 65}}) {
+    for (const std::int64_t columns : {1, 33, 100, 128, 384}) {
       const std::int64_t blocks = (columns + 127) / 128;
       std::vector<std::uint8_t> codes(static_cast<std::size_t>(rows * blocks * 32));
       for (auto& byte : codes) {
@@ -75,14 +75,23 @@ TEST(MatmulTernary, ManyTokensAreAsTheReferenceHasThem) {
       QuantisedRows q;
       ASSERT_EQ(quantise_rows(x.view(), q), -1);
       const PackedTernaryView weights{codes.data(), codes.size(), DType::i2_s, rows, columns, 0.37F};
-      Tensor fast(tokens, rows);
-      matmul_ternary(weights, q, fast.view());
       kernels::force_isa("reference");
       Tensor plain(tokens, rows);
       matmul_ternary(weights, q, plain.view());
       kernels::force_isa(best);
-      EXPECT_EQ(std::memcmp(fast.data(), plain.data(), static_cast<std::size_t>(tokens * rows) * 4), 0)
-          << tokens << " tokens, " << columns << " columns";
+      for (const int threads : {1, 2, 3}) {
+        core::set_threads(threads);
+        Tensor wide(tokens, rows + 3);  // what stands beside a row stays
+        MutableMatrix fast = wide.view();
+        fast.columns = rows;
+        matmul_ternary(weights, q, fast);
+        for (std::int64_t t = 0; t < tokens; ++t) {
+          ASSERT_EQ(std::memcmp(fast.row(t), plain.view().row(t), static_cast<std::size_t>(rows) * 4), 0)
+              << tokens << " tokens, " << columns << " columns, row " << t;
+          ASSERT_TRUE(std::all_of(fast.row(t) + rows, fast.row(t) + rows + 3, [](float v) { return v == 0; }));
+        }
+      }
+      core::set_threads(0);
     }
   }
 }
@@ -90,11 +99,16 @@ TEST(MatmulTernary, ManyTokensAreAsTheReferenceHasThem) {
 TEST(MatmulTernary, SaysWhatScratchItKeeps) {
   const std::string best(kernels::active().name);
   core::set_threads(2);
-  // Unpacked: up to 256 rows of codes and their sums on each thread, half of a small layer. Otherwise the sums of all
-  // rows.
+  // In panels: one of 64 rows on each thread, and the factors of tokens. Unpacked for the library: up to 256 rows of
+  // codes and their sums on each thread, half of a small layer. Otherwise the sums of all rows.
   const bool unpacks = kernels::active().library_products && multiplies_int8();
-  EXPECT_EQ(matmul_ternary_scratch(600, 384, 200), unpacks ? 2U * 256 * (384 + 4 * 200) : 4U * 600 * 200);
-  EXPECT_EQ(matmul_ternary_scratch(100, 384, 200), unpacks ? 2U * 64 * (384 + 4 * 200) : 4U * 100 * 200);
+  const bool packs = unpacks && uses_int8_panels();
+  EXPECT_EQ(matmul_ternary_scratch(600, 384, 200), packs     ? 2U * 64 * 384 + 4U * 200
+                                                   : unpacks ? 2U * 256 * (384 + 4 * 200)
+                                                             : 4U * 600 * 200);
+  EXPECT_EQ(matmul_ternary_scratch(60, 300, 200), packs     ? 64U * 384 + 4U * 200
+                                                  : unpacks ? 2U * 32 * (300 + 4 * 200)
+                                                            : 4U * 60 * 200);
   EXPECT_EQ(matmul_ternary_scratch(600, 384, 127), 4U * 600 * 127);
   kernels::force_isa("reference");
   EXPECT_EQ(matmul_ternary_scratch(600, 384, 200), 4U * 600 * 200);
