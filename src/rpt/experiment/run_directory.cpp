@@ -34,8 +34,14 @@ Json read_json(const fs::path& path) {
   }
 }
 
+void make_folder(const fs::path& folder) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) throw OutputError(fmt::format("{}: cannot be made: {}", folder.string(), error.message()));
+}
+
 /// The first member in which two configurations differ.
-std::string difference(const Json& a, const Json& b) {
+std::string differing_member(const Json& a, const Json& b) {
   for (const auto& [key, value] : a.items()) {
     if (!b.contains(key) || b[key] != value) return key;
   }
@@ -43,6 +49,17 @@ std::string difference(const Json& a, const Json& b) {
     if (!a.contains(key)) return key;
   }
   return "";
+}
+
+/// What stands in the way of going on with a run: another version's format, or the first member that differs.
+std::string difference(const Json& a, const Json& b) {
+  const auto format = [](const Json& j) {
+    return j.is_object() ? j.value("format", Json("unknown")) : Json("unknown");
+  };
+  if (format(a) != format(b)) {
+    return fmt::format("a run of format {}, this program goes on with {}", format(a).dump(), format(b).dump());
+  }
+  return fmt::format("a run of another configuration (\"{}\" differs)", differing_member(a, b));
 }
 
 }  // namespace
@@ -60,9 +77,7 @@ const std::vector<double>& StageFigures::list(const std::string& name) const {
 RunDirectory::RunDirectory(fs::path folder, std::string_view configuration) : folder_(std::move(folder)) {
   const Json wanted = Json::parse(configuration);
   const fs::path file = folder_ / "run.json";
-  std::error_code error;
-  fs::create_directories(folder_, error);
-  if (error) throw OutputError(fmt::format("{}: cannot be made: {}", folder_.string(), error.message()));
+  make_folder(folder_);
   if (!fs::exists(file)) {
     for (const fs::directory_entry& other : fs::directory_iterator(folder_)) {
       // What a run leaves that was killed before it had begun is no obstacle.
@@ -82,8 +97,7 @@ RunDirectory::RunDirectory(fs::path folder, std::string_view configuration) : fo
     if (fs::exists(file)) {
       const Json begun = read_json(file);
       if (begun != wanted) {
-        throw ConfigError(fmt::format("{}: a run of another configuration (\"{}\" differs); choose another folder",
-                                      folder_.string(), difference(begun, wanted)));
+        throw ConfigError(fmt::format("{}: {}; choose another folder", folder_.string(), difference(begun, wanted)));
       }
     } else {
       core::write_file_atomic(file, wanted.dump(2) + "\n");
@@ -107,7 +121,7 @@ fs::path RunDirectory::file_of(const std::string& stage) const {
 
 fs::path RunDirectory::stage_folder(const std::string& stage) const {
   fs::path folder = file_of(stage).replace_extension();
-  fs::create_directories(folder);
+  make_folder(folder);
   return folder;
 }
 
@@ -126,13 +140,17 @@ std::optional<StageFigures> RunDirectory::finished(const std::string& stage) con
   }
 }
 
+void RunDirectory::forget(const std::string& stage) {
+  fs::remove(file_of(stage));
+}
+
 std::optional<StageFigures> RunDirectory::stage(const std::string& stage,
                                                 const std::function<std::optional<StageFigures>()>& work) {
   if (auto before = finished(stage)) return before;
   std::optional<StageFigures> found = work();
   if (!found) return std::nullopt;
   const fs::path file = file_of(stage);
-  fs::create_directories(file.parent_path());
+  make_folder(file.parent_path());
   const Json json = {{"numbers", found->numbers}, {"texts", found->texts}, {"series", found->series}};
   core::write_file_atomic(file, json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
   return found;
