@@ -379,7 +379,7 @@ void learn(TimeEstimate& estimate, const ReproduceCell& cell, const ReproduceCon
 
 std::string to_json(const ReproduceConfig& c, const Bases& bases, const Texts& texts) {
   Json j;
-  j["format"] = "rpt-reproduce-6";
+  j["format"] = "rpt-reproduce-7";
   j["bases"] = c.bases;
   std::vector<std::string> hashes;
   for (const auto& base : bases) hashes.push_back(sha256_of(*base));
