@@ -19,10 +19,13 @@ namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
 template <typename Map>
-const auto& entry(const Map& map, const std::string& name) {
+const auto& entry(const Map& map, const std::string& name, const std::string& file) {
   const auto found = map.find(name);
-  if (found == map.end())
-    throw ConfigError(fmt::format("a finished stage of this run holds no \"{}\": it is of another version", name));
+  if (found == map.end()) {
+    throw ConfigError(
+        fmt::format("{}: holds no \"{}\": damaged, or of another version; without it the stage is done again",
+                    file.empty() ? "a stage" : file, name));
+  }
   return found->second;
 }
 
@@ -65,13 +68,13 @@ std::string difference(const Json& a, const Json& b) {
 }  // namespace
 
 double StageFigures::number(const std::string& name) const {
-  return entry(numbers, name);
+  return entry(numbers, name, file);
 }
 const std::string& StageFigures::text(const std::string& name) const {
-  return entry(texts, name);
+  return entry(texts, name, file);
 }
 const std::vector<double>& StageFigures::list(const std::string& name) const {
-  return entry(series, name);
+  return entry(series, name, file);
 }
 
 RunDirectory::RunDirectory(fs::path folder, std::string_view configuration) : folder_(std::move(folder)) {
@@ -134,6 +137,7 @@ std::optional<StageFigures> RunDirectory::finished(const std::string& stage) con
     json.at("numbers").get_to(figures.numbers);
     json.at("texts").get_to(figures.texts);
     json.at("series").get_to(figures.series);
+    figures.file = file.string();
     return figures;
   } catch (const Json::exception& e) {
     throw FormatError(file.string(), 0, "stage", "numbers, texts and series", e.what());

@@ -15,7 +15,10 @@ struct StageFigures {
   std::map<std::string, double> numbers;  ///< finite
   std::map<std::string, std::string> texts;
   std::map<std::string, std::vector<double>> series;  ///< finite
-  bool operator==(const StageFigures&) const = default;
+  std::string file;                                   ///< that they were read from, for messages; no part of them
+  bool operator==(const StageFigures& other) const {
+    return numbers == other.numbers && texts == other.texts && series == other.series;
+  }
 
   /// The entry of that name. Throws: ConfigError where the stage left none.
   double number(const std::string& name) const;

@@ -113,6 +113,13 @@ TEST_F(RunFolder, DamagedFilesAreNamed) {
     core::write_file_atomic(out() / "stages/one.json", "{");
     EXPECT_THROW(static_cast<void>(run.finished("one")), FormatError);
     EXPECT_THROW(static_cast<void>(run.finished("../one")), LogicError);
+    core::write_file_atomic(out() / "stages/one.json", R"({"numbers": {}, "texts": {}, "series": {}})");
+    try {
+      static_cast<void>(run.finished("one")->number("mean_nll"));
+      FAIL();
+    } catch (const ConfigError& e) {
+      EXPECT_NE(std::string(e.what()).find("stages/one.json: holds no \"mean_nll\""), std::string::npos) << e.what();
+    }
   }
   core::write_file_atomic(out() / "run.json", "{");
   EXPECT_THROW(RunDirectory(out(), "{}"), FormatError);
