@@ -75,7 +75,7 @@ int run_deploy(DeployOptions options, Context& context) {
     context.say(fmt::format("to fit the memory limit: activations checkpointed, moments {}, masters {}",
                             train::name(config.tune.optimiser.state), train::name(config.tune.masters)));
   }
-  config.prompts = options.prompts.empty() ? experiment::default_prompts(texts.test) : options.prompts;
+  config.prompts = options.prompts.empty() ? experiment::default_prompts(*base, texts.test) : options.prompts;
   config.generated_tokens = options.generated_tokens;
   if (prune::needs_calibration(config.recipe.score)) {
     config.recipe.calibration =
@@ -83,7 +83,7 @@ int run_deploy(DeployOptions options, Context& context) {
                                std::min<std::int64_t>(256, base->config.context), 4096};
   }
 
-  experiment::require_usable(*base, texts, config.tune);
+  experiment::require_usable(*base, config, texts);
   const experiment::DeployCost cost = experiment::guess_cost(config, base->config, texts);
   context.say(fmt::format("about {:.0f} s, {:.2f} GB of memory, {:.2f} GB of disk", cost.seconds,
                           cost.memory_bytes / 1e9, cost.disk_bytes / 1e9));

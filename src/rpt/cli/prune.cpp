@@ -215,6 +215,7 @@ int run_prune(const PruneOptions& o, Context& context) {
   if (!o.calibration.text.empty()) recipe.calibration = describe_calibration(o.calibration, *source);
   const fs::path calibration = recipe.calibration ? text_path(recipe.calibration->text) : fs::path();
   require_apart({source->path, o.recipe, calibration}, o.out);
+  if (recipe.protocol == prune::Protocol::sound) prune::require_alive(*source, recipe.selection, o.model);
   const core::Stopwatch watch;
   const prune::PruneMemory memory = prune::prune_memory(*source, recipe);
   require_memory(memory, o, context);

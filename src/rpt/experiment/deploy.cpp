@@ -7,6 +7,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <utility>
 
 #include "rpt/core/atomic_file.h"
 #include "rpt/core/error.h"
@@ -16,9 +17,11 @@
 #include "rpt/experiment/measure.h"
 #include "rpt/experiment/samples.h"
 #include "rpt/model/export.h"
+#include "rpt/model/gate.h"
 #include "rpt/prune/account.h"
 #include "rpt/prune/apply.h"
 #include "rpt/prune/snap.h"
+#include "rpt/text/utf8.h"
 #include "rpt/train/token_stream.h"
 
 namespace rpt::experiment {
@@ -59,7 +62,6 @@ class Pipeline {
   std::optional<DeployResult> go() {
     result_.model_sha256 = sha256_of(base_);
     result_.texts_sha256 = sha256_of(texts_);
-    model::require_gguf_rows(base_.config, tensor::DType::i2_s);
     add("baseline", "baseline", run_.stage("baseline", [&] {
       StageFigures f = score(base_);
       f.numbers["codes_zero_share"] = prune::account(base_, base_).total.zero_share();
@@ -118,9 +120,7 @@ class Pipeline {
     if (level == 0) return true;
     const std::string stage = level_name(level) + "-prune";
     const fs::path file = run_.stage_folder(stage) / "masks.safetensors";
-    if (!run_.finished(stage)) {
-      model::write_masks(file, masks_of(level));
-    }
+    if (!run_.finished(stage) || !fs::exists(file)) model::write_masks(file, masks_of(level));
     masks_ = model::read_masks(file, base_.config);
     pruned_ = prune::apply_masks(current(), *masks_);
     return add(percent(level) + " % pruned", stage, run_.stage(stage, [&] { return score_against_base(*pruned_); }));
@@ -195,6 +195,7 @@ class Pipeline {
     options.replace_folder = true;
     options.progress = around_.progress;
     result_.gguf = run_.folder() / "model.gguf";
+    if (const auto before = run_.finished("export"); before && !still_there(*before)) run_.forget("export");
     run_.stage("export", [&] {
       StageFigures f;
       f.texts["gate_gguf"] = model::export_gguf(gguf, result_.gguf, tensor::DType::i2_s, options);
@@ -204,6 +205,20 @@ class Pipeline {
           model::export_huggingface(current(), run_.folder() / "latents", model::HfForm::latents, options);
       return f;
     });
+  }
+
+  /// Whether the files that were exported can be read and give what they gave.
+  bool still_there(const StageFigures& exported) const {
+    for (const auto& [name, file] :
+         {std::pair("gate_gguf", "model.gguf"), {"gate_packed", "packed"}, {"gate_latents", "latents"}}) {
+      try {
+        const auto model = model::open_model(run_.folder() / file);
+        if (model::nll_sha256(model::gate_nlls(*model)) != exported.text(name)) return false;
+      } catch (const Error&) {
+        return false;
+      }
+    }
+    return true;
   }
 
   /// Reads the GGUF again: it must give what the model that it was made of gave.
@@ -271,13 +286,38 @@ std::vector<double> levels_to(double sparsity) {
   return levels;
 }
 
-std::vector<std::string> default_prompts(const text::Corpus& corpus, std::size_t count, std::size_t words) {
+void require_usable(const model::Model& base, const DeployConfig& config, const Texts& texts) {
+  model::require_gguf_rows(base.config, tensor::DType::i2_s);
+  if (!is_legacy(config)) {  // its percentiles are of what is left
+    prune::Selection last = config.recipe.selection;
+    last.sparsity = config.sparsity;
+    prune::require_alive(base, last, config.model);
+  }
+  for (const std::string& prompt : config.prompts) {
+    if (!text::is_valid_utf8(prompt)) {
+      throw ConfigError(fmt::format("the prompt \"{}\" is no UTF-8", text::for_message(prompt)));
+    }
+    require_prompt(base, prompt);
+  }
+  require_usable(base, texts, config.tune);
+  if (!is_legacy(config)) return;
+  require_enough(base, lines_of(texts.train), config.tune);
+  evaluate::plan_scoring(texts.test, evaluate::text_model(base), {.protocol = evaluate::Protocol::legacy});
+}
+
+std::vector<std::string> default_prompts(const model::Model& model, const text::Corpus& corpus, std::size_t count,
+                                         std::size_t words) {
+  const text::Tokenizer& vocabulary = model.vocabulary();
   std::vector<std::string> prompts;
   for (const std::string& document : corpus.documents) {
     if (prompts.size() == count) break;
     std::istringstream in(document);
     std::string prompt, word;
     for (std::size_t i = 0; i < words && in >> word; ++i) prompt += (i == 0 ? "" : " ") + word;
+    // A word may be a whole text, in languages that write no spaces.
+    while (std::cmp_greater(vocabulary.encode(prompt).size(), model.config.context / 2)) {
+      prompt.resize(text::valid_utf8_prefix(std::string_view(prompt).substr(0, prompt.size() / 2)));
+    }
     if (!prompt.empty()) prompts.push_back(prompt);
   }
   return prompts;

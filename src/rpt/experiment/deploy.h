@@ -36,8 +36,10 @@ bool is_legacy(const DeployConfig& config);
 /// only 0 where it is 0.
 std::vector<double> levels_to(double sparsity);
 
-/// The beginnings of the first texts of a corpus, some words each: what a model may go on from.
-std::vector<std::string> default_prompts(const text::Corpus& corpus, std::size_t count = 3, std::size_t words = 8);
+/// The beginnings of the first texts of a corpus, some words each, or as much of them as takes half of the model's
+/// context: what it may go on from.
+std::vector<std::string> default_prompts(const model::Model& model, const text::Corpus& corpus, std::size_t count = 3,
+                                         std::size_t words = 8);
 
 /// One state of the model on the way.
 struct DeployStage {
@@ -65,6 +67,11 @@ inline constexpr std::string_view kSnapStage = "snap";
 const StageFigures* find_stage(const DeployResult& result, std::string_view suffix);
 /// The same; there must be one.
 const StageFigures& last_stage(const DeployResult& result, std::string_view suffix);
+
+/// What a run asks before anything is spent on it. Throws: ConfigError as measure.h's; where the GGUF cannot hold the
+/// base's shape, more weights are to go than can, or a prompt does not fit or is no UTF-8; where protocol legacy finds
+/// too few lines to train on or to score.
+void require_usable(const model::Model& base, const DeployConfig& config, const Texts& texts);
 
 /// The configuration as run.json holds it, with the hashes of model and texts.
 std::string to_json(const DeployConfig& config, const model::Model& base, const Texts& texts);

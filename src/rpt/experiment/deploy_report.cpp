@@ -193,7 +193,7 @@ report::Report deploy_report(const model::Model& base, const DeployConfig& confi
                              "times); they say nothing "
                              "of other models or seeds.",
                              stage_table(result)});
-  summary.blocks.emplace_back(std::string(kNoControl));
+  if (config.sparsity > 0) summary.blocks.emplace_back(std::string(kNoControl));
   r.sections.push_back(std::move(summary));
 
   report::Section training{"Fine-tunes", {}};
@@ -226,6 +226,7 @@ std::string deploy_metadata(const DeployConfig& config, const DeployResult& resu
   j["baseline_ppl"] = baseline.number("perplexity");
   j["final_ppl"] = last.number("perplexity");
   j["improvement"] = fmt::format("{:+.1f}%", 100 * (last.number("perplexity") / baseline.number("perplexity") - 1));
+  j["gpu"] = nullptr;
   j["processor"] = machine;
   j["seed"] = config.tune.seed;
   j["protocol"] = prune::name(config.recipe.protocol);
@@ -266,7 +267,7 @@ std::string deploy_card(const model::Model& base, const DeployConfig& config, co
                       dose_of(config), 100 * shipped(result).number("codes_removed_share"));
   card += fmt::format(" Scored on {} ({}).\n\n", config.test, "rpt perplexity, protocol full");
   if (legacy) card += fmt::format("{}\n\n", kLegacyScales);
-  card += fmt::format("{}\n", kNoControl);
+  if (config.sparsity > 0) card += fmt::format("{}\n", kNoControl);
   return card;
 }
 

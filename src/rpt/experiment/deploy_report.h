@@ -22,7 +22,7 @@ report::Report deploy_report(const model::Model& base, const DeployConfig& confi
 
 /// rpt_metadata.json: the members that the reference writes (base_model, method, target_sparsity, actual_sparsity,
 /// pct_ternary, progressive, ft_steps_per_level, ft_lr, batch_size, seq_len, baseline_ppl, final_ppl, improvement,
-/// and processor for gpu), seed, rules and hashes. actual_sparsity and pct_ternary are of codes.
+/// gpu, which is null) and processor, seed, rules and hashes. actual_sparsity and pct_ternary are of codes.
 std::string deploy_metadata(const DeployConfig& config, const DeployResult& result, const std::string& machine);
 
 /// The model card of what a run leaves, as Markdown.

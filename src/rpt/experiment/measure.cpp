@@ -69,10 +69,15 @@ void require_usable(const model::Model& base, const Texts& texts, const train::T
     throw ConfigError(fmt::format("{}: a context of {} tokens is trained on, the model has {}", base.path.string(),
                                   tune.context, base.config.context));
   }
+  require_enough(base, texts.train, tune);
+}
+
+void require_enough(const model::Model& base, std::span<const train::Document> documents,
+                    const train::TrainConfig& tune) {
   const text::Tokenizer& vocabulary = base.vocabulary();
   const auto needed = static_cast<std::size_t>(tune.context) + 1;
   std::size_t tokens = 0;
-  for (const train::Document& d : texts.train) {
+  for (const train::Document& d : documents) {
     tokens += vocabulary.encode(d.text).size();
     if (tokens >= needed) return;
   }

@@ -34,6 +34,10 @@ std::string sha256_of(const Texts& texts);
 /// few tokens for it, or holds a document of the test or retention text.
 void require_usable(const model::Model& base, const Texts& texts, const train::TrainConfig& tune);
 
+/// Of these what concerns the number of tokens to train on. Throws: ConfigError.
+void require_enough(const model::Model& base, std::span<const train::Document> documents,
+                    const train::TrainConfig& tune);
+
 /// About how many tokens are run through a model to score a text: four bytes a token, each read about twice by windows
 /// that overlap.
 double guess_scored_tokens(const text::Corpus& corpus);

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <tuple>
@@ -17,6 +18,7 @@
 #include "rpt/model/gate.h"
 #include "rpt/model/gauge.h"
 #include "rpt/prune/apply.h"
+#include "rpt/prune/select.h"
 #include "rpt/prune/snap.h"
 #include "rpt/train/cost.h"
 #include "rpt/train/token_stream.h"
@@ -30,9 +32,9 @@ using Json = nlohmann::ordered_json;
 constexpr std::int64_t kCalibrationLength = 256;
 constexpr std::size_t kFittedBytes = 40'000;  // of text that a temperature is fitted on
 
-/// What is forgotten is asked of fine-tuned models, and of the bases to compare with.
+/// What is forgotten is asked of fine-tuned models, and of the bases to compare with, in the first gauge.
 bool is_retained(const ReproduceCell& cell) {
-  return cell.fine_tune || (cell.arm == untouched_arm() && cell.gauge == BaseGauge::own);
+  return cell.gauge == BaseGauge::own && (cell.fine_tune || cell.arm == untouched_arm());
 }
 
 bool is_declared(const TreatmentArm& arm) {
@@ -81,6 +83,8 @@ class Runner {
 
   std::optional<ReproduceResult> go() {
     const std::vector<ReproduceCell> plan = plan_cells(config_);
+    for (const auto& base : bases_) result_.bases_sha256.push_back(sha256_of(*base));
+    result_.texts_sha256 = sha256_of(texts_);
     for (const ReproduceCell& cell : plan) {
       if (const auto before = run_.finished(cell.stage())) learn(estimate_, cell, config_, *before);
     }
@@ -275,13 +279,58 @@ WorkAmounts work_of(const ReproduceCell& cell, const ReproduceConfig& config) {
   return amounts;
 }
 
+namespace {
+
+/// What a base reads where it is scored: windows of tokens and what of them counts.
+std::vector<evaluate::Window> scored_windows(const model::Model& base, const ReproduceConfig& config,
+                                             const Texts& texts) {
+  std::vector<evaluate::Window> all;
+  for (const text::Corpus* corpus : {&texts.test, &texts.retention}) {
+    if (corpus->documents.empty()) continue;
+    auto plan = evaluate::plan_scoring(*corpus, evaluate::text_model(base), {.stride = config.stride});
+    std::move(plan.windows.begin(), plan.windows.end(), std::back_inserter(all));
+  }
+  return all;
+}
+
+/// The largest share of codes that an arm of the run takes.
+double largest_dose(const ReproduceConfig& config) {
+  double largest = 0;
+  for (const auto& arms : {raw_arms(config.full), tuned_arms(config.full)}) {
+    for (const TreatmentArm& arm : arms) {
+      if (arm.treatment != Treatment::legacy) largest = std::max(largest, arm.dose);
+    }
+  }
+  return largest;
+}
+
+}  // namespace
+
 void require_usable(const Bases& bases, const ReproduceConfig& config, const Texts& texts) {
+  std::vector<evaluate::Window> windows;
+  std::map<std::string, std::string> functions;
   for (std::size_t i = 0; i < bases.size(); ++i) {
-    require_usable(*bases[i], texts, config.tune);
-    for (const std::string& document : texts.test.documents) {
-      if (bases[i]->vocabulary().encode(document) == bases.front()->vocabulary().encode(document)) continue;
+    const model::Model& base = *bases[i];
+    require_usable(base, texts, config.tune);
+    prune::require_alive(base, {.sparsity = largest_dose(config)}, config.bases[i]);
+    for (const std::string_view prompt : kSamplePrompts) require_prompt(base, prompt);
+    const auto window = [](const model::Model& m) {
+      return evaluate::default_context(evaluate::Protocol::full, m.config.context);
+    };
+    if (window(base) != window(*bases.front())) {
+      throw ConfigError(fmt::format("{} is read in windows of {} tokens, {} of {}; bases must have one context",
+                                    config.bases.front(), window(*bases.front()), config.bases[i], window(base)));
+    }
+    std::vector<evaluate::Window> here = scored_windows(base, config, texts);
+    if (i == 0) windows = std::move(here);
+    if (i != 0 && here != windows) {
       throw ConfigError(fmt::format("{} and {} read {} as different tokens; bases must have one vocabulary",
                                     config.bases.front(), config.bases[i], config.test));
+    }
+    const auto [same, is_new] = functions.emplace(model::nll_sha256(model::gate_nlls(base)), config.bases[i]);
+    if (!is_new) {
+      throw ConfigError(fmt::format("{} and {} give the same likelihoods; bases must be trained independently",
+                                    same->second, config.bases[i]));
     }
   }
 }
@@ -330,7 +379,7 @@ void learn(TimeEstimate& estimate, const ReproduceCell& cell, const ReproduceCon
 
 std::string to_json(const ReproduceConfig& c, const Bases& bases, const Texts& texts) {
   Json j;
-  j["format"] = "rpt-reproduce-6";
+  j["format"] = "rpt-reproduce-7";
   j["bases"] = c.bases;
   std::vector<std::string> hashes;
   for (const auto& base : bases) hashes.push_back(sha256_of(*base));

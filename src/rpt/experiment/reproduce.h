@@ -68,12 +68,16 @@ struct ReproduceResult {
   /// series losses; for what was measured in one go seconds_tuning, seconds_scoring and seconds_masking; guess_… what
   /// was guessed of them before anything was measured.
   std::vector<std::pair<ReproduceCell, StageFigures>> cells;
+  std::vector<std::string> bases_sha256;  ///< as sha256_of()
+  std::string texts_sha256;
 
   /// What a stage found, if it was done.
   const StageFigures* find(const ReproduceCell& cell) const;
 };
 
-/// measure.h's, of every base. Throws: ConfigError as there, and where bases read the test text as different tokens.
+/// measure.h's, of every base. Throws: ConfigError as there; where a base has too few codes for the run's arms or too
+/// short a context for kSamplePrompts; where two bases are the same function, in whatever gauge, or read the texts that
+/// are scored as different tokens or in windows of another length.
 void require_usable(const Bases& bases, const ReproduceConfig& config, const Texts& texts);
 
 /// What a stage does: steps, texts scored, calibrations. And seconds of each before anything was measured.

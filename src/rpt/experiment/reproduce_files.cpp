@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <set>
+#include <utility>
 
 #include "rpt/core/atomic_file.h"
 #include "rpt/experiment/reproduce_report.h"
@@ -113,6 +114,12 @@ std::string reproduce_known_issues(const ReproduceConfig& config, const Findings
         fmt::format("{} of at least {} bases: no intervals across bases, no p-values, and every verdict is "
                     "undecided. What is said holds for these models only.",
                     config.bases.size(), kMinBases));
+  }
+  for (const Comparison& c : findings.comparisons) {
+    if (std::cmp_greater_equal(c.contrast.documents, evaluate::kMinUnits)) continue;
+    add(fmt::format("Contrasts on the {} text have {} of at least {} documents: no intervals, and undecided.",
+                    c.retention ? "retention" : "test", c.contrast.documents, evaluate::kMinUnits));
+    break;
   }
   if (config.seeds < 2) add("One fine-tune of each arm: what its seed does is not told apart from the base.");
   if (!config.full) {

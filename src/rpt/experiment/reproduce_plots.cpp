@@ -65,11 +65,12 @@ std::optional<report::Plot> dose_plot(const Findings& findings, const ReproduceC
       fmt::format("Effect of pruning {} against the dose, with 95 % intervals where there are any. 0 is {}.",
                   fine_tuned ? "with fine-tune" : "without training",
                   fine_tuned ? "the same fine-tune without pruning" : "the untouched base"),
-      "codes removed, % of all ternary weights",
+      "codes pruned, % of all ternary weights",
       "difference of NLL, %",
       {}};
   for (const Shown& shown : shown_arms()) {
-    if (shown.arm.treatment == Treatment::legacy) continue;  // its dose is one of latents
+    // The one's dose is of latents, the other takes no code at all.
+    if (shown.arm.treatment == Treatment::legacy || shown.arm.treatment == Treatment::qk_scales) continue;
     report::Series series{shown.name(), {{0, 0}}};
     for (const TreatmentArm& arm : fine_tuned ? tuned_arms(config.full) : raw_arms(config.full)) {
       if (kind(arm) != kind(shown.arm) || arm.length != 1) continue;
@@ -103,8 +104,8 @@ Arm shared_with(const Arm& other, Arm arm) {
 std::optional<report::Plot> gauge_plot(const ReproduceResult& result, const ReproduceConfig& config) {
   report::Plot plot{
       "Gauge against gauge: difference of NLL to nothing pruned, a line from without training to "
-      "fine-tuned (or one point, where not all bases were scored in both gauges). What does not depend on the gauge "
-      "lies on the diagonal.",
+      "fine-tuned (or one point, where not all bases were scored in both gauges), of the first seven arms. What does "
+      "not depend on the gauge lies on the diagonal.",
       "gauge own, %",
       "gauge 2b, %",
       {}};
@@ -161,7 +162,7 @@ std::optional<report::Plot> loss_plot(const ReproduceResult& result, const Repro
 std::optional<report::Plot> flips_plot(const ReproduceResult& result) {
   report::Plot plot{
       "Codes that were ±1 and are 0 after pruning 10 %, mean over the linear layers of a block and over "
-      "bases.",
+      "bases. The first eight arms; the table has all.",
       "block",
       "codes removed, %",
       {}};

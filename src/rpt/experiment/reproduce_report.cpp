@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <map>
+#include <set>
 
 #include "rpt/experiment/reference_figures.h"
 #include "rpt/experiment/reproduce_plots.h"
@@ -200,7 +201,13 @@ report::Record to_record(const ReproduceConfig& config, const ReproduceCell& cel
 
 report::Record figures_of(const ReproduceConfig& config, const ReproduceResult& result, const Findings& findings) {
   report::Record figures;
+  figures.set("version", RPT_VERSION);
+  std::set<std::string> machines;
+  for (const auto& [cell, found] : result.cells) machines.insert(found.text("machine"));
+  figures.set("machines", std::vector<std::string>(machines.begin(), machines.end()));
   figures.set("bases", config.bases);
+  figures.set("bases_sha256", result.bases_sha256);
+  figures.set("texts_sha256", result.texts_sha256);
   figures.set("text", config.text);
   figures.set("test", config.test);
   figures.set("retention", config.retention);

@@ -19,10 +19,13 @@ namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
 template <typename Map>
-const auto& entry(const Map& map, const std::string& name) {
+const auto& entry(const Map& map, const std::string& name, const std::string& file) {
   const auto found = map.find(name);
-  if (found == map.end())
-    throw ConfigError(fmt::format("a finished stage of this run holds no \"{}\": it is of another version", name));
+  if (found == map.end()) {
+    throw ConfigError(
+        fmt::format("{}: holds no \"{}\": damaged, or of another version; without it the stage is done again",
+                    file.empty() ? "a stage" : file, name));
+  }
   return found->second;
 }
 
@@ -34,8 +37,14 @@ Json read_json(const fs::path& path) {
   }
 }
 
+void make_folder(const fs::path& folder) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) throw OutputError(fmt::format("{}: cannot be made: {}", folder.string(), error.message()));
+}
+
 /// The first member in which two configurations differ.
-std::string difference(const Json& a, const Json& b) {
+std::string differing_member(const Json& a, const Json& b) {
   for (const auto& [key, value] : a.items()) {
     if (!b.contains(key) || b[key] != value) return key;
   }
@@ -45,24 +54,33 @@ std::string difference(const Json& a, const Json& b) {
   return "";
 }
 
+/// What stands in the way of going on with a run: another version's format, or the first member that differs.
+std::string difference(const Json& a, const Json& b) {
+  const auto format = [](const Json& j) {
+    return j.is_object() ? j.value("format", Json("unknown")) : Json("unknown");
+  };
+  if (format(a) != format(b)) {
+    return fmt::format("a run of format {}, this program goes on with {}", format(a).dump(), format(b).dump());
+  }
+  return fmt::format("a run of another configuration (\"{}\" differs)", differing_member(a, b));
+}
+
 }  // namespace
 
 double StageFigures::number(const std::string& name) const {
-  return entry(numbers, name);
+  return entry(numbers, name, file);
 }
 const std::string& StageFigures::text(const std::string& name) const {
-  return entry(texts, name);
+  return entry(texts, name, file);
 }
 const std::vector<double>& StageFigures::list(const std::string& name) const {
-  return entry(series, name);
+  return entry(series, name, file);
 }
 
 RunDirectory::RunDirectory(fs::path folder, std::string_view configuration) : folder_(std::move(folder)) {
   const Json wanted = Json::parse(configuration);
   const fs::path file = folder_ / "run.json";
-  std::error_code error;
-  fs::create_directories(folder_, error);
-  if (error) throw OutputError(fmt::format("{}: cannot be made: {}", folder_.string(), error.message()));
+  make_folder(folder_);
   if (!fs::exists(file)) {
     for (const fs::directory_entry& other : fs::directory_iterator(folder_)) {
       // What a run leaves that was killed before it had begun is no obstacle.
@@ -82,8 +100,7 @@ RunDirectory::RunDirectory(fs::path folder, std::string_view configuration) : fo
     if (fs::exists(file)) {
       const Json begun = read_json(file);
       if (begun != wanted) {
-        throw ConfigError(fmt::format("{}: a run of another configuration (\"{}\" differs); choose another folder",
-                                      folder_.string(), difference(begun, wanted)));
+        throw ConfigError(fmt::format("{}: {}; choose another folder", folder_.string(), difference(begun, wanted)));
       }
     } else {
       core::write_file_atomic(file, wanted.dump(2) + "\n");
@@ -107,7 +124,7 @@ fs::path RunDirectory::file_of(const std::string& stage) const {
 
 fs::path RunDirectory::stage_folder(const std::string& stage) const {
   fs::path folder = file_of(stage).replace_extension();
-  fs::create_directories(folder);
+  make_folder(folder);
   return folder;
 }
 
@@ -120,10 +137,15 @@ std::optional<StageFigures> RunDirectory::finished(const std::string& stage) con
     json.at("numbers").get_to(figures.numbers);
     json.at("texts").get_to(figures.texts);
     json.at("series").get_to(figures.series);
+    figures.file = file.string();
     return figures;
   } catch (const Json::exception& e) {
     throw FormatError(file.string(), 0, "stage", "numbers, texts and series", e.what());
   }
+}
+
+void RunDirectory::forget(const std::string& stage) {
+  fs::remove(file_of(stage));
 }
 
 std::optional<StageFigures> RunDirectory::stage(const std::string& stage,
@@ -132,7 +154,7 @@ std::optional<StageFigures> RunDirectory::stage(const std::string& stage,
   std::optional<StageFigures> found = work();
   if (!found) return std::nullopt;
   const fs::path file = file_of(stage);
-  fs::create_directories(file.parent_path());
+  make_folder(file.parent_path());
   const Json json = {{"numbers", found->numbers}, {"texts", found->texts}, {"series", found->series}};
   core::write_file_atomic(file, json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
   return found;

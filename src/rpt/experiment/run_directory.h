@@ -15,7 +15,10 @@ struct StageFigures {
   std::map<std::string, double> numbers;  ///< finite
   std::map<std::string, std::string> texts;
   std::map<std::string, std::vector<double>> series;  ///< finite
-  bool operator==(const StageFigures&) const = default;
+  std::string file;                                   ///< that they were read from, for messages; no part of them
+  bool operator==(const StageFigures& other) const {
+    return numbers == other.numbers && texts == other.texts && series == other.series;
+  }
 
   /// The entry of that name. Throws: ConfigError where the stage left none.
   double number(const std::string& name) const;
@@ -29,8 +32,9 @@ struct StageFigures {
 class RunDirectory {
  public:
   /// Begins a run in a folder that does not exist or is empty, or goes on with one of the same configuration (a JSON
-  /// object). Throws: ConfigError for a folder with anything else in it, a run of another configuration (naming the
-  /// first member that differs) or one that another process works on; IoError; FormatError for a damaged run.json.
+  /// object). Throws: ConfigError for a folder with anything else in it, a run of another "format" or configuration
+  /// (naming the first member that differs) or one that another process works on; IoError; FormatError for a damaged
+  /// run.json.
   RunDirectory(std::filesystem::path folder, std::string_view configuration);
   ~RunDirectory();
   RunDirectory(const RunDirectory&) = delete;
@@ -42,6 +46,8 @@ class RunDirectory {
 
   /// What the stage found, if it is finished. Throws: FormatError for a damaged file.
   std::optional<StageFigures> finished(const std::string& stage) const;
+  /// Makes a finished stage one that is to be done again; its folder stays.
+  void forget(const std::string& stage);
   /// Runs `work` and keeps what it found, unless the stage is finished. Nothing where `work` gives nothing: it was
   /// interrupted, and begins again the next time. Throws: as `work`; IoError.
   std::optional<StageFigures> stage(const std::string& stage, const std::function<std::optional<StageFigures>()>& work);

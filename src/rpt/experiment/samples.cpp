@@ -6,18 +6,38 @@
 #include <algorithm>
 #include <set>
 #include <sstream>
+#include <utility>
 #include <vector>
 
+#include "rpt/core/error.h"
 #include "rpt/evaluate/perplexity.h"
 #include "rpt/generate/prompt.h"
 #include "rpt/generate/session.h"
+#include "rpt/text/utf8.h"
 
 namespace rpt::experiment {
+
+namespace {
+
+std::vector<std::int32_t> ids_of(const model::Model& model, std::string_view prompt) {
+  return generate::encode_prompt(model, prompt, {.special = false}).ids;
+}
+
+}  // namespace
+
+void require_prompt(const model::Model& model, std::string_view prompt) {
+  const std::size_t tokens = ids_of(model, prompt).size();
+  if (tokens == 0) throw ConfigError(fmt::format("the prompt \"{}\" has no token", text::for_message(prompt)));
+  if (std::cmp_greater(tokens, model.config.context)) {
+    throw ConfigError(fmt::format("{}: the prompt \"{}\" has {} tokens, the model's context is {}", model.path.string(),
+                                  text::for_message(prompt), tokens, model.config.context));
+  }
+}
 
 std::string generated(const model::Model& model, std::string_view prompt, std::int64_t tokens) {
   generate::GenerationOptions options;
   options.max_tokens = tokens;
-  const std::vector<std::int32_t> ids = generate::encode_prompt(model, prompt, {.special = false}).ids;
+  const std::vector<std::int32_t> ids = ids_of(model, prompt);
   generate::Session session(model, generate::room_for(model, static_cast<std::int64_t>(ids.size()), options),
                             options.sampling);
   session.append(ids);

@@ -19,6 +19,9 @@ inline constexpr std::array<std::string_view, 3> kSamplePrompts{"The capital of 
 /// Tokens of a sample.
 inline constexpr std::int64_t kSampleTokens = 30;
 
+/// What generated() asks of a prompt. Throws: ConfigError where it has no token, or more than the model's context.
+void require_prompt(const model::Model& model, std::string_view prompt);
+
 /// `prompt` and its greedy continuation by up to `tokens` tokens; special tokens are not read in it and not shown.
 /// Throws: ConfigError where the model has no vocabulary.
 std::string generated(const model::Model& model, std::string_view prompt, std::int64_t tokens);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <utility>
 
 #include "rpt/core/error.h"
 #include "rpt/model/gauge_groups.h"
@@ -103,10 +104,14 @@ Account account(const model::Model& before, const model::Model& after) {
   for (std::size_t b = 0; b < from.size(); ++b) {
     for (const model::GaugeGroup& group : model::kGaugeGroups) {
       for (const model::GaugeLinear& linear : group.linears) {
-        const model::TernaryWeight& now = (to[b].*linear.weight).weight;
-        out.tensors.push_back(compare(model::block_tensor_name(b, linear.name), (from[b].*linear.weight).weight, now));
-        out.total += out.tensors.back();
-        if (!now.latents()) out.of_latents = false;
+        const model::LinearWeight& then = from[b].*linear.weight;
+        const model::LinearWeight& now = to[b].*linear.weight;
+        TensorAccount sum = compare(model::block_tensor_name(b, linear.name), then.weight, now.weight);
+        sum.scale_before *= then.output_scale.value_or(1);
+        sum.scale_after *= now.output_scale.value_or(1);
+        out.total += sum;
+        out.tensors.push_back(std::move(sum));
+        if (!now.weight.latents()) out.of_latents = false;
       }
     }
   }

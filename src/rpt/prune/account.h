@@ -29,8 +29,8 @@ struct WeightAccount {
 };
 
 struct TensorAccount : WeightAccount {
-  std::string name;  ///< GGUF's, without ".weight"
-  float scale_before = 0;
+  std::string name;        ///< GGUF's, without ".weight"
+  float scale_before = 0;  ///< what codes are multiplied by, a factor of the layer's output included
   float scale_after = 0;
 };
 

@@ -26,6 +26,24 @@ std::regex expression(const std::string& text, const char* option) {
   }
 }
 
+/// How many weights of a layer are alive.
+std::uint64_t count_alive(const Linear& linear, Dose dose) {
+  std::vector<std::uint64_t> counts(static_cast<std::size_t>(linear.rows()));
+  ternary::for_row_ranges(linear.rows(), linear.columns(), [&](std::int64_t begin, std::int64_t end) {
+    std::vector<std::uint8_t> live(static_cast<std::size_t>(linear.columns()));
+    for (std::int64_t n = begin; n < end; ++n) {
+      live_weights(linear, dose, n, live);
+      counts[static_cast<std::size_t>(n)] = std::accumulate(live.begin(), live.end(), std::uint64_t{0});
+    }
+  });
+  return std::accumulate(counts.begin(), counts.end(), std::uint64_t{0});
+}
+
+/// How many weights a share of all is.
+std::uint64_t weights_to_go(double sparsity, std::uint64_t all) {
+  return static_cast<std::uint64_t>(std::floor(sparsity * static_cast<double>(all) + 0.5));
+}
+
 /// A model whose weights are to go, its state before any of them went, and where the result is written.
 class Candidates {
  public:
@@ -71,17 +89,7 @@ class Candidates {
   }
 
   /// How many weights of a layer were alive in the base.
-  std::uint64_t alive_in_base(std::size_t i) const {
-    std::vector<std::uint64_t> counts(static_cast<std::size_t>(base_[i].rows()));
-    ternary::for_row_ranges(base_[i].rows(), base_[i].columns(), [&](std::int64_t begin, std::int64_t end) {
-      std::vector<std::uint8_t> live(static_cast<std::size_t>(base_[i].columns()));
-      for (std::int64_t n = begin; n < end; ++n) {
-        live_weights(base_[i], dose_, n, live);
-        counts[static_cast<std::size_t>(n)] = std::accumulate(live.begin(), live.end(), std::uint64_t{0});
-      }
-    });
-    return std::accumulate(counts.begin(), counts.end(), std::uint64_t{0});
-  }
+  std::uint64_t alive_in_base(std::size_t i) const { return count_alive(base_[i], dose_); }
 
  private:
   const Saliency& saliency_;
@@ -97,8 +105,7 @@ std::uint64_t sum(std::span<const std::uint64_t> counts) {
 
 /// How many weights must go beyond those that are dead already: none where a fine-tune has killed more than that.
 std::uint64_t still_to_go(Candidates& candidates, const Selection& selection) {
-  const auto n = static_cast<double>(ternary_weights(candidates.linears()));
-  const auto wanted = static_cast<std::uint64_t>(std::floor(selection.sparsity * n + 0.5));
+  const std::uint64_t wanted = weights_to_go(selection.sparsity, ternary_weights(candidates.linears()));
   std::uint64_t dead = 0;
   for (std::size_t i = 0; i < candidates.linears().size(); ++i) {
     dead += candidates.alive_in_base(i) - sum(count_live(candidates.ranked(i)));
@@ -198,6 +205,22 @@ std::vector<std::size_t> target_layers(std::span<const Linear> linears, const Se
     if (std::regex_match(name, targets) && !std::regex_match(name, protect)) chosen.push_back(i);
   }
   return chosen;
+}
+
+void require_alive(const model::Model& model, const Selection& selection, const std::string& source) {
+  if (!selection.pattern.unstructured()) return;
+  const std::vector<Linear> linears = linear_layers(model);
+  std::uint64_t alive = 0;
+  for (const std::size_t i : target_layers(linears, selection)) alive += count_alive(linears[i], selection.dose);
+  const std::uint64_t all = ternary_weights(linears);
+  if (weights_to_go(selection.sparsity, all) <= alive) return;
+  constexpr double kShown = 1e4;  // rounded down, so that what is offered can be had
+  const bool some = selection.targets != Selection().targets || !selection.protect.empty();
+  throw ConfigError(fmt::format(
+      "{}: a sparsity of {:g} is asked for, at most {:g} is possible: no more of all ternary weights have a {} other "
+      "than 0{}",
+      source, selection.sparsity, std::floor(kShown * static_cast<double>(alive) / static_cast<double>(all)) / kShown,
+      selection.dose == Dose::codes ? "code" : "latent", some ? " in the layers that may lose any" : ""));
 }
 
 model::Masks select(const model::Model& model, const Saliency& saliency, const Selection& selection,

@@ -51,6 +51,11 @@ void validate(const Selection& selection);
 /// regular expression.
 std::vector<std::size_t> target_layers(std::span<const Linear> linears, const Selection& selection);
 
+/// What select() asks of the model before the first level, and so of every level up to the selection's: its dose counts
+/// from that model. Nothing for a pattern. Throws: ConfigError naming `source`, the share that is asked for and the
+/// largest that is possible, where fewer weights are alive in the targets than must go; as linear_layers.
+void require_alive(const model::Model& model, const Selection& selection, const std::string& source);
+
 /// Where a later level begins: levels are cumulative, their dose counts from `base`.
 struct Progress {
   const model::Model* base = nullptr;   ///< before the first level

@@ -84,7 +84,7 @@ TEST_F(Deploy, EndsWithAFileThatSaysWhatTheTrainedModelSaid) {
   const Json metadata = Json::parse(file("run/rpt_metadata.json"));
   for (const char* member : {"base_model", "method", "target_sparsity", "actual_sparsity", "pct_ternary", "progressive",
                              "ft_steps_per_level", "ft_lr", "batch_size", "seq_len", "baseline_ppl", "final_ppl",
-                             "improvement", "processor", "seed", "scale_rule", "recipe", "nll_sha256"}) {
+                             "improvement", "gpu", "processor", "seed", "scale_rule", "recipe", "nll_sha256"}) {
     EXPECT_TRUE(metadata.contains(member)) << member;
   }
 
@@ -106,6 +106,7 @@ TEST_F(Deploy, WithoutPruningItIsTheFineTune) {
   const Json r = json(all);
   ASSERT_EQ(r["states"].size(), 3U);
   EXPECT_EQ(r["states"][1]["state"], "0 % fine-tuned");
+  EXPECT_EQ(file("run/report.md").find("That control is not part of this run"), std::string::npos) << "it is all of it";
 }
 
 // The reference's pipeline: one set of latents under three scales, each what the other commands make of it.
@@ -187,6 +188,53 @@ TEST_F(Deploy, WhatIsTrainedOnIsNotScored) {
                               Json({{"text", "hill"}}).dump());
   all.insert(all.end(), {"--dry-run"});
   EXPECT_EQ(rpt(all).code, 0);
+}
+
+TEST_F(Deploy, RefusesAtOnceWhatItCouldNotFinish) {
+  const std::string model = small_model();
+  const auto refused = [&](const std::vector<std::string>& more) {
+    auto all = words(model, "run");
+    all.insert(all.end(), more.begin(), more.end());
+    const Outcome outcome = rpt(all);
+    EXPECT_EQ(outcome.code, 3) << outcome.err;
+    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+    EXPECT_FALSE(std::filesystem::exists(path("run")));
+    return outcome.err;
+  };
+  for (const char* dry : {"--threads=1", "--dry-run"}) {
+    const std::string dose = refused({"--sparsity", "0.9", dry});
+    EXPECT_NE(dose.find("a sparsity of 0.9 is asked for, at most 0."), std::string::npos) << dose;
+    std::string prompt;
+    for (int i = 0; i < 3000; ++i) prompt += "winter ";
+    const std::string prompts = refused({"--prompt", "Nobody", "--prompt", prompt, dry});
+    EXPECT_NE(prompts.find("the prompt \"winter winter"), std::string::npos) << prompts;
+    EXPECT_NE(prompts.find("the model's context is"), std::string::npos) << prompts;
+    EXPECT_NE(refused({"--prompt", "\xff", dry}).find("is no UTF-8"), std::string::npos);
+    const std::string before = file("test.jsonl");
+    core::write_file_atomic(path("test.jsonl"), Json({{"text", "Nobody came."}}).dump());
+    const std::string legacy = refused({"--protocol", "legacy", dry});
+    core::write_file_atomic(path("test.jsonl"), before);
+    EXPECT_NE(legacy.find("legacy"), std::string::npos) << legacy;
+  }
+}
+
+TEST_F(Deploy, MakesAgainWhatIsGone) {
+  const std::string model = small_model();
+  auto all = words(model, "run");
+  all.insert(all.end(), {"--sparsity", "0.05"});
+  ASSERT_EQ(rpt(all).code, 0);
+  const std::string gguf = file("run/model.gguf");
+  const std::string masks = file("run/stages/level-5-prune/masks.safetensors");
+  std::filesystem::remove(path("run/model.gguf"));
+  std::filesystem::remove_all(path("run/packed"));
+  std::filesystem::remove(path("run/stages/level-5-prune/masks.safetensors"));
+  ASSERT_EQ(rpt(all).code, 0);
+  EXPECT_EQ(file("run/model.gguf"), gguf);
+  EXPECT_EQ(file("run/stages/level-5-prune/masks.safetensors"), masks);
+  EXPECT_TRUE(std::filesystem::exists(path("run/packed")));
+  core::write_file_atomic(path("run/model.gguf"), gguf.substr(0, gguf.size() / 2));
+  ASSERT_EQ(rpt(all).code, 0);
+  EXPECT_EQ(file("run/model.gguf"), gguf);
 }
 
 TEST_F(Deploy, RefusesWhatItCannotUse) {

@@ -69,6 +69,8 @@ TEST_F(Reproduce, HoldsItsChecksAndGoesOnToTheSameReport) {
   EXPECT_NE(whole.err.find("2 of 5 bases: there will be no intervals"), std::string::npos) << whole.err;
   const std::string report = file("run/report.json");
   const Json figures = Json::parse(report)["figures"];
+  EXPECT_EQ(figures["bases_sha256"], Json::parse(file("run/run.json"))["bases_sha256"]);
+  EXPECT_EQ(figures["texts_sha256"], Json::parse(file("run/run.json"))["texts_sha256"]);
 
   // What must be exact is: the placebo, and the gauge where nothing compares tensors by their latents.
   std::size_t placebos = 0;
@@ -157,6 +159,21 @@ TEST_F(Reproduce, RefusesWhatItCannotUse) {
   const Outcome other = rpt(words("run", {one, path("other")}));
   EXPECT_EQ(other.code, 3);
   EXPECT_NE(other.err.find("bases must have one vocabulary"), std::string::npos) << other.err;
+  // One model in two folders, or in two gauges, is one base; another context means other windows.
+  fs::copy(one, path("same"), fs::copy_options::recursive);
+  ASSERT_EQ(rpt({"gauge", one, path("gauged"), "--like", "2b", "--quiet"}).code, 0);
+  for (const char* same : {"same", "gauged"}) {
+    const Outcome twice = rpt(words("run", {one, path(same)}));
+    EXPECT_EQ(twice.code, 3);
+    EXPECT_NE(twice.err.find("bases must be trained independently"), std::string::npos) << twice.err;
+  }
+  const std::string two = base(2);
+  Json config = Json::parse(file("base2/model/config.json"));
+  config["max_position_embeddings"] = 48;
+  core::write_file_atomic(path("base2/model/config.json"), config.dump());
+  const Outcome windows = rpt(words("run", {one, two}));
+  EXPECT_EQ(windows.code, 3);
+  EXPECT_NE(windows.err.find("is read in windows of 64 tokens"), std::string::npos) << windows.err;
   EXPECT_FALSE(fs::exists(path("run")));
 }
 

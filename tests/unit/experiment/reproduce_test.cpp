@@ -146,6 +146,38 @@ TEST(Reproduce, LooksAtSamplesAsTheReferenceDid) {
   EXPECT_FALSE(samples_table(result, config, false));
 }
 
+TEST(Reproduce, DrawsNoDoseOfArmsThatTakeNoCode) {
+  const ReproduceConfig config = config_of(5);
+  const auto plot = dose_plot(findings_of(run_of(config), config), config, false);
+  ASSERT_TRUE(plot);
+  std::set<std::string> names;
+  for (const report::Series& series : plot->series) names.insert(series.name);
+  EXPECT_FALSE(names.contains("q and k scales of magnitude global"));
+  EXPECT_TRUE(names.contains("random with the scales of magnitude global")) << "and so there is room for all others";
+}
+
+TEST(Reproduce, AsksWhatIsForgottenInOneGauge) {
+  ReproduceConfig config = config_of(5);
+  config.retention = "other.txt";
+  int asked = 0;
+  for (const ReproduceCell& cell : plan_cells(config)) {
+    if (work_of(cell, config)[Work::retention] == 0) continue;
+    EXPECT_EQ(cell.gauge, BaseGauge::own) << "no contrast reads it in the other";
+    ++asked;
+  }
+  EXPECT_EQ(asked, 5 * (5 + 1));
+}
+
+TEST(Reproduce, SaysThatTooFewDocumentsGiveNoIntervals) {
+  const ReproduceConfig config = config_of(5);
+  ReproduceResult result = run_of(config);
+  for (auto& [cell, found] : result.cells) {
+    for (const char* series : {"retention_nll", "retention_tokens"}) found.series[series].resize(3);
+  }
+  const std::string known = reproduce_known_issues(config, findings_of(result, config));
+  EXPECT_NE(known.find("Contrasts on the retention text have 3 of at least 8 documents"), std::string::npos);
+}
+
 TEST(Reproduce, BeginsWithTheDeclaredContrast) {
   const std::vector<ReproduceCell> plan = plan_cells(config_of(5));
   // In the second gauge without training: what depends on it, and what does not in one base; no temperatures.
@@ -314,6 +346,9 @@ TEST(Reproduce, ReportHoldsEveryContrast) {
     EXPECT_NE(c["verdict"], "undecided");
   }
   EXPECT_EQ(figures["cells"].size(), result.cells.size());
+  EXPECT_EQ(reproduce_known_issues(config, findings).find("of at least 8 documents"), std::string::npos);
+  EXPECT_EQ(figures["machines"], nlohmann::json::array({"a machine"}));
+  EXPECT_FALSE(figures["version"].get<std::string>().empty());
   EXPECT_EQ(figures["reference"].size(), reference_figures().size());
   std::size_t plots = 0;
   for (const report::Section& section : r.sections) {

@@ -58,6 +58,45 @@ TEST_F(RunFolder, OtherRunsAndOtherFoldersAreRefused) {
   EXPECT_THROW(RunDirectory(folder_ / "file", "{}"), IoError);
 }
 
+TEST_F(RunFolder, ARunOfAnotherVersionIsCalledSo) {
+  { const RunDirectory run(out(), R"({"a": 1, "format": "rpt-deploy-1"})"); }
+  try {
+    const RunDirectory run(out(), R"({"a": 2, "format": "rpt-deploy-2"})");
+    FAIL();
+  } catch (const ConfigError& e) {
+    const std::string says = e.what();
+    EXPECT_NE(says.find(R"(a run of format "rpt-deploy-1", this program goes on with "rpt-deploy-2")"),
+              std::string::npos)
+        << says;
+  }
+}
+
+TEST_F(RunFolder, WhatStandsInTheWayIsNamed) {
+  RunDirectory run(out(), "{}");
+  core::write_file_atomic(out() / "stages", "a file");
+  try {
+    static_cast<void>(run.stage("one", [] { return StageFigures{}; }));
+    FAIL();
+  } catch (const OutputError& e) {
+    EXPECT_NE(std::string(e.what()).find("stages: cannot be made"), std::string::npos) << e.what();
+  }
+  EXPECT_THROW(static_cast<void>(run.stage_folder("one")), OutputError);
+}
+
+TEST_F(RunFolder, AForgottenStageIsDoneAgain) {
+  RunDirectory run(out(), "{}");
+  int times = 0;
+  const auto work = [&] {
+    ++times;
+    return StageFigures{};
+  };
+  static_cast<void>(run.stage("one", work));
+  run.forget("one");
+  EXPECT_FALSE(run.finished("one"));
+  static_cast<void>(run.stage("one", work));
+  EXPECT_EQ(times, 2);
+}
+
 TEST_F(RunFolder, ARunThatWasKilledBeforeItBeganIsNoObstacle) {
   std::filesystem::create_directory(out());
   core::write_file_atomic(out() / ".lock", "");
@@ -74,6 +113,13 @@ TEST_F(RunFolder, DamagedFilesAreNamed) {
     core::write_file_atomic(out() / "stages/one.json", "{");
     EXPECT_THROW(static_cast<void>(run.finished("one")), FormatError);
     EXPECT_THROW(static_cast<void>(run.finished("../one")), LogicError);
+    core::write_file_atomic(out() / "stages/one.json", R"({"numbers": {}, "texts": {}, "series": {}})");
+    try {
+      static_cast<void>(run.finished("one")->number("mean_nll"));
+      FAIL();
+    } catch (const ConfigError& e) {
+      EXPECT_NE(std::string(e.what()).find("stages/one.json: holds no \"mean_nll\""), std::string::npos) << e.what();
+    }
   }
   core::write_file_atomic(out() / "run.json", "{");
   EXPECT_THROW(RunDirectory(out(), "{}"), FormatError);

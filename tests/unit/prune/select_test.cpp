@@ -182,6 +182,27 @@ TEST(Select, RefusesADoseThatIsNotThere) {
   }
 }
 
+TEST(Select, SaysBeforehandHowMuchIsThere) {
+  const auto model = TinyModel::make(kSmall);
+  const auto saliency = magnitude_saliency(*model);
+  double alive = 0;
+  for (const auto& layer : plain_layers(*model)) {
+    alive += static_cast<double>(std::count_if(layer.codes.begin(), layer.codes.end(), [](int c) { return c != 0; }));
+  }
+  const double most = alive / static_cast<double>(ternary_weights(linear_layers(*model)));
+  const double offered = std::floor(1e4 * most) / 1e4;
+  EXPECT_NO_THROW(require_alive(*model, {.sparsity = most}, "it"));
+  EXPECT_NO_THROW(select(*model, *saliency, {.sparsity = offered}));
+  expect_refusal([&] { require_alive(*model, {.sparsity = 0.9}, "it"); },
+                 fmt::format("it: a sparsity of 0.9 is asked for, at most {:g} is possible: no more of all ternary "
+                             "weights have a code other than 0",
+                             offered));
+  EXPECT_NO_THROW(require_alive(*model, {.sparsity = 1, .dose = Dose::latents}, "it"));
+  EXPECT_NO_THROW(require_alive(*model, {.pattern = {2, 4}}, "it"));
+  const Selection some{.sparsity = 0.5, .targets = R"(blk\.0\.attn_q)"};
+  expect_refusal([&] { require_alive(*model, some, "it"); }, "in the layers that may lose any");
+}
+
 TEST(Select, PatternLeavesAtMostNOfM) {
   const auto model = TinyModel::make(kSmall);
   const Calibration calibration = calibrate(*model, some_tokens(*model), Moments::inputs);
