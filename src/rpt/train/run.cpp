@@ -221,6 +221,15 @@ std::string describe_loss(std::optional<double> loss) {
   return loss ? fmt::format("loss {:.4f}", *loss) : "no loss: no token to learn from";
 }
 
+void require_trainable(const TrainConfig& config, Parameters& parameters, const TokenStream& stream) {
+  model::require_rows(parameters.model(), stream.tokens);
+  if (std::find(stream.is_target.begin(), stream.is_target.end(), 1) == stream.is_target.end()) {
+    throw ConfigError("the text holds no token to learn from");
+  }
+  const GradientStep step(parameters, config.context, config.step);
+  const WindowSampler sampler(stream, {config.context, config.sampling, config.seed});
+}
+
 RunResult run_training(const TrainConfig& config, Parameters& parameters, const TokenStream& stream,
                        const fs::path& folder, bool resume, const std::string& machine, const RunHooks& hooks) {
   require_run_folder(folder, config, resume);
@@ -228,10 +237,7 @@ RunResult run_training(const TrainConfig& config, Parameters& parameters, const 
   const fs::path described = folder / "training.json";
   std::error_code error;
   const bool is_described = fs::exists(described, error);
-  model::require_rows(parameters.model(), stream.tokens);
-  if (std::find(stream.is_target.begin(), stream.is_target.end(), 1) == stream.is_target.end()) {
-    throw ConfigError("the text holds no token to learn from");
-  }
+  require_trainable(config, parameters, stream);
   if (config.revive) follow_magnitudes(*config.revive, parameters);
   Run run(config, parameters, stream, folder, machine, hooks);
   fs::create_directories(folder, error);
@@ -241,6 +247,8 @@ RunResult run_training(const TrainConfig& config, Parameters& parameters, const 
   } else if (is_described) {
     require_same_configuration(described, core::read_file(described), to_json(config));
     if (hooks.warn) hooks.warn(fmt::format("{}: holds no checkpoint yet: the run begins anew", folder.string()));
+  } else if (resume && hooks.warn) {
+    hooks.warn(fmt::format("{}: holds no run to go on with: a new one begins", folder.string()));
   }
   if (!is_described) core::write_file_atomic(described, to_json(config));
   return run.go(folder);

@@ -63,6 +63,11 @@ struct RunResult {
   std::optional<double> last_loss;  ///< of the last step that had targets
 };
 
+/// Refuses what run_training refuses of a model and a text. Throws: ConfigError where a window does not fit into the
+/// model or the text, or where the text has no token to learn from; EnvironmentError where the processor lacks the
+/// products of config.step.
+void require_trainable(const TrainConfig& config, Parameters& parameters, const TokenStream& stream);
+
 /// Trains `parameters` on a stream as `config` says and leaves in `folder`: config.json of the run as training.json,
 /// metrics.jsonl (a line a step or evaluation), checkpoints/. `resume` goes on from the newest checkpoint, with the
 /// same bits as if nothing had happened; of a run that has ended nothing is done again. A hook of the parameters takes

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
+#include <vector>
 
 #include "rpt/core/error.h"
 #include "rpt/train/checkpoint.h"
@@ -50,6 +51,9 @@ bool is_vacant(const fs::path& path) {
 void require_run_folder(const fs::path& folder, const TrainConfig& config, bool resume,
                         std::span<const std::string> outputs, std::span<const std::string> at_end) {
   std::error_code none;
+  if (fs::exists(folder, none) && !fs::is_directory(folder, none)) {
+    throw OutputError(fmt::format("{}: exists and is no folder", folder.string()));
+  }
   const auto newest = newest_checkpoint(folder / "checkpoints");
   const bool begun = fs::exists(folder / "training.json", none) || (resume && newest);
   if (begun && !resume) {
@@ -80,6 +84,22 @@ void require_run_folder(const fs::path& folder, const TrainConfig& config, bool 
         fmt::format("{}: is there already; expected nothing after {} of {} steps, for this run writes it at its end: "
                     "move it away",
                     (folder / name).string(), step, config.steps));
+  }
+}
+
+void remove_leftovers(const fs::path& path) {
+  const std::string begin = path.filename().string() + ".tmp.";
+  std::vector<fs::path> leftovers;
+  std::error_code error;
+  for (fs::directory_iterator it(path.parent_path(), error), last; !error && it != last; it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    if (name.starts_with(begin) && name.find_first_not_of("0123456789.", begin.size()) == std::string::npos) {
+      leftovers.push_back(it->path());
+    }
+  }
+  for (const fs::path& leftover : leftovers) {
+    fs::remove_all(leftover, error);
+    if (error) throw OutputError(fmt::format("{}: cannot be removed: {}", leftover.string(), error.message()));
   }
 }
 

@@ -332,7 +332,7 @@ void validate(const TrainConfig& c, const std::string& file) {
   need(c.step.head != model::BackwardType::int8, "train_head", "bf16 or f32");
   need(!c.stop_on_overfitting || c.hold_out > 0, "stop_on_overfitting", "false where hold_out is 0");
   need(c.evaluate_every >= 0, "evaluate_every", "0 or more");
-  need(c.evaluate_tokens >= 2, "evaluate_tokens", "2 or more");
+  need(c.evaluate_tokens >= 2 && c.evaluate_tokens < kMost, "evaluate_tokens", "2 to 2^40 - 1");
   need(c.checkpoint_every >= 1, "checkpoint_every", "1 or more");
   need(c.keep_checkpoints >= 1 && c.keep_checkpoints <= 1 << 20, "keep_checkpoints", "1 to 1048576");
 }

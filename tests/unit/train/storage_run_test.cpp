@@ -121,6 +121,13 @@ TEST_F(StorageRun, MemoryAndCheckpointsAreWhatCostSays) {
     EXPECT_LE(stored, checkpoint_bytes(shape, c) + slack);
     fs::remove_all(folder_ / "checkpoints");
   }
+  TrainConfig revived = config({});
+  revived.revive.emplace();
+  run(revived, "revived", false, 1);
+  const fs::path checkpoint = *newest_checkpoint(folder_ / "revived" / "checkpoints");
+  const auto parameters = Parameters::random(test::TinyModel::make(test::small_shape()), 0.02, 1);
+  EXPECT_NEAR(static_cast<double>(fs::file_size(checkpoint / "state.safetensors")),
+              static_cast<double>(checkpoint_bytes(parameters->model().config, revived)), 20'000);  // names, padding
   const TrainConfig floats = config({});
   const TrainConfig bytes = config({MasterType::bf16_stochastic, StateType::int8});
   const model::Config shape = test::TinyModel::make(test::small_shape())->config;
