@@ -42,6 +42,7 @@ int run_finetune(const FinetuneOptions& options, Context& context) {
   job.config.optimiser.state = train::parse_state(options.state);
   job.config.masters = train::parse_masters(options.masters);
   job.config.quantisation.trains_quantised = options.qat == "ste";
+  job.config.stop_on_overfitting = job.config.hold_out > 0;  // else nothing tells
   train::validate(job.config, "finetune");
   job.out = options.out;
   job.resume = options.resume;
@@ -67,11 +68,12 @@ Command add_finetune(CLI::App& program) {
   c.optimiser.weight_decay = 0.01;
   c.hold_out = 0.05;
   c.evaluate_every = 50;
-  c.stop_on_overfitting = true;
   CLI::App* app = program.add_subcommand("finetune", "Train a model further on a text");
   app->add_option("MODEL", options->model, "Model with latents: Hugging Face directory or name of an embedded model")
       ->required();
-  app->add_option("OUT", options->out, "Folder for checkpoints, metrics and the model")->required();
+  app->add_option("OUT", options->out, "Folder for checkpoints, metrics and the model")
+      ->required()
+      ->check(check_not_empty);
   app->add_option("--text", options->texts,
                   "File (JSON lines of texts or conversations too), folder of .txt and .md files, or name of an "
                   "embedded text")

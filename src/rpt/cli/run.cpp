@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <iostream>
 #include <new>
 
@@ -77,6 +78,8 @@ int run(int argc, const char* const* argv, std::istream& in, std::ostream& out, 
     return fail(err, kBadInput, e.what());
   } catch (const LogicError& e) {
     return fail(err, kCheckFailed, fmt::format("a mistake within rpt: {}", e.what()));
+  } catch (const std::filesystem::filesystem_error& e) {
+    return fail(err, kEnvironment, fmt::format("{}: {}", e.path1().string(), e.code().message()));
   } catch (const std::bad_alloc&) {
     return fail(err, kEnvironment, "there is not enough memory");
   } catch (const std::exception& e) {

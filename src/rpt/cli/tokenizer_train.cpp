@@ -20,22 +20,26 @@ struct TokenizerTrainOptions {
   std::vector<std::string> paths;  ///< TEXT… OUT
   text::BytePairTrainerOptions trainer;
   std::vector<std::string> special_tokens;
+  bool force = false;
 };
 
 /// Where the vocabulary goes: a folder with its two files, or a single .json file. Nothing appears before commit().
 class Output {
  public:
-  /// Refuses what cannot be written, before any work.
-  explicit Output(const fs::path& path) {
+  /// Refuses what cannot be written, or what `force` would have to replace, before any work.
+  Output(const fs::path& path, bool force) {
+    std::error_code error;
     if (path.extension() == ".json") {
+      if (!force && fs::exists(path, error)) {
+        throw OutputError(fmt::format("{}: exists; --force replaces it", path.string()));
+      }
       file_.emplace(path);
       return;
     }
-    std::error_code error;
     if (fs::exists(path, error) && !fs::is_directory(path, error)) {
       throw UsageError(fmt::format("OUT is {}, neither a folder nor a .json file", path.string()));
     }
-    folder_.emplace(path);
+    folder_.emplace(path, force);
   }
 
   void commit(const text::Tokenizer& tokenizer) {
@@ -116,7 +120,8 @@ int run_tokenizer_train(const TokenizerTrainOptions& options, Context& context) 
     for (text::TextSource& source : find_texts(options.paths[i])) sources.push_back(std::move(source));
   }
   text::BytePairTrainer trainer = make_trainer(options);
-  Output output(out);
+  for (const text::TextSource& source : sources) require_apart({source.path}, out);
+  Output output(out, options.force);
 
   const core::Stopwatch watch;
   count_texts(sources, trainer, context.progress());
@@ -163,6 +168,7 @@ Command add_tokenizer_train(CLI::App& program) {
   app->add_option("--min-frequency", trainer.min_pair_frequency, "Do not merge what occurs more rarely")
       ->check(check_whole_number)
       ->capture_default_str();
+  app->add_flag("--force", options->force, "Replace a .json file that exists, or a folder that is not empty");
   app->footer("Example:\n  rpt tokenizer train books/ stories.txt my-tokenizer --vocabulary 8192");
   return {app, [options](Context& context) { return run_tokenizer_train(*options, context); }};
 }

@@ -13,6 +13,7 @@ struct TrainOptions {
   std::string out;
   bool resume = false;
   bool dry_run = false;
+  bool own_seed = false;  ///< --seed was given
 };
 
 /// A model without weights: the configuration's shape, the tokenizer's vocabulary.
@@ -41,6 +42,7 @@ int run_train(const TrainOptions& options, Context& context) {
   job.command = "train";
   job.model = options.config;
   job.config = train::parse_train_config(core::read_file(options.config), options.config);
+  if (options.own_seed) job.config.seed = context.common.seed;
   job.base = std::filesystem::path(options.config).parent_path();
   job.out = options.out;
   job.resume = options.resume;
@@ -59,11 +61,16 @@ Command add_train(CLI::App& program) {
   CLI::App* app = program.add_subcommand("train", "Train a model from nothing");
   app->add_option("CONFIG", options->config, "JSON: shape, texts and course of the training (docs/training.md)")
       ->required();
-  app->add_option("OUT", options->out, "Folder for checkpoints, metrics and the model")->required();
+  app->add_option("OUT", options->out, "Folder for checkpoints, metrics and the model")
+      ->required()
+      ->check(check_not_empty);
   app->add_flag("--resume", options->resume, "Go on from the newest checkpoint in OUT");
   app->add_flag("--dry-run", options->dry_run, "Only estimate time, memory and disk");
   app->footer("Example:\n  rpt train my-model.json runs/my-model");
-  return {app, [options](Context& context) { return run_train(*options, context); }};
+  return {app, [options, app](Context& context) {
+            options->own_seed = app->count("--seed") > 0;
+            return run_train(*options, context);
+          }};
 }
 
 }  // namespace rpt::cli

@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
@@ -18,6 +20,7 @@
 #include "rpt/model/export.h"
 #include "rpt/train/cost.h"
 #include "rpt/train/run.h"
+#include "rpt/train/run_folder.h"
 
 namespace rpt::cli {
 namespace {
@@ -34,27 +37,77 @@ report::Record figures_of(const train::Evaluation& e) {
   return r;
 }
 
-/// Writes a Hugging Face directory of latents in the place of an older one; the gate's hash.
-std::string save_model(const model::Model& model, const fs::path& folder) {
+/// What is written into a folder beside what train::run_training writes.
+const std::string kBest = "best";
+const std::string kModel = "model";
+const std::string kHeldOut = "held_out.jsonl";
+
+/// All of it, and what of it appears behind the last step.
+const std::array<std::string, 3> kOutputs{kBest, kModel, kHeldOut};
+const std::array<std::string, 2> kAtEnd{kModel, kHeldOut};
+
+/// Whether two files can be read and hold the same.
+bool same_bytes(const fs::path& a, const fs::path& b) {
+  constexpr std::streamsize kPart = 1 << 20;
+  std::ifstream first(a, std::ios::binary), second(b, std::ios::binary);
+  std::vector<char> one(kPart), other(kPart);
+  while (first && second) {
+    first.read(one.data(), kPart);
+    second.read(other.data(), kPart);
+    const std::streamsize size = first.gcount();
+    if (size != second.gcount() || !std::equal(one.begin(), one.begin() + size, other.begin())) return false;
+  }
+  return first.eof() && second.eof();
+}
+
+/// Refuses what stands in the place of a model and cannot be what this run wrote there: other files, and with `same`
+/// other bytes than those in `made`, for at its end a run writes what it has written there before. Throws: OutputError.
+void require_own(const fs::path& place, const fs::path& made, bool same) {
+  if (train::is_vacant(place)) return;
+  const auto refuse = [&](const fs::path& at) {
+    throw OutputError(
+        fmt::format("{}: expected what this run wrote there, found something else: move {} away, and --resume writes "
+                    "it again",
+                    at.string(), place.string()));
+  };
+  std::error_code none;
+  if (!fs::is_directory(place, none)) refuse(place);
+  for (fs::directory_iterator it(place, none), last; !none && it != last; it.increment(none)) {
+    if (!fs::exists(made / it->path().filename(), none)) refuse(it->path());
+  }
+  if (!same) return;
+  for (const fs::directory_entry& file : fs::directory_iterator(made)) {
+    const fs::path there = place / file.path().filename();
+    if (!same_bytes(there, file.path())) refuse(there);
+  }
+}
+
+/// Writes a Hugging Face directory of latents, in the place of one that this run wrote; with `same` only of the same
+/// one. The gate's hash.
+std::string save_model(const model::Model& model, const fs::path& folder, bool same) {
+  train::remove_leftovers(folder);
   model::ExportOptions options;
   options.replace_folder = true;
+  options.add_files = [&](const fs::path& made) { require_own(folder, made, same); };
   return model::export_huggingface(model, folder, model::HfForm::latents, options);
 }
 
 /// Time, memory and disk before anything is done.
-int dry_run(const TrainingJob& job, const train::Parameters& parameters, const train::TokenStream& stream,
-            const Watch& watch, Context& context) {
+int dry_run(const TrainingJob& job, train::Parameters& parameters, const train::TokenStream& stream, const Watch& watch,
+            Context& context) {
   const train::TrainConfig& c = job.config;
-  const double tokens = static_cast<double>(c.steps * c.batch * c.accumulation * c.context);
+  train::require_trainable(c, parameters, stream);
+  const double tokens = static_cast<double>(c.steps) * static_cast<double>(c.batch * c.accumulation * c.context);
   const double peak = train::measure_product_rate(c.step.backward);
   const double seconds = tokens * train::guess_seconds_per_token(job.shape, c, peak);
   const std::int64_t scoring = watch.bytes() > 0 ? evaluate::kBatchTokens : 0;
   const std::uint64_t masks = parameters.hook() != nullptr ? parameters.hook()->held_bytes() : 0;
   const train::RunMemory memory =
       train::run_memory(job.shape, c, {stream.tokens.size(), watch.bytes(), watch.part_bytes(), scoring, masks});
+  const std::uint64_t models = c.stop_on_overfitting ? 2 : 1;  // the best one beside the last
   const std::uint64_t disk =
       train::checkpoint_bytes(job.shape, c) * static_cast<std::uint64_t>(c.keep_checkpoints + 1) +
-      static_cast<std::uint64_t>(train::parameter_count(job.shape)) * 2;
+      models * static_cast<std::uint64_t>(train::parameter_count(job.shape)) * 2;
   context.out() << fmt::format(
       "{} parameters; {} training tokens ({} of them to be predicted) in {} documents; {:.0f} tokens to read, {:.2f} "
       "times the text\n"
@@ -159,6 +212,12 @@ void write_held_out(const std::vector<train::Document>& held_out, const fs::path
     }
     lines += line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
   }
+  if (!train::is_vacant(path) && core::read_file(path) == lines) return;
+  if (!train::is_vacant(path)) {
+    throw OutputError(fmt::format(
+        "{}: expected what this run wrote there, found something else: move it away, and --resume writes it again",
+        path.string()));
+  }
   core::write_file_atomic(path, lines);
 }
 
@@ -181,6 +240,9 @@ train::HoldOutSplit load_training_texts(const train::TrainConfig& config, const 
 
 int run_training_job(TrainingJob job, Context& context) {
   core::keep_freed_memory();
+  if (!job.dry_run) {
+    train::require_run_folder(job.out, job.config, job.resume, kOutputs, kAtEnd);
+  }
   const std::unique_ptr<train::Parameters> parameters = job.make_parameters();
   const model::Model& model = parameters->model();
   job.shape = model.config;
@@ -218,9 +280,13 @@ int run_training_job(TrainingJob job, Context& context) {
                               100 * rate * operations / peak, peak / 1e9));
     progress.advance(1);
   };
-  hooks.evaluate = [&](const model::Model& m) { return watch.score(m, false); };
-  const fs::path best = job.out / "best";
-  hooks.best = [&](const model::Model& m) { save_model(m, best); };
+  hooks.evaluate = [&](const model::Model& m) {
+    std::vector<train::Evaluation> list = watch.score(m, false);
+    if (!texts.held_out.empty()) list.front().is_held_out = true;
+    return list;
+  };
+  const fs::path best = job.out / kBest;
+  hooks.best = [&](const model::Model& m) { save_model(m, best, false); };
   hooks.evaluated = [&](std::int64_t step, const std::vector<train::Evaluation>& list) {
     if (!list.empty()) context.say(fmt::format("step {}: {}", step, describe(list)));
   };
@@ -238,7 +304,7 @@ int run_training_job(TrainingJob job, Context& context) {
     context.say(fmt::format("interrupted after step {}: --resume goes on", result.steps));
     return 1;
   }
-  write_held_out(texts.held_out, job.out / "held_out.jsonl");
+  write_held_out(texts.held_out, job.out / kHeldOut);
   // Where the held-out text was read better before the end, that is the model.
   std::unique_ptr<model::Model> earlier;
   if (config.stop_on_overfitting && result.best_step >= 0 && result.best_step < result.steps) {
@@ -246,7 +312,7 @@ int run_training_job(TrainingJob job, Context& context) {
     context.say(fmt::format("the model is that of step {}, the best on the held-out text", result.best_step));
   }
   const model::Model& chosen = earlier ? *earlier : model;
-  const std::string hash = save_model(chosen, job.out / "model");
+  const std::string hash = save_model(chosen, job.out / kModel, true);
   const std::vector<train::Evaluation> evaluations = watch.score(chosen, true);
 
   const std::optional<double> rate = seconds > 0 ? std::optional(tokens / seconds) : std::nullopt;
@@ -259,7 +325,7 @@ int run_training_job(TrainingJob job, Context& context) {
   }
   context.out() << '\n';
   if (!evaluations.empty()) context.out() << describe(evaluations) << '\n';
-  context.out() << fmt::format("{}: passed the gate ({})\n", (job.out / "model").string(), hash);
+  context.out() << fmt::format("{}: passed the gate ({})\n", (job.out / kModel).string(), hash);
 
   report::Record r;
   r.set("steps", result.steps);

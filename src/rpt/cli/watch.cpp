@@ -79,7 +79,7 @@ std::vector<train::Evaluation> Watch::score(const model::Model& model, bool comp
             : evaluate::plan_conversations(complete ? text.conversations : text.some, model);
     evaluate::DecoderScorer scorer(model);
     const auto r = evaluate::perplexity(plan, scorer, seed_);
-    list.push_back({text.name, r.mean_nll, r.bits_per_byte.value_or(0), r.scored_tokens, r.nll_sha256});
+    list.push_back({text.name, r.mean_nll, r.bits_per_byte.value_or(0), r.scored_tokens, r.nll_sha256, false});
   }
   return list;
 }

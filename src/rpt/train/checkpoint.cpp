@@ -5,10 +5,14 @@
 #include <array>
 #include <charconv>
 #include <cstring>
+#include <limits>
 #include <nlohmann/json.hpp>
+#include <utility>
 #include <vector>
 
 #include "rpt/core/atomic_file.h"
+#include "rpt/core/parallel.h"
+#include "rpt/core/sha256.h"
 #include "rpt/io/safetensors.h"
 #include "rpt/io/safetensors_writer.h"
 
@@ -19,7 +23,16 @@ namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
 constexpr std::string_view kPrefix = "step-";
+
+/// The folder of the checkpoint after a step.
+std::string name_of(std::int64_t step) {
+  return fmt::format("{}{:08}", kPrefix, step);
+}
+
 constexpr std::uint64_t kJsonLimit = 16 << 20;
+/// Of state.json. 1 did not name the base.
+constexpr int kVersion = 2;
+constexpr std::int64_t kMostSteps = std::int64_t{1} << 40;
 
 StoredBuffer stored_masters(Parameter& p) {
   if (!p.has_master()) {
@@ -52,10 +65,10 @@ std::vector<StoredBuffer> stored_buffers(Parameters& parameters, Adamw& optimise
   return list;
 }
 
-/// What state.json says of the types; where it says nothing, they are f32.
+/// What state.json says of the types.
 struct StoredTypes {
-  std::string masters = std::string(name(MasterType::f32));
-  std::string state = std::string(name(StateType::f32));
+  std::string masters;
+  std::string state;
   bool operator==(const StoredTypes&) const = default;
 };
 
@@ -66,6 +79,7 @@ StoredTypes types_of(const Parameters& parameters, const Adamw& optimiser) {
 Json to_json(const RunState& s, const Parameters& parameters, const Adamw& optimiser) {
   const StoredTypes types = types_of(parameters, optimiser);
   Json j;
+  j["version"] = kVersion;
   j["step"] = s.step;
   j["optimiser_steps"] = optimiser.steps_taken();
   j["masters"] = types.masters;
@@ -83,43 +97,103 @@ Json to_json(const RunState& s, const Parameters& parameters, const Adamw& optim
   if (s.last_loss) j["last_loss"] = *s.last_loss;
   if (s.idle_steps > 0) j["idle_steps"] = s.idle_steps;
   if (!s.hook.empty()) j["hook"] = s.hook;
+  j["base_sha256"] = s.base_sha256;
   j["config"] = s.config_json;
   return j;
 }
 
-RunState from_json(const Json& j, std::int64_t& optimiser_steps, StoredTypes& types) {
-  RunState s;
-  types.masters = j.value("masters", types.masters);
-  types.state = j.value("state", types.state);
-  s.step = j.at("step").get<std::int64_t>();
-  optimiser_steps = j.at("optimiser_steps").get<std::int64_t>();
+/// Reads members of state.json and says which one cannot be.
+class StateReader {
+ public:
+  StateReader(const Json& json, std::string file) : json_(json), file_(std::move(file)) {}
+
+  /// A whole number from `low` to `high`; `absent` where there is none.
+  std::int64_t integer(const char* key, std::int64_t low, std::int64_t high,
+                       std::optional<std::int64_t> absent = std::nullopt) const {
+    if (absent && !json_.contains(key)) return *absent;
+    const Json& found = json_.at(key);
+    const bool whole =
+        found.is_number_integer() && (!found.is_number_unsigned() || found.get<std::uint64_t>() <= kMost);
+    const std::int64_t value = whole ? found.get<std::int64_t>() : -2;
+    if (!whole || value < low || value > high) {
+      throw FormatError(file_, 0, key, fmt::format("a whole number from {} to {}", low, high),
+                        found.is_structured() ? found.type_name() : found.dump());
+    }
+    return value;
+  }
+  StateReader inner(const char* key) const { return {json_.at(key), file_}; }
+  const Json& json() const { return json_; }
+
+ private:
+  static constexpr std::uint64_t kMost = std::numeric_limits<std::int64_t>::max();
+  const Json& json_;
+  std::string file_;
+};
+
+struct StoredState {
+  RunState run;
+  std::int64_t optimiser_steps = 0;
+  StoredTypes types;
+};
+
+StoredState from_json(const Json& j, const std::string& file) {
+  const int version = j.value("version", 1);
+  if (version != kVersion) {
+    throw ConfigError(
+        fmt::format("{}: expected a checkpoint of version {}, found version {}: only the rpt that began "
+                    "the run can go on with it",
+                    file, kVersion, version));
+  }
+  const StateReader reader(j, file);
+  StoredState stored;
+  j.at("masters").get_to(stored.types.masters);
+  j.at("state").get_to(stored.types.state);
+  RunState& s = stored.run;
+  s.step = reader.integer("step", 0, kMostSteps);
+  s.idle_steps = reader.integer("idle_steps", 0, s.step, 0);
+  stored.optimiser_steps = reader.integer("optimiser_steps", s.step - s.idle_steps, s.step - s.idle_steps);
   const Json& sampler = j.at("sampler");
   s.sampler.epoch = sampler.at("epoch").get<std::uint64_t>();
   s.sampler.position = sampler.at("position").get<std::uint64_t>();
   const auto random = sampler.at("random").get<std::array<std::uint64_t, 3>>();
   s.sampler.random = {random[0], random[1], random[2]};
-  const Json& monitor = j.at("monitor");
-  s.monitor.best_step = monitor.at("best_step").get<std::int64_t>();
-  if (!monitor.at("best_nll").is_null()) s.monitor.best_nll = monitor.at("best_nll").get<double>();
-  s.monitor.evaluations_since = monitor.at("evaluations_since").get<std::int64_t>();
+  const StateReader monitor = reader.inner("monitor");
+  s.monitor.best_step = monitor.integer("best_step", -1, s.step);
+  if (s.monitor.best_step >= 0) s.monitor.best_nll = monitor.json().at("best_nll").get<double>();
+  s.monitor.evaluations_since = monitor.integer("evaluations_since", 0, s.step);
   s.metrics_bytes = j.at("metrics_bytes").get<std::uint64_t>();
   s.stream_sha256 = j.at("stream_sha256").get<std::string>();
   s.machine = j.at("machine").get<std::string>();
   s.overfitted = j.value("overfitted", false);
   if (j.contains("last_loss")) s.last_loss = j["last_loss"].get<double>();
-  s.idle_steps = j.value("idle_steps", std::int64_t{0});
   s.hook = j.value("hook", std::string());
+  s.base_sha256 = j.at("base_sha256").get<std::string>();
   s.config_json = j.at("config").get<std::string>();
-  return s;
+  return stored;
+}
+
+StoredState read_state(const fs::path& checkpoint) {
+  const std::string file = (checkpoint / "state.json").string();
+  try {
+    StoredState stored = from_json(Json::parse(core::read_file(file, kJsonLimit)), file);
+    if (checkpoint.filename() != name_of(stored.run.step)) {
+      throw FormatError(file, 0, "step", "that of " + checkpoint.filename().string(), fmt::to_string(stored.run.step));
+    }
+    return stored;
+  } catch (const Json::exception& e) {
+    throw FormatError(file, 0, "state of a run", "what a checkpoint holds", e.what());
+  }
 }
 
 /// The checkpoints of a folder, oldest first.
 std::vector<std::pair<std::int64_t, fs::path>> list_checkpoints(const fs::path& folder) {
   std::vector<std::pair<std::int64_t, fs::path>> list;
   std::error_code error;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
+  std::error_code none;
+  for (fs::directory_iterator it(folder, error), last; !error && it != last; it.increment(error)) {
+    const fs::directory_entry& entry = *it;
     const std::string text = entry.path().filename().string();
-    if (!entry.is_directory() || !text.starts_with(kPrefix)) continue;
+    if (!entry.is_directory(none) || !text.starts_with(kPrefix)) continue;
     std::int64_t step = 0;
     const char* end = text.data() + text.size();
     const auto [rest, fault] = std::from_chars(text.data() + kPrefix.size(), end, step);
@@ -127,6 +201,16 @@ std::vector<std::pair<std::int64_t, fs::path>> list_checkpoints(const fs::path& 
   }
   std::sort(list.begin(), list.end());
   return list;
+}
+
+/// Runs `work` on the folder of checkpoints. Throws: OutputError where the system refuses.
+template <typename Work>
+void on_disk(const fs::path& folder, Work&& work) {
+  try {
+    work();
+  } catch (const fs::filesystem_error& e) {
+    throw OutputError(fmt::format("{}: {}", (e.path1().empty() ? folder : e.path1()).string(), e.code().message()));
+  }
 }
 
 /// Removes what a run that was killed while it saved has left behind.
@@ -143,8 +227,8 @@ void remove_leftovers(const fs::path& folder) {
 
 void save_checkpoint(const fs::path& folder, const Parameters& parameters, Adamw& optimiser, const RunState& state,
                      std::int64_t keep) {
-  fs::create_directories(folder);
-  core::AtomicDirectory target(folder / fmt::format("{}{:08}", kPrefix, state.step), true);
+  on_disk(folder, [&] { fs::create_directories(folder); });
+  core::AtomicDirectory target(folder / name_of(state.step), true);
   io::SafetensorsWriter writer(target.path() / "state.safetensors");
   const std::vector<StoredBuffer> buffers = stored_buffers(const_cast<Parameters&>(parameters), optimiser);
   for (const StoredBuffer& b : buffers) writer.declare(b.name, b.type, {b.elements});
@@ -155,10 +239,12 @@ void save_checkpoint(const fs::path& folder, const Parameters& parameters, Adamw
   writer.commit();
   core::write_file_atomic(target.path() / "state.json", to_json(state, parameters, optimiser).dump(2) + "\n");
   target.commit();
-  remove_leftovers(folder);
-  auto list = list_checkpoints(folder);
-  const auto surplus = static_cast<std::int64_t>(list.size()) - std::max<std::int64_t>(keep, 1);
-  for (std::int64_t i = 0; i < surplus; ++i) fs::remove_all(list[static_cast<std::size_t>(i)].second);
+  on_disk(folder, [&] {
+    remove_leftovers(folder);
+    const auto list = list_checkpoints(folder);
+    const auto surplus = static_cast<std::int64_t>(list.size()) - std::max<std::int64_t>(keep, 1);
+    for (std::int64_t i = 0; i < surplus; ++i) fs::remove_all(list[static_cast<std::size_t>(i)].second);
+  });
 }
 
 std::optional<fs::path> newest_checkpoint(const fs::path& folder) {
@@ -167,16 +253,31 @@ std::optional<fs::path> newest_checkpoint(const fs::path& folder) {
   return list.back().second;
 }
 
-RunState load_checkpoint(const fs::path& checkpoint, Parameters& parameters, Adamw& optimiser) {
-  const fs::path json_path = checkpoint / "state.json";
-  RunState state;
-  std::int64_t optimiser_steps = 0;
-  StoredTypes types;
-  try {
-    state = from_json(Json::parse(core::read_file(json_path, kJsonLimit)), optimiser_steps, types);
-  } catch (const Json::exception& e) {
-    throw FormatError(json_path.string(), 0, "state of a run", "what a checkpoint holds", e.what());
+std::string sha256_of(const Parameters& parameters) {
+  const std::vector<Parameter>& all = parameters.all();
+  std::vector<std::string> digests(all.size());
+  core::parallel_for(std::ssize(all), 1, [&](std::int64_t begin, std::int64_t end) {
+    for (auto i = static_cast<std::size_t>(begin); std::cmp_less(i, end); ++i) {
+      const Parameter& p = all[i];
+      digests[i] = core::sha256_hex(p.has_master() ? std::as_bytes(p.master.span()) : std::as_bytes(p.rounded.span()));
+    }
+  });
+  const model::Config& c = parameters.model().config;
+  std::string text = fmt::format("{} {} {} {} {} {} {}\n", c.heads, c.kv_heads, c.head_size, c.context, c.norm_epsilon,
+                                 c.rope_theta, c.activation == model::Activation::relu2 ? "relu2" : "silu");
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    text += fmt::format("{} {} {} {}\n", all[i].name, all[i].rows, all[i].columns, digests[i]);
   }
+  return core::sha256_hex(text);
+}
+
+RunState read_run_state(const fs::path& checkpoint) {
+  return read_state(checkpoint).run;
+}
+
+RunState load_checkpoint(const fs::path& checkpoint, Parameters& parameters, Adamw& optimiser) {
+  const StoredState stored = read_state(checkpoint);
+  const StoredTypes& types = stored.types;
   if (const StoredTypes own = types_of(parameters, optimiser); types != own) {
     throw ConfigError(fmt::format("{}: holds masters {} and state {}, this run has masters {} and state {}",
                                   checkpoint.string(), types.masters, types.state, own.masters, own.state));
@@ -191,9 +292,9 @@ RunState load_checkpoint(const fs::path& checkpoint, Parameters& parameters, Ada
     }
   }
   for (const StoredBuffer& b : buffers) std::memcpy(b.data, file.find(b.name)->data.data(), b.bytes());
-  optimiser.set_steps_taken(optimiser_steps);
+  optimiser.set_steps_taken(stored.optimiser_steps);
   parameters.publish();
-  return state;
+  return stored.run;
 }
 
 }  // namespace rpt::train

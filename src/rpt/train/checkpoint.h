@@ -25,6 +25,7 @@ struct RunState {
   std::optional<double> last_loss;  ///< of the last step that had targets
   std::int64_t idle_steps = 0;      ///< that had none, and changed nothing
   std::string hook;                 ///< description of the parameters' hook; empty without one
+  std::string base_sha256;          ///< of the model that the run began with
 };
 
 /// Writes `folder`/step-NNNNNNNN: state.safetensors (masters and moments, as they are stored, and a hook's state, u8)
@@ -35,6 +36,13 @@ void save_checkpoint(const std::filesystem::path& folder, const Parameters& para
 
 /// The newest checkpoint in a folder; nothing where there is none.
 std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::path& folder);
+
+/// SHA-256 over names and values of masters, and what else of the shape a forward reads.
+std::string sha256_of(const Parameters& parameters);
+
+/// Reads state.json of a checkpoint alone. Throws: IoError; FormatError for a damaged file; ConfigError for one of
+/// another version.
+RunState read_run_state(const std::filesystem::path& checkpoint);
 
 /// Reads what save_checkpoint wrote and publishes the weights. Throws: IoError; FormatError for damaged files;
 /// ConfigError where tensors or their types are not those of `parameters` and `optimiser`. Nothing is changed when it

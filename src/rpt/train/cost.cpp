@@ -161,7 +161,7 @@ RunMemory run_memory(const model::Config& c, const TrainConfig& run, const Surro
 }
 
 std::uint64_t checkpoint_bytes(const model::Config& c, const TrainConfig& run) {
-  return resumable_bytes(c, run);
+  return resumable_bytes(c, run) + (run.revive ? bytes(ternary_weights(c)) : 0);
 }
 
 double measure_product_rate(model::BackwardType wanted) {

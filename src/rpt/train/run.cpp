@@ -1,19 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include "rpt/train/run.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cmath>
-#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "rpt/core/atomic_file.h"
 #include "rpt/core/timer.h"
 #include "rpt/model/token_rows.h"
+#include "rpt/train/metrics.h"
+#include "rpt/train/run_folder.h"
 
 namespace rpt::train {
 namespace {
@@ -21,45 +16,10 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-/// Lines appended to a file, for one process at a time. A run that goes on cuts off what came behind its checkpoint.
-class Metrics {
- public:
-  Metrics(const fs::path& path, std::uint64_t keep_bytes) : path_(path) {
-    fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-    if (fd_ >= 0 && ::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
-      ::close(fd_);
-      throw ConfigError(fmt::format("{}: another run is writing to it", path.string()));
-    }
-    if (fd_ < 0 || ::ftruncate(fd_, static_cast<off_t>(keep_bytes)) != 0) fail();
-    bytes_ = keep_bytes;
-    if (::lseek(fd_, static_cast<off_t>(bytes_), SEEK_SET) < 0) fail();
-  }
-  ~Metrics() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Metrics(const Metrics&) = delete;
-  Metrics& operator=(const Metrics&) = delete;
-
-  void add(const Json& line) {
-    const std::string text = line.dump() + "\n";
-    for (std::size_t done = 0; done < text.size();) {
-      const ssize_t n = ::write(fd_, text.data() + done, text.size() - done);
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) fail();
-      done += static_cast<std::size_t>(n);
-    }
-    bytes_ += text.size();
-  }
-  std::uint64_t bytes() const { return bytes_; }
-
- private:
-  [[noreturn]] void fail() const {
-    throw OutputError(fmt::format("{}: cannot be written: {}", path_.string(), std::strerror(errno)));
-  }
-  fs::path path_;
-  int fd_ = -1;
-  std::uint64_t bytes_ = 0;
-};
+/// A line of metrics.jsonl. Names of files may be no UTF-8.
+std::string text_of(const Json& line) {
+  return line.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
 
 /// A step as metrics.jsonl holds it.
 Json line_of(const StepRecord& r) {
@@ -80,6 +40,13 @@ void follow_magnitudes(const ReviveOptions& options, Parameters& parameters) {
   parameters.set_hook(hook);
 }
 
+/// Throws ConfigError where a run in `place` began with another configuration.
+void require_same_configuration(const fs::path& place, const std::string& was, const std::string& is) {
+  if (was == is) return;
+  throw ConfigError(fmt::format("{}: the run was started with another configuration{}", place.string(),
+                                describe_difference(was, is)));
+}
+
 /// A run while it lasts.
 class Run {
  public:
@@ -98,12 +65,15 @@ class Run {
     state_.stream_sha256 = stream.sha256;
     state_.machine = machine;
     if (parameters.hook() != nullptr) state_.hook = parameters.hook()->description();
+    state_.base_sha256 = sha256_of(parameters);
   }
 
   void resume(const fs::path& checkpoint) {
-    const RunState found = load_checkpoint(checkpoint, parameters_, optimiser_);
-    if (found.config_json != state_.config_json) {
-      throw ConfigError(fmt::format("{}: the run was started with another configuration", checkpoint.string()));
+    const RunState found = read_run_state(checkpoint);
+    require_same_configuration(checkpoint, found.config_json, state_.config_json);
+    if (found.base_sha256 != state_.base_sha256) {
+      throw ConfigError(fmt::format("{}: the run was started on another model: expected sha256 {:.16}…, found {:.16}…",
+                                    checkpoint.string(), found.base_sha256, state_.base_sha256));
     }
     if (found.hook != state_.hook) {
       const auto named = [](const std::string& hook) { return hook.empty() ? "without a mask" : "under " + hook; };
@@ -113,6 +83,7 @@ class Run {
     if (found.stream_sha256 != state_.stream_sha256) {
       throw ConfigError(fmt::format("{}: the run was started on another text", checkpoint.string()));
     }
+    load_checkpoint(checkpoint, parameters_, optimiser_);
     if (found.machine != state_.machine && hooks_.warn) {
       hooks_.warn(fmt::format("the run goes on on {}, it was started on {}: it will not end with the same bits",
                               state_.machine, found.machine));
@@ -123,7 +94,7 @@ class Run {
   }
 
   RunResult go(const fs::path& folder) {
-    Metrics metrics(folder / "metrics.jsonl", state_.metrics_bytes);
+    Metrics metrics(folder / "metrics.jsonl", state_.metrics_bytes, hooks_.warn);
     RunResult result;
     result.first_step = state_.step;
     while (state_.step < config_.steps && !state_.overfitted) {
@@ -133,7 +104,7 @@ class Run {
       } else {
         ++state_.idle_steps;
       }
-      metrics.add(line_of(record));
+      metrics.add(text_of(line_of(record)));
       if (hooks_.step) hooks_.step(record);
       const bool last = state_.step == config_.steps;
       const bool looks = config_.evaluate_every > 0 && state_.step % config_.evaluate_every == 0;
@@ -214,8 +185,9 @@ class Run {
                        {"tokens", e.tokens},
                        {"nll_sha256", e.nll_sha256}});
     }
-    metrics.add({{"step", state_.step}, {"evaluation", texts}});
+    metrics.add(text_of({{"step", state_.step}, {"evaluation", texts}}));
     if (hooks_.evaluated) hooks_.evaluated(state_.step, found);
+    if (!found.front().is_held_out) return false;
     // While the ternary share still rises, the ternary model that is scored is not yet the one that is trained.
     if (config_.quantisation.rises(state_.step)) return false;
     const bool overfits = monitor_.add(state_.step, found.front().mean_nll);
@@ -227,6 +199,7 @@ class Run {
   void save(const Metrics& metrics) {
     state_.sampler = sampler_.state();
     state_.monitor = monitor_.state();
+    metrics.sync();  // before the checkpoint that counts on them
     state_.metrics_bytes = metrics.bytes();
     save_checkpoint(checkpoints_, parameters_, optimiser_, state_, config_.keep_checkpoints);
   }
@@ -248,26 +221,36 @@ std::string describe_loss(std::optional<double> loss) {
   return loss ? fmt::format("loss {:.4f}", *loss) : "no loss: no token to learn from";
 }
 
-RunResult run_training(const TrainConfig& config, Parameters& parameters, const TokenStream& stream,
-                       const fs::path& folder, bool resume, const std::string& machine, const RunHooks& hooks) {
-  const auto newest = newest_checkpoint(folder / "checkpoints");
-  if (!resume && fs::exists(folder / "training.json")) {
-    throw ConfigError(fmt::format("{}: already holds a run; --resume goes on with it", folder.string()));
-  }
+void require_trainable(const TrainConfig& config, Parameters& parameters, const TokenStream& stream) {
   model::require_rows(parameters.model(), stream.tokens);
   if (std::find(stream.is_target.begin(), stream.is_target.end(), 1) == stream.is_target.end()) {
     throw ConfigError("the text holds no token to learn from");
   }
+  const GradientStep step(parameters, config.context, config.step);
+  const WindowSampler sampler(stream, {config.context, config.sampling, config.seed});
+}
+
+RunResult run_training(const TrainConfig& config, Parameters& parameters, const TokenStream& stream,
+                       const fs::path& folder, bool resume, const std::string& machine, const RunHooks& hooks) {
+  require_run_folder(folder, config, resume);
+  const auto newest = newest_checkpoint(folder / "checkpoints");
+  const fs::path described = folder / "training.json";
+  std::error_code error;
+  const bool is_described = fs::exists(described, error);
+  require_trainable(config, parameters, stream);
   if (config.revive) follow_magnitudes(*config.revive, parameters);
   Run run(config, parameters, stream, folder, machine, hooks);
-  std::error_code error;
   fs::create_directories(folder, error);
   if (error) throw OutputError(fmt::format("{}: {}", folder.string(), error.message()));
   if (newest) {
     run.resume(*newest);
-  } else {
-    core::write_file_atomic(folder / "training.json", to_json(config));
+  } else if (is_described) {
+    require_same_configuration(described, core::read_file(described), to_json(config));
+    if (hooks.warn) hooks.warn(fmt::format("{}: holds no checkpoint yet: the run begins anew", folder.string()));
+  } else if (resume && hooks.warn) {
+    hooks.warn(fmt::format("{}: holds no run to go on with: a new one begins", folder.string()));
   }
+  if (!is_described) core::write_file_atomic(described, to_json(config));
   return run.go(folder);
 }
 

@@ -36,13 +36,14 @@ struct Evaluation {
   double bits_per_byte = 0;
   std::int64_t tokens = 0;
   std::string nll_sha256;
+  bool is_held_out = false;  ///< the part that was held out: it alone decides about overfitting
 };
 
 /// What a run asks of those who started it. Empty functions are not called.
 struct RunHooks {
   std::function<void(const StepRecord&)> step;
-  /// Scores the texts that are watched, the one that decides about overfitting first. train may not see evaluate, so
-  /// that the caller connects them. Called every evaluate_every steps and after the last one.
+  /// Scores the texts that are watched, the part that was held out first where there is one. train may not see
+  /// evaluate, so that the caller connects them. Called every evaluate_every steps and after the last one.
   std::function<std::vector<Evaluation>(const model::Model&)> evaluate;
   std::function<void(std::int64_t step, const std::vector<Evaluation>&)> evaluated;
   /// Keeps the model, which is the best so far; only where the run stops on overfitting.
@@ -58,17 +59,22 @@ struct RunResult {
   RunEnd end = RunEnd::done;
   std::int64_t steps = 0;           ///< taken in all
   std::int64_t first_step = 0;      ///< taken before this call, when it was resumed
-  std::int64_t best_step = -1;      ///< with the lowest NLL of the first text, −1 without evaluations
+  std::int64_t best_step = -1;      ///< with the lowest NLL of the held-out part, −1 without one
   std::optional<double> last_loss;  ///< of the last step that had targets
 };
+
+/// Refuses what run_training refuses of a model and a text. Throws: ConfigError where a window does not fit into the
+/// model or the text, or where the text has no token to learn from; EnvironmentError where the processor lacks the
+/// products of config.step.
+void require_trainable(const TrainConfig& config, Parameters& parameters, const TokenStream& stream);
 
 /// Trains `parameters` on a stream as `config` says and leaves in `folder`: config.json of the run as training.json,
 /// metrics.jsonl (a line a step or evaluation), checkpoints/. `resume` goes on from the newest checkpoint, with the
 /// same bits as if nothing had happened; of a run that has ended nothing is done again. A hook of the parameters takes
 /// part; config.revive sets one. The caller writes the model. `machine` describes processor, instruction set and
-/// threads. Throws: ConfigError where a folder already holds a run and `resume` is false, where no step had a token to
-/// learn from, where configuration, text or hook of a resumed run differ, or where config.revive meets another hook; as
-/// GradientStep, Adamw, ReviveHook and the checkpoint functions.
+/// threads. Throws: as require_run_folder; ConfigError where no step had a token to learn from, where configuration,
+/// first weights, text or hook of a resumed run differ, or where config.revive meets another hook; as GradientStep,
+/// Adamw, ReviveHook and the checkpoint functions.
 RunResult run_training(const TrainConfig& config, Parameters& parameters, const TokenStream& stream,
                        const std::filesystem::path& folder, bool resume, const std::string& machine,
                        const RunHooks& hooks);

@@ -37,7 +37,12 @@ class Object {
   void read_name(const char* key, T& value, Parse&& parse) {
     std::string text;
     read(key, text);
-    if (!text.empty()) value = parse(text);
+    if (!json_.contains(key)) return;
+    try {
+      value = parse(text);
+    } catch (const ConfigError& e) {
+      throw ConfigError(fmt::format("{}: {}.{}: {}", file_, place_, key, e.what()));
+    }
   }
   const Json* find(const char* key) {
     seen_.insert(key);
@@ -54,7 +59,6 @@ class Object {
         throw ConfigError(fmt::format("{}: {} has an unknown member \"{}\"", file_, place_, key));
     }
   }
-  const std::string& place() const { return place_; }
   const std::string& file() const { return file_; }
 
  private:
@@ -103,8 +107,7 @@ model::Config read_model(Object object) {
   object.read_name("activation", c.activation, [&](const std::string& text) {
     if (text == "relu2") return model::Activation::relu2;
     if (text == "silu") return model::Activation::silu;
-    throw ConfigError(
-        fmt::format("{}: {}.activation is \"{}\"; there are relu2, silu", object.file(), object.place(), text));
+    throw ConfigError(fmt::format("unknown activation \"{}\"; there are relu2, silu", text));
   });
   object.finish();
   if (c.kv_heads == 0) c.kv_heads = c.heads;
@@ -305,7 +308,7 @@ std::string to_json(const TrainConfig& c) {
   j["tolerance"] = c.overfit.tolerance;
   j["checkpoint_every"] = c.checkpoint_every;
   j["keep_checkpoints"] = c.keep_checkpoints;
-  return j.dump(2) + "\n";
+  return j.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";  // names of files may be no UTF-8
 }
 
 void validate(const TrainConfig& c, const std::string& file) {
@@ -327,10 +330,11 @@ void validate(const TrainConfig& c, const std::string& file) {
   need(c.quantisation.trains_quantised || c.quantisation.warmup == 0, "quantisation_warmup", "0 where qat is none");
   need(!c.revive || c.masters == MasterType::f32, "masters", "f32 where there is revive");
   need(c.step.head != model::BackwardType::int8, "train_head", "bf16 or f32");
+  need(!c.stop_on_overfitting || c.hold_out > 0, "stop_on_overfitting", "false where hold_out is 0");
   need(c.evaluate_every >= 0, "evaluate_every", "0 or more");
-  need(c.evaluate_tokens >= 2, "evaluate_tokens", "2 or more");
+  need(c.evaluate_tokens >= 2 && c.evaluate_tokens < kMost, "evaluate_tokens", "2 to 2^40 - 1");
   need(c.checkpoint_every >= 1, "checkpoint_every", "1 or more");
-  need(c.keep_checkpoints >= 1, "keep_checkpoints", "1 or more");
+  need(c.keep_checkpoints >= 1 && c.keep_checkpoints <= 1 << 20, "keep_checkpoints", "1 to 1048576");
 }
 
 }  // namespace rpt::train

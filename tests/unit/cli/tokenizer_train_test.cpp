@@ -96,6 +96,26 @@ TEST_F(TokenizerTrain, EmbeddedTextsHaveNames) {
   EXPECT_GT(Json::parse(o.out)["bytes_per_token"], 1.5);
 }
 
+TEST_F(TokenizerTrain, ReplacesOnlyWhenForced) {
+  const std::string text = write("a.txt", "aaab aaab aab");
+  const std::string mine = write("mine.json", "{\"mine\": true}");
+  const Outcome kept = train({text, mine});
+  EXPECT_EQ(kept.code, 4);
+  EXPECT_NE(kept.err.find(mine + ": exists; --force replaces it"), std::string::npos) << kept.err;
+  EXPECT_EQ(core::read_file(mine), "{\"mine\": true}");
+  EXPECT_EQ(train({text, mine, "--force"}).code, 0);
+  EXPECT_NE(core::read_file(mine).find("\"merges\""), std::string::npos);
+  write("full/notes.txt", "mine");
+  EXPECT_EQ(train({text, path("full")}).code, 4);
+  EXPECT_EQ(train({text, path("full"), "--force"}).code, 0);
+  EXPECT_TRUE(std::filesystem::exists(path("full/tokenizer.json")));
+  // Never what is read.
+  const std::string lines = write("texts/b.json", "aaab aaab");
+  EXPECT_EQ(train({lines, lines, "--force"}).code, 2);
+  EXPECT_EQ(train({lines, path("texts"), "--force"}).code, 2);
+  EXPECT_EQ(core::read_file(lines), "aaab aaab");
+}
+
 TEST_F(TokenizerTrain, FailuresAreNamedAndLeaveNothing) {
   const std::string text = write("a.txt", "some text");
   EXPECT_EQ(rpt({"tokenizer"}).code, 2);

@@ -323,7 +323,7 @@ class HookedRun : public ::testing::Test {
       hooks.step = [&](const StepRecord& r) { last = r.step; };
       hooks.interrupted = [&] { return std::count(interruptions.begin(), interruptions.end(), last) > 0; };
       hooks.evaluate = [&](const model::Model&) {
-        return std::vector<Evaluation>{{"noise", 1.0 + static_cast<double>(last), 0, 1, ""}};  // ever worse
+        return std::vector<Evaluation>{{"noise", 1.0 + static_cast<double>(last), 0, 1, "", true}};  // ever worse
       };
       const RunResult result = run_training(config_, *parameters, stream_, folder_ / name, resume, "machine", hooks);
       if (result.end == RunEnd::interrupted) continue;
