@@ -4,7 +4,8 @@
 # in models/recipes, on the books and stories in $RPT_SHARED/data/text (default ../shared), with checkpoints in
 # ${XDG_STATE_HOME:-~/.local/state}/rpt. Goes on where it was when it is started again. $RPT names the program, $THREADS
 # how many threads it takes (default: every core; the bits of a training depend on it). Two micro models side by side
-# with one thread each learn a tenth more a second than one after the other with two.
+# with one thread each learn a tenth more a second than one after the other with two. NAME-int8 is NAME with an int8
+# backward pass, which is not shipped (tests/long/int8_curve.sh).
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 shared=$(cd "${RPT_SHARED:-$root/../shared}" && pwd)
@@ -35,11 +36,13 @@ fi
 [ $# -gt 0 ] || set -- micro-1 micro-2 micro-3 micro-4 micro-5 tiny
 for name in "$@"; do
   seed=1
-  recipe=$name
-  if [[ $name == micro-* ]]; then
-    seed=${name#micro-}
+  recipe=${name%-int8}
+  backward=
+  if [ "$recipe" != "$name" ]; then backward=', "backward": "int8"'; fi
+  if [[ $recipe == micro-* ]]; then
+    seed=${recipe#micro-}
     recipe=micro
   fi
-  sed "s/\"seed\": 1/\"seed\": $seed/" "$root/models/recipes/$recipe.json" > "$state/$name.json"
+  sed "s/\"seed\": 1/\"seed\": $seed$backward/" "$root/models/recipes/$recipe.json" > "$state/$name.json"
   "$rpt" train "$state/$name.json" "$state/$name" --resume --threads "${THREADS:-0}"
 done

@@ -139,17 +139,18 @@ class Runner {
     return *calibration_;
   }
 
-  /// The arm's factor with which a model scores the beginning of the training text best.
+  /// The arm's factor with which a model scores the end of the training text best: no such arm trains on it, and of
+  /// texts in order of time it is what comes nearest to the test.
   double fitted(const model::Model& base, const TreatmentArm& arm, const model::Masks& masks) const {
-    text::Corpus beginning;
+    text::Corpus validation;
     std::size_t bytes = 0;
-    for (const std::string& document : calibration_texts_) {
-      beginning.documents.push_back(document);
-      if ((bytes += document.size()) >= kFittedBytes) break;
+    for (auto document = calibration_texts_.rbegin(); document != calibration_texts_.rend(); ++document) {
+      validation.documents.push_back(*document);
+      if ((bytes += document->size()) >= kFittedBytes) break;
     }
     return best_temperature([&](double temperature) {
       const auto model = treated(base, arm, masks, temperature);
-      return evaluate::perplexity(*model, beginning, {}, 0).mean_nll;
+      return evaluate::perplexity(*model, validation, {.stride = config_.stride}, 0).mean_nll;
     });
   }
 
