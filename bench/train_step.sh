@@ -11,6 +11,7 @@
 #   --runs N           default 3
 #   --seconds S        of each run, default 20
 #   --threads N        default all cores
+#   --backward "TYPE..."  of rpt's backward pass: bf16, int8, f32; a row each; default "bf16 int8"
 #   --modes "MODE..."  of PyTorch: f32, bf16 (autocast), f32-compile, bf16-compile; default "bf16 bf16-compile"
 #   --json FILE        the same figures, every run included
 #
@@ -22,17 +23,21 @@ export LC_ALL=C
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 rpt=$root/build/release/rpt
 rows="tiny:8:128 tiny:32:256 125m:8:256"
-runs=3 seconds=20 threads=$(nproc) modes="bf16 bf16-compile" json=""
+runs=3 seconds=20 threads=$(nproc) types="bf16 int8" modes="bf16 bf16-compile" json=""
 python=${PYTHON:-python3}
 peer=${PEER:-${RPT_SHARED:-$root/../shared}/tools/pytorch_training_peer.py}
 
-usage() { sed -n '3,19{s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
+usage() { sed -n '3,20{s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
 while [ $# -gt 0 ]; do
   case $1 in
     --help) usage; exit 0 ;;
     --rpt | --rows | --runs | --seconds | --threads | --modes | --json)
       [ $# -ge 2 ] || { echo "train_step.sh: $1 needs a value" >&2; exit 2; }
       printf -v "${1#--}" %s "$2"
+      shift 2 ;;
+    --backward)
+      [ $# -ge 2 ] || { echo "train_step.sh: $1 needs a value" >&2; exit 2; }
+      types=$2
       shift 2 ;;
     *) echo "train_step.sh: unknown option $1 (--help)" >&2; exit 2 ;;
   esac
@@ -41,6 +46,12 @@ for mode in $modes; do
   case $mode in
     f32 | f32-compile | bf16 | bf16-compile) ;;
     *) echo "train_step.sh: --modes $mode: expected f32, f32-compile, bf16, bf16-compile" >&2; exit 2 ;;
+  esac
+done
+for type in $types; do
+  case $type in
+    bf16 | int8 | f32) ;;
+    *) echo "train_step.sh: --backward $type: expected bf16, int8, f32" >&2; exit 2 ;;
   esac
 done
 [ -x "$rpt" ] || { echo "train_step.sh: $rpt: not built (--rpt PROGRAM)" >&2; exit 4; }
@@ -58,7 +69,7 @@ figure() {
 median() { sort -g | awk '{ v[NR] = $1 } END { if (NR) printf "%.10g\n", (v[int((NR + 1) / 2)] + v[int(NR / 2) + 1]) / 2 }'; }
 # calculate FORMAT EXPRESSION
 calculate() { awk "BEGIN { printf \"$1\", ($2) }"; }
-table_line() { printf '%-16s %10s %10s %10s %8s %10s %-14s %7s %10s %10s %10s\n' "$@"; }
+table_line() { printf '%-16s %10s %8s %10s %10s %8s %10s %-14s %7s %10s %10s %10s\n' "$@"; }
 list() { paste -sd, - | sed 's/,/, /g'; }
 
 has_peer=yes
@@ -70,13 +81,15 @@ elif ! "$python" -c 'import torch, transformers' 2> /dev/null; then
   say "no PyTorch: $python has no torch or no transformers"
 fi
 
-# Runs all programs of a row in turn; leaves rpt.I.json and MODE.I.json in folder $1.
+# Runs all programs of a shape in turn; leaves rpt-TYPE.I.json and MODE.I.json in folder $1.
 run_row() {
-  local folder=$1 shape=$2 batch=$3 context=$4 i mode
+  local folder=$1 shape=$2 batch=$3 context=$4 i type mode
   local size=(--shape "$shape" --batch "$batch" --context "$context" --threads "$threads" --seconds "$seconds")
   for ((i = 1; i <= runs; ++i)); do
-    say "$shape $batch x $context: run $i of $runs, rpt"
-    "$rpt" bench train "${size[@]}" --quiet --json "$folder/rpt.$i.json" > /dev/null
+    for type in $types; do
+      say "$shape $batch x $context: run $i of $runs, rpt $type"
+      "$rpt" bench train "${size[@]}" --backward "$type" --quiet --json "$folder/rpt-$type.$i.json" > /dev/null
+    done
     [ $has_peer = yes ] || continue
     for mode in $modes; do
       say "$shape $batch x $context: run $i of $runs, PyTorch $mode"
@@ -86,15 +99,15 @@ run_row() {
   done
 }
 
-# Sums a row up: a line of the table, and its JSON in $1/row.json.
+# Sums a row up: a line of the table, and its JSON in $1/TYPE.json.
 report_row() {
-  local folder=$1 shape=$2 batch=$3 context=$4
+  local folder=$1 shape=$2 batch=$3 context=$4 type=$5
   local speed limit share memory predicted mode
-  speed=$(figure tokens_per_second "$folder"/rpt.*.json | median)
-  limit=$(figure limit_tokens_per_second "$folder"/rpt.*.json | median)
-  share=$(figure share_of_limit "$folder"/rpt.*.json | median)
-  memory=$(figure peak_resident_bytes "$folder"/rpt.*.json | median)
-  predicted=$(figure predicted_bytes "$folder"/rpt.1.json)
+  speed=$(figure tokens_per_second "$folder/rpt-$type".*.json | median)
+  limit=$(figure limit_tokens_per_second "$folder/rpt-$type".*.json | median)
+  share=$(figure share_of_limit "$folder/rpt-$type".*.json | median)
+  memory=$(figure peak_resident_bytes "$folder/rpt-$type".*.json | median)
+  predicted=$(figure predicted_bytes "$folder/rpt-$type.1.json")
   local best="" best_speed=0 least=0 modes_json=""
   for mode in $modes; do
     [ -n "$(find "$folder" -name "$mode.*.json")" ] || continue
@@ -115,21 +128,21 @@ report_row() {
     peer_json="{\"torch\": \"$(figure torch "$folder/$best".*.json | head -1)\", \"mode\": \"$best\", \"tokens_per_second\": $best_speed, "
     peer_json+="\"ratio\": $ratio, \"least_peak_resident_bytes\": $least, \"modes\": [$modes_json]}"
   fi
-  table_line "$shape" "$batch x $context" "$(calculate %.0f "$speed")" "$(calculate %.0f "$limit")" \
+  table_line "$shape" "$batch x $context" "$type" "$(calculate %.0f "$speed")" "$(calculate %.0f "$limit")" \
     "$(calculate '%.1f %%' "100 * $share")" "${peer_text:--}" "${best:--}" "${ratio:--}" \
     "$(calculate %.2f "$memory / 1e9")" "$(calculate %.2f "$predicted / 1e9")" "${peer_memory:--}"
-  cat > "$folder/row.json" << JSON
-    {"shape": "$shape", "batch": $batch, "context": $context, "runs": $runs, "seconds": $seconds,
+  cat > "$folder/$type.json" << JSON
+    {"shape": "$shape", "batch": $batch, "context": $context, "backward": "$type", "runs": $runs, "seconds": $seconds,
      "tokens_per_second": $speed, "limit_tokens_per_second": $limit, "share_of_limit": $share,
-     "tokens_per_second_runs": [$(figure tokens_per_second "$folder"/rpt.*.json | list)],
-     "limit_tokens_per_second_runs": [$(figure limit_tokens_per_second "$folder"/rpt.*.json | list)],
+     "tokens_per_second_runs": [$(figure tokens_per_second "$folder/rpt-$type".*.json | list)],
+     "limit_tokens_per_second_runs": [$(figure limit_tokens_per_second "$folder/rpt-$type".*.json | list)],
      "peak_resident_bytes": $memory, "predicted_bytes": $predicted,
      "peer": $peer_json}
 JSON
 }
 
-table_line "" "" rpt limit "" PyTorch "" rpt/ "memory GB" "" ""
-table_line shape "B x T" tokens/s tokens/s share tokens/s mode PyTorch rpt predicted PyTorch
+table_line "" "" "" rpt limit "" PyTorch "" rpt/ "memory GB" "" ""
+table_line shape "B x T" backward tokens/s tokens/s share tokens/s mode PyTorch rpt predicted PyTorch
 load=$(cut -d' ' -f1 /proc/loadavg)
 number=0 all=""
 for row in $rows; do
@@ -137,12 +150,14 @@ for row in $rows; do
   folder=$work/$((++number))
   mkdir "$folder"
   run_row "$folder" "$shape" "$batch" "$context"
-  report_row "$folder" "$shape" "$batch" "$context"
-  all+="${all:+,$'\n'}$(cat "$folder/row.json")"
+  for type in $types; do
+    report_row "$folder" "$shape" "$batch" "$context" "$type"
+    all+="${all:+,$'\n'}$(cat "$folder/$type.json")"
+  done
 done
 if [ -n "$json" ]; then
-  processor=$(figure processor "$work/1/rpt.1.json")
-  isa=$(figure instruction_set "$work/1/rpt.1.json")
+  processor=$(figure processor "$work/1/rpt-${types%% *}.1.json")
+  isa=$(figure instruction_set "$work/1/rpt-${types%% *}.1.json")
   printf '{"processor": "%s", "instruction_set": "%s", "threads": %s, "load_before": %s,\n "rows": [\n%s\n ]}\n' \
     "$processor" "$isa" "$threads" "$load" "$all" > "$json"
 fi

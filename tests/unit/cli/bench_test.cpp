@@ -88,19 +88,22 @@ TEST_F(Bench, TrainRefusesWhatCannotBeRun) {
   expect({"bench", "train", "--shape", "65536,131072,100,64,8,128000"}, 4, "the machine has");
 }
 
-TEST_F(Bench, ScriptPrintsARowWithoutThePeer) {
+TEST_F(Bench, ScriptPrintsARowOfEachTypeWithoutThePeer) {
   const std::string program = std::string(RPT_BINARY_DIR) + "/rpt";
   ASSERT_TRUE(std::filesystem::exists(program)) << program;
   const std::string command = fmt::format(
-      "PYTHON=/nonexistent '{}/bench/train_step.sh' --rpt '{}' --runs 3 --seconds 0.1 --rows '{}:2:16' --json '{}' > "
+      "PYTHON=/nonexistent '{}/bench/train_step.sh' --rpt '{}' --runs 3 --seconds 0.1 --backward 'f32 bf16' --rows "
+      "'{}:2:16' --json '{}' > "
       "'{}' "
       "2> '{}'",
       RPT_SOURCE_DIR, program, shape_, path("rows.json"), path("table"), path("messages"));
   ASSERT_EQ(std::system(command.c_str()), 0) << core::read_file(path("messages"));
   EXPECT_NE(core::read_file(path("table")).find(shape_), std::string::npos);
   const Json rows = Json::parse(core::read_file(path("rows.json")));
-  ASSERT_EQ(rows["rows"].size(), 1U);
-  const Json& row = rows["rows"][0];
+  ASSERT_EQ(rows["rows"].size(), 2U);
+  EXPECT_EQ(rows["rows"][0]["backward"], "f32");
+  const Json& row = rows["rows"][1];
+  EXPECT_EQ(row["backward"], "bf16");
   EXPECT_EQ(row["shape"], shape_);
   EXPECT_EQ(row["batch"], 2);
   EXPECT_EQ(row["context"], 16);
