@@ -109,7 +109,7 @@ void matmul_unpacked(const PackedTernaryView& weights, const QuantisedRows& x, M
 
 std::uint64_t matmul_ternary_scratch(std::int64_t rows, std::int64_t columns, std::int64_t tokens) {
   if (!unpacking_pays(tokens)) return static_cast<std::uint64_t>(4 * rows * tokens);
-  if (uses_int8_panels()) return ternary_panels_scratch(columns, tokens);
+  if (uses_int8_panels()) return ternary_panels_scratch(rows, columns, tokens);
   const std::int64_t at_once = unpacked_rows(rows);
   const std::int64_t busy = std::min<std::int64_t>(core::threads(), (rows + at_once - 1) / at_once);
   return static_cast<std::uint64_t>(busy * at_once * (columns + 4 * std::min(tokens, kTokensAtOnce)));

@@ -42,8 +42,8 @@ void multiply_int8(const std::int8_t* a, std::int64_t a_stride, const std::int8_
 void multiply_int8_rows(const Operand& a, const Operand& b, std::span<const float> factors, bool accumulate,
                         MutableMatrix c);
 
-/// Bytes of scratch that multiply_int8_rows holds for a b that is not transposed, over all threads.
-std::uint64_t multiply_int8_rows_scratch(std::int64_t m, std::int64_t n, std::int64_t k, bool a_transposed);
+/// Bytes of scratch that multiply_int8_rows holds, over all threads.
+std::uint64_t multiply_int8_rows_scratch(std::int64_t m, std::int64_t n);
 
 /// True where the processor has int8 products that do not saturate on the way (AVX-512 VNNI or AMX).
 bool multiplies_int8();

@@ -18,13 +18,6 @@ bool uses_int8_panels();
 void multiply_ternary_panels(const PackedTernaryView& weights, const QuantisedRows& x, MutableMatrix y);
 
 /// Bytes of scratch that it holds, over all threads.
-std::uint64_t ternary_panels_scratch(std::int64_t columns, std::int64_t tokens);
-
-/// multiply_int8_rows where b is not transposed; shapes fit.
-void multiply_int8_panels(const Operand& a, const Operand& b, std::span<const float> factors, bool accumulate,
-                          MutableMatrix c);
-
-/// Bytes of scratch that it holds.
-std::uint64_t int8_panels_scratch(std::int64_t m, std::int64_t k, bool a_transposed);
+std::uint64_t ternary_panels_scratch(std::int64_t rows, std::int64_t columns, std::int64_t tokens);
 
 }  // namespace rpt::tensor

@@ -91,12 +91,9 @@ std::int64_t head_bytes(const model::Config& c, std::int64_t rows, model::Backwa
 }
 
 std::uint64_t product_scratch(const model::Config& c, std::int64_t rows, model::BackwardType type) {
-  const std::uint64_t forward = tensor::matmul_ternary_scratch(widest(c), widest(c), rows);
-  if (type != model::BackwardType::int8) return forward;
-  const std::int64_t other = largest(c) / widest(c);  // side of the largest weight
-  return forward + std::max({tensor::multiply_int8_rows_scratch(rows, widest(c), other, false),
-                             tensor::multiply_int8_rows_scratch(other, widest(c), rows, true),
-                             tensor::multiply_int8_rows_scratch(widest(c), other, rows, true)});
+  const std::uint64_t backward =
+      type == model::BackwardType::int8 ? tensor::multiply_int8_rows_scratch(std::max(rows, widest(c)), widest(c)) : 0;
+  return tensor::matmul_ternary_scratch(widest(c), widest(c), rows) + backward;
 }
 
 /// A decoder that scores: keys, values and hidden states of all tokens, and a block of them on its way.

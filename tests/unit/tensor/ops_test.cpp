@@ -106,7 +106,7 @@ TEST(MatmulTernary, SaysWhatScratchItKeeps) {
   EXPECT_EQ(matmul_ternary_scratch(600, 384, 200), packs     ? 2U * 64 * 384 + 4U * 200
                                                    : unpacks ? 2U * 256 * (384 + 4 * 200)
                                                              : 4U * 600 * 200);
-  EXPECT_EQ(matmul_ternary_scratch(60, 300, 200), packs     ? 2U * 64 * 384 + 4U * 200
+  EXPECT_EQ(matmul_ternary_scratch(60, 300, 200), packs     ? 64U * 384 + 4U * 200
                                                   : unpacks ? 2U * 32 * (300 + 4 * 200)
                                                             : 4U * 60 * 200);
   EXPECT_EQ(matmul_ternary_scratch(600, 384, 127), 4U * 600 * 127);
