@@ -20,9 +20,12 @@ namespace {
 
 using Body = std::function<void(std::int64_t, std::int64_t)>;
 
-/// How often a waiting thread looks again before it sleeps: about 20 µs, longer than the gaps between the layers of a
-/// forward, shorter than anything that other programs would miss.
+/// How often a waiting thread looks again at once: about 20 µs, longer than the gaps between the layers of a forward,
+/// shorter than anything that other programs would miss.
 constexpr int kSpins = 1000;
+/// How often it then looks again after others had their turn, before it sleeps: some 200 µs where there are none. Shares
+/// of a large product end so far apart, and to be woken up takes tens of microseconds.
+constexpr int kTurns = 500;
 
 void relax() {
 #if defined(__x86_64__)
@@ -39,6 +42,11 @@ T wait_for_change(const std::atomic<T>& value, T old) {
     const T now = value.load(std::memory_order_acquire);
     if (now != old) return now;
     relax();
+  }
+  for (int i = 0; i < kTurns; ++i) {
+    sched_yield();
+    const T now = value.load(std::memory_order_acquire);
+    if (now != old) return now;
   }
   for (;;) {
     value.wait(old, std::memory_order_acquire);

@@ -44,36 +44,22 @@ struct FloatGemm {
   std::int64_t y_stride = 0;
 };
 
-/// Columns of a panel of bytes: of terms k = 4i … 4i + 3 byte k of column c stands at 4 · (64 · i + c) + k % 4, so that
-/// four neighbours of a sum are one dword. Where the number of terms is no multiple of 4 the last dwords are whole.
-constexpr std::int64_t kInt8PanelColumns = 64;
+/// Columns of a panel of ternary codes: term k of column c stands at byte 4 · (64 · (k / 4) + c) + k % 4, so that four
+/// neighbours of a sum are one dword.
+constexpr std::int64_t kTernaryPanelColumns = 64;
 
-/// Arguments of pack_int8_panel.
-struct Int8PanelSource {
-  const std::int8_t* x = nullptr;  ///< term k of column c at k * stride + c
-  std::int64_t stride = 0;
-  std::int64_t terms = 0;
-  std::int64_t columns = 0;      ///< 1 … 64; places of other columns, and of terms past the last, are those of x = 0
-  std::int32_t bias = 0;         ///< added to each, modulo 256
-  std::uint8_t* out = nullptr;   ///< a panel, aligned to 64 bytes
-  std::int32_t* sums = nullptr;  ///< [64] Σ_k x of each column, without bias, or nullptr
-};
-
-/// Arguments of multiply_int8_panel.
-struct Int8PanelProduct {
-  const std::int8_t* a = nullptr;  ///< term k of row i at i * row_stride + k / 4 * step_stride + k % 4
-  std::int64_t row_stride = 0;
-  std::int64_t step_stride = 0;
+/// Arguments of multiply_ternary_panel.
+struct TernaryPanelProduct {
+  const std::int8_t* q = nullptr;  ///< [rows, terms], rows q_stride apart
+  std::int64_t q_stride = 0;
   std::int64_t rows = 0;
-  std::int64_t terms = 0;               ///< no sum of a·b may leave an int32
-  const std::uint8_t* panel = nullptr;  ///< b + bias, aligned to 64 bytes
-  std::int32_t bias = 0;                ///< 0 … 255
-  const std::int32_t* a_sum = nullptr;  ///< [rows] Σ_k a of each row, modulo 2^32
+  std::int64_t terms = 0;               ///< as TernaryGemm::columns
+  const std::uint8_t* panel = nullptr;  ///< codes + 1, as pack_ternary2_panel leaves them
+  const std::int32_t* q_sum = nullptr;  ///< [rows] Σ_k q of each row
   const float* factors = nullptr;       ///< [rows]
-  float* y = nullptr;                   ///< [rows, columns], rows y_stride apart
+  float* y = nullptr;                   ///< [rows, columns], rows y_stride apart; written
   std::int64_t y_stride = 0;
   std::int64_t columns = 0;  ///< 1 … 64
-  bool accumulate = false;
 };
 
 /// One query of attention over the keys 0 … keys−1 (those it may see).
@@ -165,8 +151,8 @@ struct KernelTable {
   /// Whether exact integer products of a library may stand in for gemm_ternary2_int8 with many tokens. Where a set is
   /// forced below what the processor has, they may not: its own products are to run.
   bool library_products = false;
-  /// Whether multiply_int8_panel is as fast as the library's product where there is no AMX.
-  bool int8_panels = false;
+  /// Whether multiply_ternary_panel is as fast as the library's product where there is no AMX.
+  bool ternary_panels = false;
 
   // ---- ternary products -------------------------------------------------------------------------------------------
 
@@ -184,18 +170,15 @@ struct KernelTable {
   /// shift 2·(n / (N/4)) as code + 1.
   void (*gemm_hf2_int8)(const TernaryGemm& a) noexcept = nullptr;
 
-  // ---- exact products of bytes, by panels of the right operand ----------------------------------------------------
+  // ---- exact products of ternary codes and int8 for many tokens, by panels of the codes ---------------------------
 
-  /// A panel of int8 numbers.
-  void (*pack_int8_panel)(const Int8PanelSource& a) noexcept = nullptr;
   /// A panel whose columns are `rows` (1 … 64) rows of K = `columns` codes in the I2_S layout: its bytes are code + 1.
-  /// K is rounded up to 128, weights past it are as they stand; other columns of the panel are unspecified.
+  /// K is rounded up to 128, weights past it are as they stand; other columns of the panel are unspecified. `out` is
+  /// aligned to 64 bytes.
   void (*pack_ternary2_panel)(const std::uint8_t* weights, std::int64_t rows, std::int64_t columns,
                               std::uint8_t* out) noexcept = nullptr;
-  /// y_ic = float(Σ_k a_ik · b_kc) · factors_i, or added to y_ic. Sums exact.
-  void (*multiply_int8_panel)(const Int8PanelProduct& a) noexcept = nullptr;
-  /// Σ x_i.
-  std::int32_t (*sum_int8)(const std::int8_t* x, std::int64_t n) noexcept = nullptr;
+  /// y_ic = float(Σ_k q_ik · code_kc) · factors_i. Sums exact.
+  void (*multiply_ternary_panel)(const TernaryPanelProduct& a) noexcept = nullptr;
 
   // ---- products with float activations ----------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ void override_entries(KernelTable& table) noexcept;
 
 // The families that override_entries() puts together.
 void override_ternary(KernelTable& table) noexcept;
-void override_int8(KernelTable& table) noexcept;
+void override_panels(KernelTable& table) noexcept;
 void override_float(KernelTable& table) noexcept;
 void override_training(KernelTable& table) noexcept;
 /// Needs AVX512_BF16 beside the set.

@@ -7,7 +7,7 @@ void override_entries(KernelTable& table) noexcept {
   table.name = "avx512";
   table.library_products = true;
   override_ternary(table);
-  override_int8(table);
+  override_panels(table);
   override_float(table);
   override_training(table);
   if (__builtin_cpu_supports("avx512bf16")) override_bf16(table);

@@ -11,7 +11,7 @@ void fill(KernelTable& table) noexcept;
 
 // The families that fill() puts together.
 void fill_ternary(KernelTable& table) noexcept;
-void fill_int8(KernelTable& table) noexcept;
+void fill_panels(KernelTable& table) noexcept;
 void fill_gemm_float(KernelTable& table) noexcept;
 void fill_rows(KernelTable& table) noexcept;
 void fill_blocks(KernelTable& table) noexcept;

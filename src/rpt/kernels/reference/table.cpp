@@ -6,7 +6,7 @@ namespace rpt::kernels::reference {
 void fill(KernelTable& table) noexcept {
   table.name = "reference";
   fill_ternary(table);
-  fill_int8(table);
+  fill_panels(table);
   fill_gemm_float(table);
   fill_rows(table);
   fill_blocks(table);

@@ -6,13 +6,13 @@
 #include "rpt/tensor/product.h"
 #include "rpt/tensor/rows.h"
 
-/// Exact products of bytes by our own kernels, which turn sums to floats while they are in registers. For this room's
-/// own files: matmul_ternary and multiply_int8_rows choose between them and the library's product.
+/// Exact products of ternary codes and int8 for many tokens by our own kernels, which turn sums to floats while they
+/// are in registers. For this room's own files: matmul_ternary chooses between them and the library's product.
 namespace rpt::tensor {
 
-/// True where these products run: the set in force has their kernels, and the processor has no tiles (AMX), with which
+/// True where they run: the set in force has their kernels, and the processor has no tiles (AMX), with which
 /// the library is faster.
-bool uses_int8_panels();
+bool uses_ternary_panels();
 
 /// matmul_ternary of I2_S weights; shapes fit.
 void multiply_ternary_panels(const PackedTernaryView& weights, const QuantisedRows& x, MutableMatrix y);

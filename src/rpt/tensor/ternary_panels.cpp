@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "rpt/tensor/product_int8.h"
+#include "rpt/tensor/ternary_panels.h"
 
 #include <algorithm>
 #include <oneapi/dnnl/dnnl.hpp>
@@ -11,7 +11,7 @@
 namespace rpt::tensor {
 namespace {
 
-constexpr std::int64_t kPanel = kernels::kInt8PanelColumns;
+constexpr std::int64_t kPanel = kernels::kTernaryPanelColumns;
 
 std::int64_t rounded_up(std::int64_t n, std::int64_t multiple) {
   return (n + multiple - 1) / multiple * multiple;
@@ -50,9 +50,9 @@ void for_parts(std::int64_t rows, std::int64_t columns, const Body& body) {
 
 }  // namespace
 
-bool uses_int8_panels() {
+bool uses_ternary_panels() {
   static const bool tiles = dnnl::get_effective_cpu_isa() == dnnl::cpu_isa::avx512_core_amx;
-  return !tiles && kernels::active().int8_panels;
+  return !tiles && kernels::active().ternary_panels;
 }
 
 void multiply_ternary_panels(const PackedTernaryView& weights, const QuantisedRows& x, MutableMatrix y) {
@@ -67,20 +67,18 @@ void multiply_ternary_panels(const PackedTernaryView& weights, const QuantisedRo
     panel.reserve_scratch(panel_bytes(rounded_up(weights.columns, 128)));
     const std::int64_t columns = std::min(kPanel, weights.rows - p * kPanel);
     table.pack_ternary2_panel(weights.data + p * kPanel * row_bytes, columns, weights.columns, panel.data());
-    kernels::Int8PanelProduct job;
-    job.a = x.q.data() + row * x.stride;
-    job.row_stride = x.stride;
-    job.step_stride = 4;
+    kernels::TernaryPanelProduct job;
+    job.q = x.q.data() + row * x.stride;
+    job.q_stride = x.stride;
     job.rows = rows;
     job.terms = weights.columns;
     job.panel = panel.data();
-    job.bias = 1;
-    job.a_sum = x.sum.data() + row;
+    job.q_sum = x.sum.data() + row;
     job.factors = factor + row;
     job.y = y.row(row) + p * kPanel;
     job.y_stride = y.stride;
     job.columns = columns;
-    table.multiply_int8_panel(job);
+    table.multiply_ternary_panel(job);
   });
 }
 
