@@ -72,13 +72,14 @@ constexpr Entry kEntries[] = {
 };
 constexpr std::size_t kCount = std::size(kEntries);
 
-/// The tables of all sets, each the one below with its own entries on top.
+/// The tables of all sets, each the one below with its own entries on top. What fills a table is compiled with the
+/// flags of its set, so that only a processor that has the set may run it; the others' tables are never handed out.
 const std::array<KernelTable, kCount>& tables() {
   static const std::array<KernelTable, kCount> all = [] {
     std::array<KernelTable, kCount> made;
     for (std::size_t i = 0; i < kCount; ++i) {
       if (i > 0) made[i] = made[i - 1];
-      kEntries[i].fill(made[i]);
+      if (kEntries[i].missing().empty()) kEntries[i].fill(made[i]);
     }
     return made;
   }();

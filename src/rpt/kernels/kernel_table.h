@@ -97,16 +97,20 @@ struct AttentionBackward {
   std::int64_t positions = 0;  ///< T
   std::int64_t head_size = 0;  ///< D
   float scale = 0;             ///< c = float(1/sqrt(double(D)))
-  float* scratch = nullptr;    ///< attention_backward_scratch(T, D, heads) floats
+  float* scratch = nullptr;    ///< attention_backward_scratch(T, D, heads, bf16) floats
 };
 
 /// Positions that attention_backward takes at once.
 constexpr std::int64_t kAttentionBackwardQueries = 16;
 
-/// Floats of scratch space that attention_backward, in float32 or bf16, needs for T positions and heads of size D.
-constexpr std::int64_t attention_backward_scratch(std::int64_t positions, std::int64_t head_size, std::int64_t heads) {
+/// Floats of scratch space that attention_backward, or attention_backward_bf16, needs for T positions and heads of size
+/// D.
+constexpr std::int64_t attention_backward_scratch(std::int64_t positions, std::int64_t head_size, std::int64_t heads,
+                                                  bool bf16) {
   const std::int64_t columns = kAttentionBackwardQueries * heads;
-  return columns * (4 * head_size + 4 * positions + 1) + (positions + 1) * head_size;
+  if (!bf16) return columns * (4 * head_size + 2 * positions);
+  const std::int64_t pairs = (positions + 1) / 2;
+  return columns * (head_size * 5 / 2 + 3 * positions + pairs) + (positions * head_size / 2 + pairs * head_size);
 }
 
 /// Arguments of one step of AdamW over n weights. Formula: g' = g·clip; m = β1·m + (1−β1)·g'; v = β2·v + (1−β2)·g'²;
@@ -274,10 +278,12 @@ struct KernelTable {
   bool multiplies_bf16 = false;
   /// x_i = weight · exp(x_i − log_sum).
   void (*softmax_scaled)(float* x, std::int64_t n, float log_sum, float weight) noexcept = nullptr;
+  /// y_i = bfloat16(weight · exp(x_i − log_sum)), rounded as by gradient_to_bf16; x may be overwritten.
+  void (*softmax_to_bf16)(float* x, std::int64_t n, float log_sum, float weight, std::uint16_t* y) noexcept = nullptr;
   /// y_i = bfloat16(x_i · factor), half to even.
   void (*scale_to_bf16)(const float* x, std::int64_t n, float factor, std::uint16_t* y) noexcept = nullptr;
-  /// plain_i = bfloat16(x_i) and, unless it is null, scaled_i = bfloat16(x_i · factor), half to even; what is below the
-  /// smallest normal number may become 0.
+  /// plain_i = bfloat16(x_i) and scaled_i = bfloat16(x_i · factor), half to even; what is below the smallest normal
+  /// number may become 0.
   void (*gradient_to_bf16)(const float* x, std::int64_t n, float factor, std::uint16_t* plain,
                            std::uint16_t* scaled) noexcept = nullptr;
   /// y_i = q_i; exact.

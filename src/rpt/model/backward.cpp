@@ -67,11 +67,11 @@ BackwardType runnable(BackwardType type) {
   return type == BackwardType::bf16 && !tensor::multiplies_bf16() ? BackwardType::f32 : type;
 }
 
-BackwardWork::BackwardWork(BackwardType type) : type_(runnable(type)), dense_type_(runnable(BackwardType::bf16)) {}
-
-bool BackwardWork::attention_in_bf16(std::int64_t head_size) const {
-  return type_ != BackwardType::f32 && kernels::active().multiplies_bf16 && head_size % 32 == 0;
+bool attention_in_bf16(BackwardType type, std::int64_t head_size) {
+  return type != BackwardType::f32 && kernels::active().multiplies_bf16 && head_size % 32 == 0;
 }
+
+BackwardWork::BackwardWork(BackwardType type) : type_(runnable(type)), dense_type_(runnable(BackwardType::bf16)) {}
 
 void BackwardWork::begin_step(std::uint64_t seed, std::int64_t step) {
   seed_ = seed;

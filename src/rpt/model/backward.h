@@ -39,6 +39,8 @@ enum class BackwardType : std::uint8_t {
 std::string_view name(BackwardType type);
 /// The type of that name. Throws ConfigError for any other text.
 BackwardType parse_backward_type(std::string_view text);
+/// Whether the products of attention's gradients, of heads of that size, run in bf16 as those of linears do.
+bool attention_in_bf16(BackwardType type, std::int64_t head_size);
 /// What runs here where `type` is asked for: f32 instead of bf16 where the processor does not multiply bf16 numbers
 /// itself. Throws EnvironmentError for int8 where it has no exact int8 products.
 BackwardType runnable(BackwardType type);
@@ -59,8 +61,8 @@ class BackwardWork {
   /// In force: int8 becomes bf16, or what runs instead, while quantisation warms up.
   BackwardType type() const { return type_ == BackwardType::int8 && warms_up() ? dense_type_ : type_; }
 
-  /// Whether the products of attention's gradients, of heads of that size, run in bf16 as those of linears.
-  bool attention_in_bf16(std::int64_t head_size) const;
+  /// attention_in_bf16 of this pass.
+  bool attention_in_bf16(std::int64_t head_size) const { return model::attention_in_bf16(type_, head_size); }
 
   /// Gradients of linears are written in place of what is there instead of being added to it.
   bool overwrites = false;

@@ -378,16 +378,17 @@ void Block::attend_backward(const BlockTape& tape, std::span<const Sequence> seq
   work.query.reshape(tape.query.rows(), config_.query_size());
   work.key.reshape(tape.query.rows(), config_.kv_size());
   work.value.reshape(tape.query.rows(), config_.kv_size());
-  const auto kernel = work.attention_in_bf16(d) ? table.attention_backward_bf16 : table.attention_backward;
+  const bool bf16 = work.attention_in_bf16(d);
+  const auto kernel = bf16 ? table.attention_backward_bf16 : table.attention_backward;
   const std::int64_t tasks = static_cast<std::int64_t>(sequences.size()) * config_.kv_heads;
   core::parallel_for(tasks, 1, [&](std::int64_t begin, std::int64_t end) {
-    core::AlignedBuffer<float> keys, values, scratch;
+    static thread_local core::AlignedBuffer<float> keys, values, scratch;
     for (std::int64_t task = begin; task < end; ++task) {
       const Sequence& s = sequences[static_cast<std::size_t>(task / config_.kv_heads)];
       const std::int64_t kv_head = task % config_.kv_heads;
       keys.reserve_scratch(static_cast<std::size_t>(s.length * d));
       values.reserve_scratch(static_cast<std::size_t>(s.length * d));
-      scratch.reserve_scratch(static_cast<std::size_t>(kernels::attention_backward_scratch(s.length, d, group)));
+      scratch.reserve_scratch(static_cast<std::size_t>(kernels::attention_backward_scratch(s.length, d, group, bf16)));
       table.f16_to_f32(s.cache->keys(layer_, kv_head), s.length * d, keys.data());
       table.f16_to_f32(s.cache->values(layer_, kv_head), s.length * d, values.data());
 

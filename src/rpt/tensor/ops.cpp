@@ -73,7 +73,7 @@ constexpr std::int64_t kUnpackedTokens = 128;
 
 bool unpacking_pays(std::int64_t tokens) {
   static const bool has_int8 = multiplies_int8();
-  return has_int8 && tokens >= kUnpackedTokens && kernels::active().library_products;
+  return tokens >= kUnpackedTokens && (uses_ternary_panels() || (has_int8 && kernels::active().library_products));
 }
 
 /// The same product for many tokens: codes are unpacked to bytes once and multiplied by oneDNN, which is exact.

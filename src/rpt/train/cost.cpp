@@ -7,6 +7,7 @@
 #include "rpt/core/parallel.h"
 #include "rpt/core/timer.h"
 #include "rpt/kernels/kernel_table.h"
+#include "rpt/model/backward.h"
 #include "rpt/model/decoder.h"
 #include "rpt/tensor/ops.h"
 #include "rpt/tensor/product.h"
@@ -77,10 +78,10 @@ std::int64_t largest(const model::Config& c) {
 }
 
 /// Keys, values and sums of the sequence that a thread is at.
-std::int64_t attention_scratch(const model::Config& c, std::int64_t context) {
-  const std::int64_t group = c.heads / c.kv_heads;
-  return core::threads() * 4 *
-         (2 * context * c.head_size + kernels::attention_backward_scratch(context, c.head_size, group));
+std::int64_t attention_scratch(const model::Config& c, std::int64_t context, model::BackwardType type) {
+  const std::int64_t sums = kernels::attention_backward_scratch(context, c.head_size, c.heads / c.kv_heads,
+                                                                model::attention_in_bf16(type, c.head_size));
+  return core::threads() * 4 * (2 * context * c.head_size + sums);
 }
 
 /// Logits and, in bf16, their gradient and the hidden states; in f32 the whole head.
@@ -143,7 +144,7 @@ RunMemory run_memory(const model::Config& c, const TrainConfig& run, const Surro
             8 * run.accumulation * run.batch * run.context);
   const std::int64_t dense = run.quantisation.share(0) < 1 ? 4 * widest(c) : 0;  // outputs of a quantisation warm-up
   m.scratch = bytes(rows * (forward_bytes(c) + dense + backward_bytes(c, backward)) + size_of(backward) * largest(c) +
-                    attention_scratch(c, run.context) + head_bytes(c, rows, model::runnable(run.step.head))) +
+                    attention_scratch(c, run.context, backward) + head_bytes(c, rows, model::runnable(run.step.head))) +
               product_scratch(c, rows, backward);
   if (run.revive && run.revive->scope == ReviveScope::tensor) {
     m.scratch += bytes(4 * largest(c));  // magnitudes to select from

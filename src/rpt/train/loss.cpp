@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "rpt/core/exact_math.h"
+#include "rpt/core/float16.h"
 #include "rpt/core/parallel.h"
 #include "rpt/kernels/isa.h"
 #include "rpt/tensor/ops.h"
@@ -91,15 +93,26 @@ double HeadLoss::add_rows(const model::EmbeddingWeight& head, tensor::MatrixView
     for (std::int64_t t = begin; t < end; ++t) {
       const auto i = static_cast<std::size_t>(t);
       float* row = logits_.view().row(t);
+      std::uint16_t* rounded = bf16 ? dlogits_.data() + t * e.rows : nullptr;
       if (targets[i] < 0) {
-        std::fill_n(row, e.rows, 0.0F);
+        if (bf16) {
+          std::fill_n(rounded, e.rows, std::uint16_t{0});
+        } else {
+          std::fill_n(row, e.rows, 0.0F);
+        }
+        continue;
+      }
+      const double log_sum = tensor::log_sum_exp({row, static_cast<std::size_t>(e.rows)});
+      const float logit = row[targets[i]];
+      nll[i] = log_sum - static_cast<double>(logit);
+      const auto shift = static_cast<float>(log_sum);
+      if (bf16) {
+        table.softmax_to_bf16(row, e.rows, shift, weight, rounded);
+        rounded[targets[i]] = core::float_to_bf16(weight * core::exact_exp(logit - shift) - weight);
       } else {
-        const double log_sum = tensor::log_sum_exp({row, static_cast<std::size_t>(e.rows)});
-        nll[i] = log_sum - static_cast<double>(row[targets[i]]);
-        table.softmax_scaled(row, e.rows, static_cast<float>(log_sum), weight);
+        table.softmax_scaled(row, e.rows, shift, weight);
         row[targets[i]] -= weight;
       }
-      if (bf16) table.gradient_to_bf16(row, e.rows, 1.0F, dlogits_.data() + t * e.rows, nullptr);
     }
   });
   const tensor::Operand dlogits =

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Training on processors without bf16 or int8 products, which oneDNN is made to believe in.
+// Training on processors without bf16 or int8 products, which oneDNN is made to believe in; and older processors, by
+// emulation.
 #include "rpt/core/atomic_file.h"
 #include "tests/unit/cli/cli_testing.h"
 #include "tests/unit/cli/program_testing.h"
@@ -45,6 +46,32 @@ TEST_F(Processors, Int8IsRefusedWhereThereIsNone) {
     EXPECT_NE(said().find("rpt: a backward pass in int8 needs a processor with AVX-512 VNNI or AMX"), std::string::npos)
         << said();
     EXPECT_FALSE(std::filesystem::exists(path("int8/training.json")));
+  }
+}
+
+class SlowProcessors : public CommandTest {};
+
+TEST_F(SlowProcessors, WithoutTheHigherSetsWriteTheSame) {
+  const std::string emulator = "/usr/bin/qemu-x86_64";
+  if (!std::filesystem::exists(emulator)) GTEST_SKIP() << emulator << " is missing (package qemu-user)";
+  const std::vector<std::string> command{
+      kProgramFolder + "/rpt", "generate", seedling_, "-p", "The old house", "-n", "6", "--quiet", "--json"};
+  const auto run = [&](std::string program, std::vector<std::string> words, const std::string& json) {
+    words.push_back(path(json));
+    const int code = WEXITSTATUS(wait_for(start_program(std::move(program), words, path("said"))).status);
+    EXPECT_EQ(code, 0) << core::read_file(path("said"));
+    return code == 0 ? Json::parse(core::read_file(path(json))) : Json();
+  };
+  const Json here = run("/usr/bin/env", command, "here.json");
+  // Haswell has AVX2 and no AVX-512, Nehalem neither.
+  for (const auto& [processor, set] :
+       {std::pair<std::string, std::string>{"Haswell", "avx2"}, {"Nehalem", "reference"}}) {
+    std::vector<std::string> words{"-cpu", processor};
+    words.insert(words.end(), command.begin(), command.end());
+    const Json there = run(emulator, words, processor + ".json");
+    if (there.is_null()) continue;
+    EXPECT_EQ(there["environment"]["instruction_set"], set);
+    EXPECT_EQ(there["token_ids"], here["token_ids"]);
   }
 }
 

@@ -40,7 +40,7 @@ AttentionGradients attention_gradients(const Doubles& q, const Doubles& k, const
   AttentionGradients g{Doubles(q.size()), Doubles(q.size()), Doubles(q.size())};
   const auto size = static_cast<std::int64_t>(d);
   const auto count = static_cast<std::int64_t>(positions);
-  Doubles scratch(static_cast<std::size_t>(attention_backward_scratch(count, size, 1)));
+  Doubles scratch(static_cast<std::size_t>(attention_backward_scratch(count, size, 1, false)));
   reference::attention_backward<double>({q.data(), dout.data(), g.q.data(), size, k.data(), v.data(), g.k.data(),
                                          g.v.data(), size, 1, count, size, 1 / std::sqrt(static_cast<double>(d)),
                                          scratch.data()});
@@ -121,8 +121,8 @@ TEST_P(AttentionGradient, OfOneHeadAmongOthers) {
       a.positions = static_cast<std::int64_t>(positions);
       a.head_size = static_cast<std::int64_t>(d);
       a.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(d)));
-      std::vector<float> scratch(static_cast<std::size_t>(attention_backward_scratch(a.positions, a.head_size, 1)),
-                                 nan);
+      std::vector<float> scratch(
+          static_cast<std::size_t>(attention_backward_scratch(a.positions, a.head_size, 1, false)), nan);
       a.scratch = scratch.data();
       table().attention_backward(a);
       // Sums of D and T terms; s − δ and the exponent add a few dozen roundings. Of one position dq and dk are zero.
@@ -158,7 +158,7 @@ AttentionGradients group_gradients(const Doubles& q, const Doubles& k, const Dou
                                    std::int64_t heads, std::int64_t d, bool in_bf16) {
   const auto positions = static_cast<std::int64_t>(k.size()) / d;
   AttentionGradients g{Doubles(q.size()), Doubles(k.size()), Doubles(k.size())};
-  Doubles scratch(static_cast<std::size_t>(attention_backward_scratch(positions, d, heads)));
+  Doubles scratch(static_cast<std::size_t>(2 * positions));
   const reference::AttentionBackwardOf<double> a{q.data(),
                                                  dout.data(),
                                                  g.q.data(),
@@ -185,7 +185,7 @@ struct GroupGradients {
   std::vector<float> q, k, v;
 };
 
-GroupGradients found_gradients(void (*kernel)(const AttentionBackward&) noexcept, const Doubles& q, const Doubles& k,
+GroupGradients found_gradients(const KernelTable& table, bool in_bf16, const Doubles& q, const Doubles& k,
                                const Doubles& v, const Doubles& dout, std::int64_t heads, std::int64_t d) {
   const auto positions = static_cast<std::int64_t>(k.size()) / d;
   const auto qf = narrow(q);
@@ -193,8 +193,9 @@ GroupGradients found_gradients(void (*kernel)(const AttentionBackward&) noexcept
   const auto vf = narrow(v);
   const auto doutf = narrow(dout);
   GroupGradients g{std::vector<float>(q.size(), 7), std::vector<float>(k.size()), std::vector<float>(k.size())};
-  std::vector<float> scratch(static_cast<std::size_t>(attention_backward_scratch(positions, d, heads)),
-                             std::numeric_limits<float>::quiet_NaN());
+  // What is in the scratch space is not read, what stands behind it not touched.
+  const auto needed = static_cast<std::size_t>(attention_backward_scratch(positions, d, heads, in_bf16));
+  std::vector<float> scratch(needed + 64, std::numeric_limits<float>::quiet_NaN());
   AttentionBackward a;
   a.query = qf.data();
   a.dout = doutf.data();
@@ -210,7 +211,8 @@ GroupGradients found_gradients(void (*kernel)(const AttentionBackward&) noexcept
   a.head_size = d;
   a.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(d)));
   a.scratch = scratch.data();
-  kernel(a);
+  (in_bf16 ? table.attention_backward_bf16 : table.attention_backward)(a);
+  for (std::size_t i = needed; i < scratch.size(); ++i) EXPECT_TRUE(std::isnan(scratch[i])) << "past the scratch space";
   return g;
 }
 
@@ -231,7 +233,7 @@ TEST_P(AttentionGradient, OfGroups) {
         const Doubles v = random_doubles(random, positions * d, -1, 1);
         const Doubles dout = random_doubles(random, positions * heads * d, -1, 1);
         const AttentionGradients exact = group_gradients(q, k, v, dout, heads, d, false);
-        const GroupGradients found = found_gradients(table().attention_backward, q, k, v, dout, heads, d);
+        const GroupGradients found = found_gradients(table(), false, q, k, v, dout, heads, d);
         // Roundings of sums of D, T and heads · T terms, each half a unit, a dozen of each kind.
         const double bound = 0x1p-24 * (64 + 12 * std::sqrt(static_cast<double>(d + heads * positions)));
         EXPECT_LT(relative_distance(found.q, exact.q), bound) << heads << ' ' << d << ' ' << positions;
@@ -239,7 +241,7 @@ TEST_P(AttentionGradient, OfGroups) {
         EXPECT_LT(relative_distance(found.v, exact.v), bound) << heads << ' ' << d << ' ' << positions;
         if (d % 32 != 0) continue;
         const AttentionGradients rounded = group_gradients(q, k, v, dout, heads, d, true);
-        const GroupGradients bf16 = found_gradients(table().attention_backward_bf16, q, k, v, dout, heads, d);
+        const GroupGradients bf16 = found_gradients(table(), true, q, k, v, dout, heads, d);
         // Against the same roundings: those of p and ds, where float32 and double fall on two sides of a tie, are off
         // by a unit of bf16 in a few of a thousand terms. Against none: two roundings of 2^-9 a term, and those of the
         // slopes, which enter ds.

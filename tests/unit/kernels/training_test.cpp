@@ -6,6 +6,7 @@
 #include <cmath>
 #include <vector>
 
+#include "rpt/core/float16.h"
 #include "rpt/kernels/reference/training_rows.h"
 #include "tests/unit/kernels/doubles.h"
 
@@ -220,7 +221,11 @@ TEST_P(Training, SumsAndSoftmax) {
     auto x = random.row(n, -9, 9);
     const Doubles x_wide = wide(x);
     EXPECT_NEAR(table().sum_squares(x.data(), n), dot(x_wide, x_wide), 1e-13 * dot(x_wide, x_wide));
+    auto again = x;
+    std::vector<std::uint16_t> rounded(x.size());
+    table().softmax_to_bf16(again.data(), n, 2.5F, 0.125F, rounded.data());
     table().softmax_scaled(x.data(), n, 2.5F, 0.125F);
+    for (std::size_t i = 0; i < x.size(); ++i) ASSERT_EQ(rounded[i], core::float_to_bf16(x[i])) << i;
     for (std::size_t i = 0; i < x.size(); ++i) {
       const double expected = 0.125 * std::exp(x_wide[i] - 2.5);
       ASSERT_NEAR(x[i], expected, 1e-6 * expected);

@@ -147,6 +147,7 @@ struct Vector : lanes::X86 {
   /// Modulo 2^32.
   static Int mul(Int a, Int b) { return {_mm256_mullo_epi32(a.low, b.low), _mm256_mullo_epi32(a.high, b.high)}; }
   static Int exclusive_or(Int a, Int b) { return {_mm256_xor_si256(a.low, b.low), _mm256_xor_si256(a.high, b.high)}; }
+  static Int bit_and(Int a, Int b) { return {_mm256_and_si256(a.low, b.low), _mm256_and_si256(a.high, b.high)}; }
   template <int kBits>
   static Int shift_right(Int v) {
     return {_mm256_srli_epi32(v.low, kBits), _mm256_srli_epi32(v.high, kBits)};

@@ -102,6 +102,7 @@ struct Vector : lanes::X86 {
   /// Modulo 2^32.
   static Int mul(Int a, Int b) { return _mm512_mullo_epi32(a, b); }
   static Int exclusive_or(Int a, Int b) { return _mm512_xor_si512(a, b); }
+  static Int bit_and(Int a, Int b) { return _mm512_and_si512(a, b); }
   template <int kBits>
   static Int shift_right(Int v) {
     return _mm512_srli_epi32(v, kBits);

@@ -152,11 +152,10 @@ QueryBlock prepare(const AttentionBackward& a) {
   return b;
 }
 
-/// The rows of a block, [columns / elements][D] and, turned, [D / elements][columns]; absent positions are zeros.
-/// `whole` gets the turned rows unrounded, if it is not null.
-template <typename P>
-void gather(const AttentionBackward& a, const QueryBlock& b, const float* from, float* rows, float* turned,
-            float* whole) {
+/// The rows of a block, [columns / elements][D], and turned: kTurned of their elements at a time, [D /
+/// kTurned][columns]. Absent positions are zeros.
+template <typename P, int kTurned>
+void gather(const AttentionBackward& a, const QueryBlock& b, const float* from, float* rows, float* turned) {
   constexpr std::int64_t kElements = P::kElements;
   const std::int64_t d = a.head_size;
   for (std::int64_t h = 0; h < a.heads; ++h) {
@@ -177,12 +176,10 @@ void gather(const AttentionBackward& a, const QueryBlock& b, const float* from, 
     }
     for (std::int64_t r = 0; r < kLanes; ++r) {
       const float* x = row(r);
-      float* column = (whole != nullptr ? whole : turned) + h * kLanes + r;
-      if (whole != nullptr || kElements == 1) {
+      float* column = turned + h * kLanes + r;
+      if constexpr (kTurned == 1) {
         for (std::int64_t i = 0; i < d; ++i) column[i * b.columns] = x != nullptr ? x[i] : 0.0F;
-        continue;
-      }
-      if constexpr (kElements == 2) {
+      } else {
         alignas(64) float pairs[kLanes / 2];
         for (std::int64_t i = 0; i < d; i += kLanes) {
           P::store_pairs(pairs, load(x, i, All{}));
@@ -282,8 +279,8 @@ void attention_backward(const AttentionBackward& a) noexcept {
     const std::int64_t left = a.positions - b.first;
     b.count = left < kLanes ? left : kLanes;
     b.keys = b.first + b.count;
-    gather<P>(a, b, a.query, b.query_rows, nullptr, b.query_columns);
-    gather<P>(a, b, a.dout, b.dout_rows, b.dout_columns, nullptr);
+    gather<P, 1>(a, b, a.query, b.query_rows, b.query_columns);
+    gather<P, kElements>(a, b, a.dout, b.dout_rows, b.dout_columns);
     dots<V>(b, a.key, b.query_columns, d, b.scores);
     dots<P>(b, b.value, b.dout_columns, d / kElements, b.slopes);
     for (std::int64_t c = 0; c < b.columns; c += kLanes) weights_and_slopes<V, P>(a, b, c);

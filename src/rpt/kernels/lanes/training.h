@@ -88,6 +88,12 @@ void softmax_scaled(float* x, std::int64_t n, float log_sum, float weight) noexc
 }
 
 template <typename V>
+void softmax_to_bf16(float* x, std::int64_t n, float log_sum, float weight, std::uint16_t* y) noexcept {
+  softmax_scaled<V>(x, n, log_sum, weight);
+  training::scale_to_bf16(x, n, 1.0F, y);
+}
+
+template <typename V>
 double sum_squares(const float* x, std::int64_t n) noexcept {
   auto sum = V::zero_double();
   for_each_16(n, [&](std::int64_t i, auto part) { sum = V::add_square(sum, V::load(x + i, part)); });
@@ -133,19 +139,25 @@ void gradient_codes(const GradientCodes& a) noexcept {
   const auto next = V::broadcast_int(16 * kStep);
   const auto row_inverse = V::broadcast(a.row_inverse);
   const auto factor = V::broadcast(a.factor);
-  for_each_16(a.n, [&](std::int64_t i, auto part) {
+  const auto round = [&](std::int64_t from, typename V::Int bits) {
+    const auto u = V::mul(V::to_float(bits), V::broadcast(0x1p-16F));
+    for_each_16(a.n - from < 16 ? a.n - from : 16, [&](std::int64_t, auto part) {
+      const auto x = V::load(a.x + from, part);
+      V::store_int8(a.by_row + from, round_by<V>(V::mul(x, row_inverse), u), part);
+      const auto scaled = V::mul(V::mul(x, factor), V::load(a.column_inverse + from, part));
+      V::store_int8(a.by_column + from, round_by<V>(scaled, u), part);
+    });
+  };
+  for (std::int64_t i = 0; i < a.n; i += 32) {
     auto h = V::exclusive_or(counter, V::template shift_right<16>(counter));
     h = V::mul(h, V::broadcast_int(0x85ebca6bU));
     h = V::exclusive_or(h, V::template shift_right<13>(h));
     h = V::mul(h, V::broadcast_int(0xc2b2ae35U));
     h = V::exclusive_or(h, V::template shift_right<16>(h));
-    const auto u = V::mul(V::to_float(V::template shift_right<8>(h)), V::broadcast(0x1p-24F));
-    const auto x = V::load(a.x + i, part);
-    V::store_int8(a.by_row + i, round_by<V>(V::mul(x, row_inverse), u), part);
-    const auto scaled = V::mul(V::mul(x, factor), V::load(a.column_inverse + i, part));
-    V::store_int8(a.by_column + i, round_by<V>(scaled, u), part);
+    round(i, V::bit_and(h, V::broadcast_int(0xffffU)));
+    if (i + 16 < a.n) round(i + 16, V::template shift_right<16>(h));
     counter = V::add(counter, next);
-  });
+  }
 }
 
 /// Replaces the entries of training.
@@ -157,6 +169,7 @@ void override_training(KernelTable& table) noexcept {
   table.rope_halves_backward = training::rope_halves_backward<float>;
   table.attention_backward = attention_backward<V, V>;
   table.softmax_scaled = softmax_scaled<V>;
+  table.softmax_to_bf16 = softmax_to_bf16<V>;
   table.scale_to_bf16 = training::scale_to_bf16;
   table.gradient_to_bf16 = training::gradient_to_bf16;
   table.int8_to_bf16 = training::int8_to_bf16;

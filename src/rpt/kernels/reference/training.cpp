@@ -25,6 +25,11 @@ void softmax_scaled(float* x, std::int64_t n, float log_sum, float weight) noexc
   for (std::int64_t i = 0; i < n; ++i) x[i] = weight * core::exact_exp(x[i] - log_sum);
 }
 
+void softmax_to_bf16(float* x, std::int64_t n, float log_sum, float weight, std::uint16_t* y) noexcept {
+  softmax_scaled(x, n, log_sum, weight);
+  training::scale_to_bf16(x, n, 1.0F, y);
+}
+
 double sum_squares(const float* x, std::int64_t n) noexcept {
   Lanes<double> sum;
   for (std::int64_t i = 0; i < n; ++i) sum.of(i) += static_cast<double>(x[i]) * static_cast<double>(x[i]);
@@ -50,6 +55,7 @@ void fill_training(KernelTable& table) noexcept {
   table.attention_backward = attention_backward_f32;
   table.attention_backward_bf16 = attention_backward_bf16_f32;
   table.softmax_scaled = softmax_scaled;
+  table.softmax_to_bf16 = softmax_to_bf16;
   table.scale_to_bf16 = training::scale_to_bf16;
   table.gradient_to_bf16 = training::gradient_to_bf16;
   table.int8_to_bf16 = training::int8_to_bf16;

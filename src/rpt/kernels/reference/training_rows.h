@@ -38,7 +38,7 @@ inline void scale_to_bf16(const float* x, std::int64_t n, float factor, std::uin
 inline void gradient_to_bf16(const float* x, std::int64_t n, float factor, std::uint16_t* plain,
                              std::uint16_t* scaled) noexcept {
   scale_to_bf16(x, n, 1.0F, plain);
-  if (scaled != nullptr) scale_to_bf16(x, n, factor, scaled);
+  scale_to_bf16(x, n, factor, scaled);
 }
 
 inline void int8_to_bf16(const std::int8_t* q, std::int64_t n, std::uint16_t* y) noexcept {
@@ -64,14 +64,18 @@ inline float gradient_maxima(const float* x, std::int64_t n, float factor, float
   return __builtin_bit_cast(float, most);
 }
 
-/// A number in [0, 1), a multiple of 2^-24. The mixing steps are those of MurmurHash3's finaliser (A. Appleby).
-inline float uniform_of(std::uint32_t h) noexcept {
+/// A number in [0, 1), a multiple of 2^-16, for element i of a row: of 32 elements number e and e + 16 share the 32
+/// bits of one hash, whose mixing steps are those of MurmurHash3's finaliser (A. Appleby). More bits would be rounded
+/// away where the number is added to v + 128.
+inline float uniform_of(std::uint32_t key, std::int64_t i) noexcept {
+  std::uint32_t h = key + static_cast<std::uint32_t>(i / 32 * 16 + i % 16) * 0x9e3779b9U;
   h ^= h >> 16;
   h *= 0x85ebca6bU;
   h ^= h >> 13;
   h *= 0xc2b2ae35U;
   h ^= h >> 16;
-  return static_cast<float>(static_cast<std::int32_t>(h >> 8)) * 0x1p-24F;
+  const std::uint32_t half = i % 32 < 16 ? h & 0xffffU : h >> 16;
+  return static_cast<float>(static_cast<std::int32_t>(half)) * 0x1p-16F;
 }
 
 /// ⌊v + u⌋ within ±127. Truncation is rounding down once 128 is added.
@@ -93,7 +97,7 @@ inline void gradient_codes(const GradientCodes& a) noexcept {
   const std::uint32_t key = a.key;
   const std::int64_t n = a.n;
   for (std::int64_t i = 0; i < n; ++i) {
-    const float u = uniform_of(key + static_cast<std::uint32_t>(i) * 0x9e3779b9U);
+    const float u = uniform_of(key, i);
     by_row[i] = round_by(x[i] * row_inverse, u);
     by_column[i] = round_by((x[i] * factor) * column_inverse[i], u);
   }
