@@ -123,6 +123,8 @@ TEST_F(TrainFolder, TheBestModelReplacesNoOtherFiles) {
   fs::remove(path("run/held_out.jsonl"));
   write("run/best/notes.txt", "mine");
   const std::vector<std::string> words{"train", path("config.json"), path("run"), "--resume"};
+  expect_refused(rpt(words), 3, path("run") + ": metrics.jsonl goes to step ");
+  fs::remove(path("run/metrics.jsonl"));
   expect_refused(rpt(words), 4, "run/best/notes.txt: expected what this run wrote there");
   EXPECT_EQ(core::read_file(path("run/best/notes.txt")), "mine");
   fs::remove(path("run/best/notes.txt"));

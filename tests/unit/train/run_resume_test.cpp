@@ -110,6 +110,8 @@ TEST_F(RunResume, AnotherConfigurationIsNamed) {
   EXPECT_NE(refusal(true).find(": revive was \"not given\", is "), std::string::npos) << refusal(true);
   // Before the first checkpoint too.
   config_.revive.reset();
+  fs::remove_all(run_);
+  run(false, 1);
   fs::remove_all(run_ / "checkpoints");
   config_.seed = 7;
   EXPECT_NE(refusal(true).find("training.json: the run was started with another configuration: seed was 0, is 7"),
@@ -119,6 +121,32 @@ TEST_F(RunResume, AnotherConfigurationIsNamed) {
   EXPECT_EQ(run(true).first_step, 0);
   ASSERT_EQ(warnings_.size(), 1U);
   EXPECT_NE(warnings_[0].find("holds no checkpoint yet"), std::string::npos);
+  EXPECT_EQ(steps(), (std::vector<int>{1, 2, 3, 4, 5}));
+}
+
+TEST_F(RunResume, ARunWhoseCheckpointsAreGoneDoesNotBeginAnew) {
+  run(false, 3);
+  const std::string written = metrics();
+  fs::rename(run_ / "checkpoints", folder_ / "away");
+  for (const char* cut : {"", "{\"step\": 4, \"lo"}) {  // the process may have been killed within a line
+    core::write_file_atomic(run_ / "metrics.jsonl", written + cut);
+    EXPECT_EQ(refusal(true), run_.string() +
+                                 ": metrics.jsonl goes to step 3, but there is no checkpoint: bring checkpoints/ back, "
+                                 "or move metrics.jsonl away to begin anew");
+    EXPECT_EQ(metrics(), written + cut);
+  }
+  fs::rename(folder_ / "away", run_ / "checkpoints");
+  EXPECT_EQ(run(true).first_step, 3);
+  fs::remove_all(run_ / "checkpoints");
+  fs::remove(run_ / "metrics.jsonl");
+  EXPECT_EQ(run(true).first_step, 0);
+  EXPECT_EQ(steps(), (std::vector<int>{1, 2, 3, 4, 5}));
+}
+
+TEST_F(RunResume, ARunKilledAtItsFirstCheckpointBeginsAnew) {
+  run(false, 2);  // as far as the checkpoint that is saved every two steps
+  fs::remove_all(run_ / "checkpoints");
+  EXPECT_EQ(run(true).first_step, 0);
   EXPECT_EQ(steps(), (std::vector<int>{1, 2, 3, 4, 5}));
 }
 
