@@ -30,8 +30,8 @@ std::string name_of(std::int64_t step) {
 }
 
 constexpr std::uint64_t kJsonLimit = 16 << 20;
-/// Of state.json. 1 did not name the base.
-constexpr int kVersion = 2;
+/// Of state.json. 1 did not name the base, 2 knew no look that is still to come.
+constexpr int kVersion = 3;
 constexpr std::int64_t kMostSteps = std::int64_t{1} << 40;
 
 StoredBuffer stored_masters(Parameter& p) {
@@ -94,6 +94,7 @@ Json to_json(const RunState& s, const Parameters& parameters, const Adamw& optim
   j["stream_sha256"] = s.stream_sha256;
   j["machine"] = s.machine;
   if (s.overfitted) j["overfitted"] = true;
+  if (s.look_is_due) j["look_is_due"] = true;
   if (s.last_loss) j["last_loss"] = *s.last_loss;
   if (s.idle_steps > 0) j["idle_steps"] = s.idle_steps;
   if (!s.hook.empty()) j["hook"] = s.hook;
@@ -165,6 +166,7 @@ StoredState from_json(const Json& j, const std::string& file) {
   s.stream_sha256 = j.at("stream_sha256").get<std::string>();
   s.machine = j.at("machine").get<std::string>();
   s.overfitted = j.value("overfitted", false);
+  s.look_is_due = j.value("look_is_due", false);
   if (j.contains("last_loss")) s.last_loss = j["last_loss"].get<double>();
   s.hook = j.value("hook", std::string());
   s.base_sha256 = j.at("base_sha256").get<std::string>();

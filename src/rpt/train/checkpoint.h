@@ -22,6 +22,7 @@ struct RunState {
   std::string stream_sha256;        ///< of the training tokens
   std::string machine;              ///< processor, instruction set and threads: others give other bits
   bool overfitted = false;          ///< the run has ended because the held-out text got worse
+  bool look_is_due = false;         ///< what follows the step, a look at the texts first, is still to come
   std::optional<double> last_loss;  ///< of the last step that had targets
   std::int64_t idle_steps = 0;      ///< that had none, and changed nothing
   std::string hook;                 ///< description of the parameters' hook; empty without one

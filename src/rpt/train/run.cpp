@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "rpt/core/atomic_file.h"
 #include "rpt/core/timer.h"
@@ -97,7 +98,8 @@ class Run {
     Metrics metrics(folder / "metrics.jsonl", state_.metrics_bytes, hooks_.warn);
     RunResult result;
     result.first_step = state_.step;
-    while (state_.step < config_.steps && !state_.overfitted) {
+    bool goes_on = !std::exchange(state_.look_is_due, false) || finish_step(metrics);
+    while (goes_on && state_.step < config_.steps && !state_.overfitted) {
       const StepRecord record = step();
       if (record.loss) {
         state_.last_loss = record.loss;
@@ -106,21 +108,10 @@ class Run {
       }
       metrics.add(text_of(line_of(record)));
       if (hooks_.step) hooks_.step(record);
-      const bool last = state_.step == config_.steps;
-      const bool looks = config_.evaluate_every > 0 && state_.step % config_.evaluate_every == 0;
-      if ((looks || last) && evaluate(metrics)) {
-        state_.overfitted = true;
-        save(metrics);
-        break;
-      }
-      const bool interrupted = !last && hooks_.interrupted && hooks_.interrupted();
-      if (last || interrupted || state_.step % config_.checkpoint_every == 0) save(metrics);
-      if (interrupted) {
-        result.end = RunEnd::interrupted;
-        break;
-      }
+      goes_on = finish_step(metrics);
     }
     if (state_.overfitted) result.end = RunEnd::overfitting;
+    if (!goes_on) result.end = RunEnd::interrupted;
     if (result.end != RunEnd::interrupted) look_at_idle_steps();
     result.last_loss = state_.last_loss;
     result.steps = state_.step;
@@ -139,6 +130,21 @@ class Run {
       hooks_.warn(
           fmt::format("{} of {} steps had no token to learn from and changed nothing", state_.idle_steps, state_.step));
     }
+  }
+
+  /// What follows a step: a look at the texts and a checkpoint, where they are due. False where the run was
+  /// interrupted.
+  bool finish_step(Metrics& metrics) {
+    const bool last = state_.step == config_.steps;
+    const bool looks = config_.evaluate_every > 0 && state_.step % config_.evaluate_every == 0;
+    if ((looks || last) && evaluate(metrics)) {
+      state_.overfitted = true;
+      save(metrics);
+      return true;
+    }
+    const bool interrupted = !last && hooks_.interrupted && hooks_.interrupted();
+    if (last || interrupted || state_.step % config_.checkpoint_every == 0) save(metrics);
+    return !interrupted;
   }
 
   StepRecord step() try {
@@ -177,6 +183,7 @@ class Run {
     if (!hooks_.evaluate) return false;
     const std::vector<Evaluation> found = hooks_.evaluate(parameters_.model());
     if (found.empty()) return false;
+    const std::uint64_t bytes_before = metrics.bytes();
     Json texts = Json::array();
     for (const Evaluation& e : found) {
       texts.push_back({{"text", e.text},
@@ -190,17 +197,37 @@ class Run {
     if (!found.front().is_held_out) return false;
     // While the ternary share still rises, the ternary model that is scored is not yet the one that is trained.
     if (config_.quantisation.rises(state_.step)) return false;
+    const OverfitMonitor::State before = monitor_.state();
     const bool overfits = monitor_.add(state_.step, found.front().mean_nll);
     if (!config_.stop_on_overfitting) return false;
-    if (monitor_.is_best() && hooks_.best) hooks_.best(parameters_.model());
+    if (!monitor_.is_best() || !hooks_.best) return overfits;
+    try {
+      hooks_.best(parameters_.model());
+    } catch (const Error&) {
+      // Something stands in its place, or the disk is full. The steps since the last checkpoint are not lost for that,
+      // and the run that goes on looks once more, finds the same and keeps it.
+      monitor_.restore(before);
+      state_.look_is_due = true;
+      save(metrics, bytes_before);
+      if (hooks_.warn) {
+        hooks_.warn(
+            fmt::format("step {}: the best model so far cannot be kept; a checkpoint is saved from which "
+                        "--resume goes on",
+                        state_.step));
+      }
+      throw;
+    }
     return overfits;
   }
 
-  void save(const Metrics& metrics) {
+  void save(const Metrics& metrics) { save(metrics, metrics.bytes()); }
+
+  /// Saves a checkpoint that counts on the first `bytes` of the metrics.
+  void save(const Metrics& metrics, std::uint64_t bytes) {
     state_.sampler = sampler_.state();
     state_.monitor = monitor_.state();
     metrics.sync();  // before the checkpoint that counts on them
-    state_.metrics_bytes = metrics.bytes();
+    state_.metrics_bytes = bytes;
     save_checkpoint(checkpoints_, parameters_, optimiser_, state_, config_.keep_checkpoints);
   }
 

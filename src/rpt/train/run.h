@@ -46,7 +46,8 @@ struct RunHooks {
   /// evaluate, so that the caller connects them. Called every evaluate_every steps and after the last one.
   std::function<std::vector<Evaluation>(const model::Model&)> evaluate;
   std::function<void(std::int64_t step, const std::vector<Evaluation>&)> evaluated;
-  /// Keeps the model, which is the best so far; only where the run stops on overfitting.
+  /// Keeps the model, which is the best so far; only where the run stops on overfitting. Where it throws an Error, a
+  /// checkpoint is saved first, and a run that goes on from it asks again.
   std::function<void(const model::Model&)> best;
   /// Asked after each step: true saves a checkpoint and ends the run, to be resumed.
   std::function<bool()> interrupted;

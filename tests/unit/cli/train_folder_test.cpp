@@ -127,6 +127,7 @@ TEST_F(TrainFolder, TheBestModelReplacesNoOtherFiles) {
   fs::remove(path("run/metrics.jsonl"));
   expect_refused(rpt(words), 4, "run/best/notes.txt: expected what this run wrote there");
   EXPECT_EQ(core::read_file(path("run/best/notes.txt")), "mine");
+  EXPECT_TRUE(fs::exists(path("run/checkpoints/step-00000001")));  // nothing is lost for it
   fs::remove(path("run/best/notes.txt"));
   write("run/best.tmp.17.0/model.safetensors", "of a process that was killed");
   write("run/model.tmp.17.0/model.safetensors", "of a process that was killed");

@@ -2,6 +2,7 @@
 // What a run asks of the folder in which it begins or goes on.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "rpt/core/atomic_file.h"
@@ -207,8 +208,8 @@ TEST_F(RunResume, DamagedStatesAreNamed) {
     EXPECT_NE(refused.find(file.string()), std::string::npos) << refused;
     EXPECT_NE(refused.find(what), std::string::npos) << refused;
   };
-  expect([](Json& j) { j.erase("version"); }, "expected a checkpoint of version 2, found version 1");
-  expect([](Json& j) { j["version"] = 3; }, "found version 3");
+  expect([](Json& j) { j.erase("version"); }, "expected a checkpoint of version 3, found version 1");
+  expect([](Json& j) { j["version"] = 4; }, "found version 4");
   expect([](Json& j) { j["step"] = -3; }, "(step): expected a whole number from 0 to ");
   expect([](Json& j) { j["step"] = std::uint64_t{18446744073709551615U}; }, "found 18446744073709551615");
   expect([](Json& j) { j["step"] = j["optimiser_steps"] = 2; }, "expected that of step-00000003, found 2");
@@ -249,6 +250,90 @@ TEST_F(RunResume, OnlyTheHeldOutPartDecidesAboutOverfitting) {
     EXPECT_EQ(r.end, held_out ? RunEnd::overfitting : RunEnd::done);
     EXPECT_EQ(r.best_step, held_out ? 1 : -1);
   }
+}
+
+/// A run whose held-out text is read best after step 3 of 5, and what is kept of it.
+class BestOfRun : public RunResume {
+ protected:
+  BestOfRun() {
+    config_.evaluate_every = 1;
+    config_.checkpoint_every = 4;
+    config_.hold_out = 0.1;
+    config_.stop_on_overfitting = true;
+  }
+
+  /// Runs to the end. `refuse` says after how many steps the model cannot be kept.
+  RunResult look(const std::string& name, bool resume, std::int64_t refuse) {
+    const auto parameters = Parameters::random(test::TinyModel::make(test::small_shape()), 0.02, 1);
+    RunHooks hooks;
+    std::int64_t step = resume ? read_run_state(*newest_checkpoint(folder_ / name / "checkpoints")).step : 0;
+    hooks.step = [&](const StepRecord& r) { step = r.step; };
+    hooks.warn = [&](const std::string& line) { warnings_.push_back(line); };
+    hooks.evaluate = [&](const model::Model&) {
+      Evaluation e;
+      e.mean_nll = 1 + std::abs(static_cast<double>(step - 3)) / 1000;
+      e.is_held_out = true;
+      return std::vector<Evaluation>{e};
+    };
+    hooks.best = [&](const model::Model&) {
+      if (step == refuse) throw OutputError("best: something stands there");
+      kept_.push_back(step);
+    };
+    const RunResult result = run_training(config_, *parameters, stream_, folder_ / name, resume, "machine", hooks);
+    weights_.clear();
+    for (const Parameter& p : parameters->all())
+      weights_.insert(weights_.end(), p.master.data(), p.master.data() + p.size());
+    return result;
+  }
+
+  /// Lines of metrics.jsonl: the step of each, and whether it is a look.
+  std::vector<std::pair<int, bool>> lines(const std::string& name) const {
+    std::istringstream text(core::read_file(folder_ / name / "metrics.jsonl"));
+    std::vector<std::pair<int, bool>> found;
+    for (std::string line; std::getline(text, line);) {
+      const Json j = Json::parse(line);
+      found.emplace_back(j["step"].get<int>(), j.contains("evaluation"));
+    }
+    return found;
+  }
+
+  std::vector<std::int64_t> kept_;
+  std::vector<float> weights_;
+};
+
+TEST_F(BestOfRun, WhatCannotBeKeptLosesNoStep) {
+  ASSERT_EQ(look("whole", false, 0).best_step, 3);
+  EXPECT_EQ(kept_, (std::vector<std::int64_t>{1, 2, 3}));
+  const std::vector<float> whole = weights_;
+  for (const std::int64_t refused : {3, 1}) {
+    const std::string name = "cut" + std::to_string(refused);
+    kept_.clear();
+    warnings_.clear();
+    for (const bool resume : {false, true}) {  // refused twice
+      EXPECT_EQ(message_of([&] { look(name, resume, refused); }), "best: something stands there");
+    }
+    ASSERT_EQ(warnings_.size(), 2U);
+    EXPECT_EQ(warnings_[0], "step " + std::to_string(refused) +
+                                ": the best model so far cannot be kept; a checkpoint is saved from which --resume "
+                                "goes on");
+    EXPECT_EQ(newest_checkpoint(folder_ / name / "checkpoints")->filename(), "step-0000000" + std::to_string(refused));
+    const RunResult result = look(name, true, 0);
+    EXPECT_EQ(result.first_step, refused);
+    EXPECT_EQ(result.best_step, 3);
+    EXPECT_EQ(kept_, (std::vector<std::int64_t>{1, 2, 3}));
+    EXPECT_EQ(weights_, whole);
+    EXPECT_EQ(lines(name), lines("whole"));
+  }
+}
+
+TEST_F(BestOfRun, WhatCannotBeKeptAfterTheLastStepIsKeptLater) {
+  config_.steps = 3;
+  EXPECT_EQ(message_of([&] { look("run", false, 3); }), "best: something stands there");
+  EXPECT_EQ(kept_, (std::vector<std::int64_t>{1, 2}));
+  EXPECT_EQ(look("run", true, 0).best_step, 3);
+  EXPECT_EQ(look("run", true, 0).best_step, 3);  // what has been kept is not kept again
+  EXPECT_EQ(kept_, (std::vector<std::int64_t>{1, 2, 3}));
+  EXPECT_EQ(lines("run").size(), 6U);
 }
 
 }  // namespace
