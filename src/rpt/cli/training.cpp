@@ -18,6 +18,7 @@
 #include "rpt/core/timer.h"
 #include "rpt/evaluate/score.h"
 #include "rpt/model/export.h"
+#include "rpt/model/gate.h"
 #include "rpt/train/cost.h"
 #include "rpt/train/run.h"
 #include "rpt/train/run_folder.h"
@@ -90,6 +91,19 @@ std::string save_model(const model::Model& model, const fs::path& folder, bool s
   options.replace_folder = true;
   options.add_files = [&](const fs::path& made) { require_own(folder, made, same); };
   return model::export_huggingface(model, folder, model::HfForm::latents, options);
+}
+
+/// The model of the step that read the held-out text best. It is written as soon as that is known, its hash only with
+/// the next checkpoint: where the run is killed in between and goes on with other arithmetic, that step may not come
+/// again, and what is there is of another one. Throws: ConfigError then; as model::open_model.
+std::unique_ptr<model::Model> open_best(const fs::path& place, const train::RunResult& result) {
+  auto opened = model::open_model(place);
+  const std::string found = model::nll_sha256(model::gate_nlls(*opened));
+  if (found == result.best_sha256) return opened;
+  throw ConfigError(
+      fmt::format("{}: expected the model of step {}, whose gate gives {:.16}…, found one that gives {:.16}…: it is "
+                  "not what the run read the held-out text best with",
+                  place.string(), result.best_step, result.best_sha256, found));
 }
 
 /// Time, memory and disk before anything is done.
@@ -286,7 +300,7 @@ int run_training_job(TrainingJob job, Context& context) {
     return list;
   };
   const fs::path best = job.out / kBest;
-  hooks.best = [&](const model::Model& m) { save_model(m, best, false); };
+  hooks.best = [&](const model::Model& m) { return save_model(m, best, false); };
   hooks.evaluated = [&](std::int64_t step, const std::vector<train::Evaluation>& list) {
     if (!list.empty()) context.say(fmt::format("step {}: {}", step, describe(list)));
   };
@@ -308,7 +322,7 @@ int run_training_job(TrainingJob job, Context& context) {
   // Where the held-out text was read better before the end, that is the model.
   std::unique_ptr<model::Model> earlier;
   if (config.stop_on_overfitting && result.best_step >= 0 && result.best_step < result.steps) {
-    earlier = model::open_model(best);
+    earlier = open_best(best, result);
     context.say(fmt::format("the model is that of step {}, the best on the held-out text", result.best_step));
   }
   const model::Model& chosen = earlier ? *earlier : model;

@@ -30,7 +30,7 @@ std::string name_of(std::int64_t step) {
 }
 
 constexpr std::uint64_t kJsonLimit = 16 << 20;
-/// Of state.json. 1 did not name the base, 2 knew no look that is still to come.
+/// Of state.json. 1 did not name the base, 2 knew no look that is still to come, and not which model is the best one.
 constexpr int kVersion = 3;
 constexpr std::int64_t kMostSteps = std::int64_t{1} << 40;
 
@@ -90,6 +90,7 @@ Json to_json(const RunState& s, const Parameters& parameters, const Adamw& optim
   j["monitor"] = {{"best_step", s.monitor.best_step},
                   {"best_nll", s.monitor.best_step >= 0 ? Json(s.monitor.best_nll) : Json()},
                   {"evaluations_since", s.monitor.evaluations_since}};
+  if (!s.best_sha256.empty()) j["best_sha256"] = s.best_sha256;
   j["metrics_bytes"] = s.metrics_bytes;
   j["stream_sha256"] = s.stream_sha256;
   j["machine"] = s.machine;
@@ -162,6 +163,7 @@ StoredState from_json(const Json& j, const std::string& file) {
   s.monitor.best_step = monitor.integer("best_step", -1, s.step);
   if (s.monitor.best_step >= 0) s.monitor.best_nll = monitor.json().at("best_nll").get<double>();
   s.monitor.evaluations_since = monitor.integer("evaluations_since", 0, s.step);
+  s.best_sha256 = j.value("best_sha256", std::string());
   s.metrics_bytes = j.at("metrics_bytes").get<std::uint64_t>();
   s.stream_sha256 = j.at("stream_sha256").get<std::string>();
   s.machine = j.at("machine").get<std::string>();

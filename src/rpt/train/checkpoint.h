@@ -17,6 +17,7 @@ struct RunState {
   std::int64_t step = 0;  ///< steps taken
   WindowSampler::State sampler;
   OverfitMonitor::State monitor;
+  std::string best_sha256;          ///< what RunHooks::best returned for monitor.best_step; empty without one
   std::uint64_t metrics_bytes = 0;  ///< length of metrics.jsonl then
   std::string config_json;          ///< of the run; another one does not go on
   std::string stream_sha256;        ///< of the training tokens

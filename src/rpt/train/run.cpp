@@ -116,6 +116,7 @@ class Run {
     result.last_loss = state_.last_loss;
     result.steps = state_.step;
     result.best_step = monitor_.state().best_step;
+    result.best_sha256 = state_.best_sha256;
     return result;
   }
 
@@ -202,7 +203,7 @@ class Run {
     if (!config_.stop_on_overfitting) return false;
     if (!monitor_.is_best() || !hooks_.best) return overfits;
     try {
-      hooks_.best(parameters_.model());
+      state_.best_sha256 = hooks_.best(parameters_.model());
     } catch (const Error&) {
       // Something stands in its place, or the disk is full. The steps since the last checkpoint are not lost for that,
       // and the run that goes on looks once more, finds the same and keeps it.

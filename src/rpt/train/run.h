@@ -46,9 +46,9 @@ struct RunHooks {
   /// evaluate, so that the caller connects them. Called every evaluate_every steps and after the last one.
   std::function<std::vector<Evaluation>(const model::Model&)> evaluate;
   std::function<void(std::int64_t step, const std::vector<Evaluation>&)> evaluated;
-  /// Keeps the model, which is the best so far; only where the run stops on overfitting. Where it throws an Error, a
-  /// checkpoint is saved first, and a run that goes on from it asks again.
-  std::function<void(const model::Model&)> best;
+  /// Keeps the model, which is the best so far, and returns a hash by which it is known; only where the run stops on
+  /// overfitting. Where it throws an Error, a checkpoint is saved first, and a run that goes on from it asks again.
+  std::function<std::string(const model::Model&)> best;
   /// Asked after each step: true saves a checkpoint and ends the run, to be resumed.
   std::function<bool()> interrupted;
   std::function<void(const std::string&)> warn;
@@ -61,6 +61,7 @@ struct RunResult {
   std::int64_t steps = 0;           ///< taken in all
   std::int64_t first_step = 0;      ///< taken before this call, when it was resumed
   std::int64_t best_step = -1;      ///< with the lowest NLL of the held-out part, −1 without one
+  std::string best_sha256;          ///< what RunHooks::best returned then; empty where it was not called
   std::optional<double> last_loss;  ///< of the last step that had targets
 };
 

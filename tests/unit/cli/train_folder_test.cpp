@@ -138,6 +138,30 @@ TEST_F(TrainFolder, TheBestModelReplacesNoOtherFiles) {
   EXPECT_TRUE(fs::exists(path("run/model.tmp.mine/notes.txt")));
 }
 
+TEST_F(TrainFolder, TheBestModelIsThatOfTheBestStep) {
+  // So high a rate makes every look worse than the first.
+  std::vector<std::string> words{"finetune", seedling_,    path("run"),        "--text",     path("text.txt"),
+                                 "--batch",  "1",          "--context",        "16",         "--lr",
+                                 "0.5",      "--schedule", "constant",         "--hold-out", "0.1",
+                                 "--steps",  "12",         "--evaluate-every", "1"};
+  const Json r = json(words);
+  ASSERT_LT(r["model_step"], r["steps"]);
+  const std::string weights = core::read_file(path("run/model/model.safetensors"));
+  words.push_back("--resume");
+
+  // As if the run had been killed before its end, and best/ were of another step.
+  fs::remove_all(path("run/model"));
+  fs::rename(path("run/best"), path("kept"));
+  fs::copy(seedling_, path("run/best"), fs::copy_options::recursive);
+  expect_refused(rpt(words), 3,
+                 path("run/best") + ": expected the model of step " + r["model_step"].dump() + ", whose");
+  EXPECT_FALSE(fs::exists(path("run/model")));
+  fs::remove_all(path("run/best"));
+  fs::rename(path("kept"), path("run/best"));
+  ASSERT_EQ(rpt(words).code, 0);
+  EXPECT_EQ(core::read_file(path("run/model/model.safetensors")), weights);
+}
+
 TEST_F(TrainFolder, GoesOnWithItsOwnBaseOnly) {
   ASSERT_EQ(finetune(seedling_).code, 0);
   ASSERT_EQ(rpt({"gauge", seedling_, path("other"), "--like", "2b"}).code, 0);

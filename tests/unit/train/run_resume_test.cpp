@@ -278,11 +278,13 @@ class BestOfRun : public RunResume {
     hooks.best = [&](const model::Model&) {
       if (step == refuse) throw OutputError("best: something stands there");
       kept_.push_back(step);
+      return "model of step " + std::to_string(step);
     };
     const RunResult result = run_training(config_, *parameters, stream_, folder_ / name, resume, "machine", hooks);
     weights_.clear();
-    for (const Parameter& p : parameters->all())
+    for (const Parameter& p : parameters->all()) {
       weights_.insert(weights_.end(), p.master.data(), p.master.data() + p.size());
+    }
     return result;
   }
 
@@ -320,6 +322,7 @@ TEST_F(BestOfRun, WhatCannotBeKeptLosesNoStep) {
     const RunResult result = look(name, true, 0);
     EXPECT_EQ(result.first_step, refused);
     EXPECT_EQ(result.best_step, 3);
+    EXPECT_EQ(result.best_sha256, "model of step 3");
     EXPECT_EQ(kept_, (std::vector<std::int64_t>{1, 2, 3}));
     EXPECT_EQ(weights_, whole);
     EXPECT_EQ(lines(name), lines("whole"));
@@ -334,6 +337,19 @@ TEST_F(BestOfRun, WhatCannotBeKeptAfterTheLastStepIsKeptLater) {
   EXPECT_EQ(look("run", true, 0).best_step, 3);  // what has been kept is not kept again
   EXPECT_EQ(kept_, (std::vector<std::int64_t>{1, 2, 3}));
   EXPECT_EQ(lines("run").size(), 6U);
+}
+
+TEST_F(BestOfRun, ARunThatGoesOnKnowsWhichModelWasKept) {
+  look("run", false, 0);
+  for (const auto& [step, best] : {std::pair{5, 3}, std::pair{4, 3}}) {
+    kept_.clear();
+    const RunResult result = look("run", true, 0);
+    EXPECT_EQ(result.first_step, step);
+    EXPECT_EQ(result.best_step, best);
+    EXPECT_EQ(result.best_sha256, "model of step 3");
+    EXPECT_TRUE(kept_.empty());
+    fs::remove_all(folder_ / "run/checkpoints/step-00000005");
+  }
 }
 
 }  // namespace
