@@ -95,8 +95,15 @@ std::string save_model(const model::Model& model, const fs::path& folder, bool s
 
 /// The model of the step that read the held-out text best. It is written as soon as that is known, its hash only with
 /// the next checkpoint: where the run is killed in between and goes on with other arithmetic, that step may not come
-/// again, and what is there is of another one. Throws: ConfigError then; as model::open_model.
-std::unique_ptr<model::Model> open_best(const fs::path& place, const train::RunResult& result) {
+/// again, and what is there is of another one. Where nothing is there any more, model/ of a run that had ended is it.
+/// Throws: ConfigError where it is another one; as model::open_model.
+std::unique_ptr<model::Model> open_best(const fs::path& out, const train::RunResult& result, const Context& context) {
+  fs::path place = out / kBest;
+  if (train::is_vacant(place) && !train::is_vacant(out / kModel)) {
+    context.say(fmt::format("warning: {}: expected the model of step {}, found nothing: {} is looked at instead",
+                            place.string(), result.best_step, (out / kModel).string()));
+    place = out / kModel;
+  }
   auto opened = model::open_model(place);
   const std::string found = model::nll_sha256(model::gate_nlls(*opened));
   if (found == result.best_sha256) return opened;
@@ -322,7 +329,7 @@ int run_training_job(TrainingJob job, Context& context) {
   // Where the held-out text was read better before the end, that is the model.
   std::unique_ptr<model::Model> earlier;
   if (config.stop_on_overfitting && result.best_step >= 0 && result.best_step < result.steps) {
-    earlier = open_best(best, result);
+    earlier = open_best(job.out, result, context);
     context.say(fmt::format("the model is that of step {}, the best on the held-out text", result.best_step));
   }
   const model::Model& chosen = earlier ? *earlier : model;

@@ -160,6 +160,17 @@ TEST_F(TrainFolder, TheBestModelIsThatOfTheBestStep) {
   fs::rename(path("kept"), path("run/best"));
   ASSERT_EQ(rpt(words).code, 0);
   EXPECT_EQ(core::read_file(path("run/model/model.safetensors")), weights);
+
+  // What has been written at the end once will do for it.
+  fs::remove_all(path("run/best"));
+  const Outcome o = rpt(words);
+  EXPECT_EQ(o.code, 0) << o.err;
+  EXPECT_NE(o.err.find("warning: " + path("run/best") + ": expected the model of step "), std::string::npos) << o.err;
+  EXPECT_EQ(core::read_file(path("run/model/model.safetensors")), weights);
+  fs::remove_all(path("run/model"));
+  fs::copy(seedling_, path("run/model"), fs::copy_options::recursive);
+  expect_refused(rpt(words), 3, path("run/model") + ": expected the model of step ");
+  EXPECT_TRUE(fs::exists(path("run/model/config.json")));
 }
 
 TEST_F(TrainFolder, GoesOnWithItsOwnBaseOnly) {
