@@ -2,6 +2,7 @@
 #include "rpt/train/run.h"
 
 #include <algorithm>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -95,8 +96,10 @@ class Run {
   }
 
   RunResult go(const fs::path& folder) {
-    Metrics metrics(folder / "metrics.jsonl", state_.metrics_bytes, hooks_.warn);
+    const auto lock = std::make_shared<Metrics>(folder / "metrics.jsonl", state_.metrics_bytes, hooks_.warn);
+    Metrics& metrics = *lock;
     RunResult result;
+    result.lock = lock;
     result.first_step = state_.step;
     bool goes_on = !std::exchange(state_.look_is_due, false) || finish_step(metrics);
     while (goes_on && state_.step < config_.steps && !state_.overfitted) {

@@ -63,6 +63,9 @@ struct RunResult {
   std::int64_t best_step = -1;      ///< with the lowest NLL of the held-out part, −1 without one
   std::string best_sha256;          ///< what RunHooks::best returned then; empty where it was not called
   std::optional<double> last_loss;  ///< of the last step that had targets
+  /// Keeps other runs out of the folder until the last copy is gone: what the caller writes behind the run belongs to
+  /// it.
+  std::shared_ptr<const void> lock;
 };
 
 /// Refuses what run_training refuses of a model and a text. Throws: ConfigError where a window does not fit into the
@@ -73,10 +76,10 @@ void require_trainable(const TrainConfig& config, Parameters& parameters, const 
 /// Trains `parameters` on a stream as `config` says and leaves in `folder`: config.json of the run as training.json,
 /// metrics.jsonl (a line a step or evaluation), checkpoints/. `resume` goes on from the newest checkpoint, with the
 /// same bits as if nothing had happened; of a run that has ended nothing is done again. A hook of the parameters takes
-/// part; config.revive sets one. The caller writes the model. `machine` describes processor, instruction set and
-/// threads. Throws: as require_run_folder; ConfigError where no step had a token to learn from, where configuration,
-/// first weights, text or hook of a resumed run differ, or where config.revive meets another hook; as GradientStep,
-/// Adamw, ReviveHook and the checkpoint functions.
+/// part; config.revive sets one. The caller writes the model, while it holds the result. `machine` describes processor,
+/// instruction set and threads. Throws: as require_run_folder; ConfigError where no step had a token to learn from,
+/// where configuration, first weights, text or hook of a resumed run differ, or where config.revive meets another hook;
+/// as GradientStep, Adamw, ReviveHook and the checkpoint functions.
 RunResult run_training(const TrainConfig& config, Parameters& parameters, const TokenStream& stream,
                        const std::filesystem::path& folder, bool resume, const std::string& machine,
                        const RunHooks& hooks);

@@ -187,6 +187,16 @@ TEST_F(RunResume, MetricsThatAreShorterThanTheCheckpointSaysAreSaid) {
   EXPECT_EQ(steps(), (std::vector<int>{1, 2, 3, 4, 5}));
 }
 
+TEST_F(RunResume, NobodyElseRunsInTheFolderWhileTheResultIsHeld) {
+  std::optional<RunResult> result = run(false);
+  std::optional<RunResult> copy = result;
+  for (std::optional<RunResult>* held : {&result, &copy}) {
+    EXPECT_EQ(refusal(true), (run_ / "metrics.jsonl").string() + ": another run is writing to it");
+    held->reset();
+  }
+  EXPECT_EQ(run(true).first_step, 5);
+}
+
 TEST_F(RunResume, MetricsOfSomebodyElseStay) {
   run(false, 3);
   const std::string own(metrics().size() + 100, 'x');
