@@ -99,6 +99,7 @@ std::string save_model(const model::Model& model, const fs::path& folder, bool s
 /// Throws: ConfigError where it is another one; as model::open_model.
 std::unique_ptr<model::Model> open_best(const fs::path& out, const train::RunResult& result, const Context& context) {
   fs::path place = out / kBest;
+  for (const std::string& name : {kBest, kModel}) train::remove_leftovers(out / name);  // one of them may come back
   if (train::is_vacant(place) && !train::is_vacant(out / kModel)) {
     context.say(fmt::format("warning: {}: expected the model of step {}, found nothing: {} is looked at instead",
                             place.string(), result.best_step, (out / kModel).string()));

@@ -5,6 +5,7 @@
 
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <string_view>
 #include <vector>
 
 #include "rpt/core/error.h"
@@ -115,15 +116,23 @@ void require_run_folder(const fs::path& folder, const TrainConfig& config, bool 
 
 void remove_leftovers(const fs::path& path) {
   const std::string begin = path.filename().string() + ".tmp.";
+  constexpr std::string_view kOld = ".old";
   std::vector<fs::path> leftovers;
   std::error_code error;
   for (fs::directory_iterator it(path.parent_path(), error), last; !error && it != last; it.increment(error)) {
-    const std::string name = it->path().filename().string();
+    std::string name = it->path().filename().string();
+    if (name.ends_with(kOld)) name.resize(name.size() - kOld.size());
     if (name.starts_with(begin) && name.find_first_not_of("0123456789.", begin.size()) == std::string::npos) {
       leftovers.push_back(it->path());
     }
   }
   for (const fs::path& leftover : leftovers) {
+    // What had been moved away and not been replaced yet is all that is left of it.
+    if (leftover.extension() == kOld && !fs::exists(fs::symlink_status(path, error))) {
+      fs::rename(leftover, path, error);
+      if (error) throw OutputError(fmt::format("{}: cannot be moved back: {}", leftover.string(), error.message()));
+      continue;
+    }
     fs::remove_all(leftover, error);
     if (error) throw OutputError(fmt::format("{}: cannot be removed: {}", leftover.string(), error.message()));
   }

@@ -19,8 +19,9 @@ bool is_vacant(const std::filesystem::path& path);
 void require_run_folder(const std::filesystem::path& folder, const TrainConfig& config, bool resume,
                         std::span<const std::string> outputs = {}, std::span<const std::string> at_end = {});
 
-/// Removes what a process that was killed while it wrote the file or folder `path` has left beside it: PATH.tmp.N.M
-/// (core::AtomicDirectory). Nobody else may be writing it. Throws: OutputError.
+/// Removes what a process that was killed while it wrote the file or folder `path` has left beside it: PATH.tmp.N.M and
+/// PATH.tmp.N.M.old (core::AtomicDirectory). The latter is what stood there before, and comes back where nothing does
+/// now. Nobody else may be writing it. Throws: OutputError.
 void remove_leftovers(const std::filesystem::path& path);
 
 /// Where two configurations (train::to_json) differ first: ": seed was 3, is 9"; nothing where one of them is no JSON.

@@ -161,6 +161,13 @@ TEST_F(TrainFolder, TheBestModelIsThatOfTheBestStep) {
   ASSERT_EQ(rpt(words).code, 0);
   EXPECT_EQ(core::read_file(path("run/model/model.safetensors")), weights);
 
+  // A process that was killed while it replaced best/ has left it under another name.
+  fs::rename(path("run/best"), path("run/best.tmp.17.0.old"));
+  const Outcome back = rpt(words);
+  EXPECT_EQ(back.code, 0) << back.err;
+  EXPECT_EQ(back.err.find("warning"), std::string::npos) << back.err;
+  EXPECT_TRUE(fs::exists(path("run/best/config.json")));
+
   // What has been written at the end once will do for it.
   fs::remove_all(path("run/best"));
   const Outcome o = rpt(words);

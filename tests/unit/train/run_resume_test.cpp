@@ -2,6 +2,7 @@
 // What a run asks of the folder in which it begins or goes on.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -230,6 +231,26 @@ TEST_F(RunResume, DamagedStatesAreNamed) {
   expect([](Json& j) { j = Json::array(); }, "what a checkpoint holds");
   core::write_file_atomic(file, good.dump());
   EXPECT_EQ(run(true).steps, 5);
+}
+
+TEST_F(RunResume, WhatAKilledProcessMovedAwayComesBack) {
+  const auto put = [&](const std::string& name, const std::string& text) {
+    fs::create_directories(run_ / name);
+    core::write_file_atomic(run_ / name / "file", text);
+  };
+  put("best.tmp.17.0.old", "old");
+  put("best.tmp.17.0", "new");
+  put("best.tmp.mine.old", "mine");
+  put("best.old", "mine");
+  remove_leftovers(run_ / "best");
+  EXPECT_EQ(core::read_file(run_ / "best/file"), "old");
+  put("best.tmp.18.3.old", "older");
+  remove_leftovers(run_ / "best");
+  EXPECT_EQ(core::read_file(run_ / "best/file"), "old");
+  std::vector<std::string> left;
+  for (const fs::directory_entry& entry : fs::directory_iterator(run_)) left.push_back(entry.path().filename());
+  std::sort(left.begin(), left.end());
+  EXPECT_EQ(left, (std::vector<std::string>{"best", "best.old", "best.tmp.mine.old"}));
 }
 
 TEST_F(RunResume, WhatStandsInTheWayOfCheckpointsIsNamed) {
