@@ -30,7 +30,8 @@ std::string name_of(std::int64_t step) {
 }
 
 constexpr std::uint64_t kJsonLimit = 16 << 20;
-/// Of state.json. 1 did not name the base, 2 knew no look that is still to come, and not which model is the best one.
+/// Of state.json. 1 did not name the base, 2 knew no look that is still to come, and neither the best model nor
+/// arithmetic.
 constexpr int kVersion = 3;
 constexpr std::int64_t kMostSteps = std::int64_t{1} << 40;
 
@@ -94,6 +95,7 @@ Json to_json(const RunState& s, const Parameters& parameters, const Adamw& optim
   j["metrics_bytes"] = s.metrics_bytes;
   j["stream_sha256"] = s.stream_sha256;
   j["machine"] = s.machine;
+  j["arithmetic"] = s.arithmetic;
   if (s.overfitted) j["overfitted"] = true;
   if (s.look_is_due) j["look_is_due"] = true;
   if (s.last_loss) j["last_loss"] = *s.last_loss;
@@ -167,6 +169,7 @@ StoredState from_json(const Json& j, const std::string& file) {
   s.metrics_bytes = j.at("metrics_bytes").get<std::uint64_t>();
   s.stream_sha256 = j.at("stream_sha256").get<std::string>();
   s.machine = j.at("machine").get<std::string>();
+  s.arithmetic = reader.integer("arithmetic", 0, std::numeric_limits<std::int64_t>::max());
   s.overfitted = j.value("overfitted", false);
   s.look_is_due = j.value("look_is_due", false);
   if (j.contains("last_loss")) s.last_loss = j["last_loss"].get<double>();

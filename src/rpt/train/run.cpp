@@ -4,11 +4,14 @@
 #include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <string_view>
 #include <utility>
 
 #include "rpt/core/atomic_file.h"
 #include "rpt/core/timer.h"
+#include "rpt/kernels/isa.h"
 #include "rpt/model/token_rows.h"
+#include "rpt/tensor/product.h"
 #include "rpt/train/metrics.h"
 #include "rpt/train/run_folder.h"
 
@@ -65,7 +68,7 @@ class Run {
     RPT_CHECK(parameters.masters() == config.masters, "masters {}", name(parameters.masters()));
     state_.config_json = to_json(config);
     state_.stream_sha256 = stream.sha256;
-    state_.machine = machine;
+    state_.machine = machine + ", " + describe_products();
     if (parameters.hook() != nullptr) state_.hook = parameters.hook()->description();
     state_.base_sha256 = sha256_of(parameters);
   }
@@ -89,6 +92,12 @@ class Run {
     if (found.machine != state_.machine && hooks_.warn) {
       hooks_.warn(fmt::format("the run goes on on {}, it was started on {}: it will not end with the same bits",
                               state_.machine, found.machine));
+    }
+    if (found.arithmetic != state_.arithmetic && hooks_.warn) {
+      hooks_.warn(
+          fmt::format("the run goes on with another version of rpt than it was started with, whose steps compute "
+                      "otherwise (arithmetic {}, it was {}): it will not end with the same bits",
+                      state_.arithmetic, found.arithmetic));
     }
     sampler_.restore(found.sampler);
     monitor_.restore(found.monitor);
@@ -247,6 +256,15 @@ class Run {
 };
 
 }  // namespace
+
+std::string describe_products() {
+  std::vector<std::string_view> native;
+  if (tensor::multiplies_int8()) native.push_back("int8");
+  if (tensor::multiplies_bf16()) native.push_back("bf16");
+  if (kernels::active().multiplies_bf16) native.push_back("attention in bf16");
+  if (native.empty()) return "no native products";
+  return fmt::format("native products: {}", fmt::join(native, ", "));
+}
 
 std::string describe_loss(std::optional<double> loss) {
   return loss ? fmt::format("loss {:.4f}", *loss) : "no loss: no token to learn from";

@@ -26,6 +26,10 @@ struct StepRecord {
   std::int64_t tokens = 0;  ///< tokens read by this step
 };
 
+/// Which narrow products of training the processor makes itself, those of attention where the instruction set in force
+/// has them: "native products: int8, bf16, attention in bf16" or "no native products". Others give other bits.
+std::string describe_products();
+
 /// "loss 1.2345", or that there is none.
 std::string describe_loss(std::optional<double> loss);
 
@@ -77,7 +81,8 @@ void require_trainable(const TrainConfig& config, Parameters& parameters, const 
 /// metrics.jsonl (a line a step or evaluation), checkpoints/. `resume` goes on from the newest checkpoint, with the
 /// same bits as if nothing had happened; of a run that has ended nothing is done again. A hook of the parameters takes
 /// part; config.revive sets one. The caller writes the model, while it holds the result. `machine` describes processor,
-/// instruction set and threads. Throws: as require_run_folder; ConfigError where no step had a token to learn from,
+/// instruction set and threads; where it, describe_products() or kTrainingArithmetic is not what a resumed run began
+/// with, that is warned about. Throws: as require_run_folder; ConfigError where no step had a token to learn from,
 /// where configuration, first weights, text or hook of a resumed run differ, or where config.revive meets another hook;
 /// as GradientStep, Adamw, ReviveHook and the checkpoint functions.
 RunResult run_training(const TrainConfig& config, Parameters& parameters, const TokenStream& stream,

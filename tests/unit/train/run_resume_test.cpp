@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "rpt/core/atomic_file.h"
+#include "rpt/kernels/isa.h"
+#include "rpt/tensor/product.h"
 #include "rpt/train/metrics.h"
 #include "rpt/train/run.h"
 #include "rpt/train/run_folder.h"
@@ -207,6 +209,48 @@ TEST_F(RunResume, MetricsOfSomebodyElseStay) {
   EXPECT_EQ(metrics(), own);
 }
 
+TEST_F(RunResume, OtherArithmeticIsWarnedAbout) {
+  run(false, 3);
+  fs::copy(run_, folder_ / "before", fs::copy_options::recursive);
+  const Json good = Json::parse(core::read_file(run_ / "checkpoints/step-00000003/state.json"));
+  const std::string here = "machine, " + describe_products();
+  EXPECT_EQ(good["machine"], here);
+  EXPECT_EQ(good["arithmetic"], kTrainingArithmetic);
+  struct Other {
+    std::function<void(Json&)> change;
+    std::string warning;
+  };
+  const std::vector<Other> list{
+      {[](Json& j) { j["arithmetic"] = 1; }, "whose steps compute otherwise (arithmetic 2, it was 1): it will not end"},
+      {[](Json& j) { j["machine"] = "machine, others"; }, "goes on on " + here + ", it was started on machine, others"},
+      {[](Json&) {}, ""}};
+  for (const Other& other : list) {
+    fs::remove_all(run_);
+    fs::copy(folder_ / "before", run_, fs::copy_options::recursive);
+    Json j = good;
+    other.change(j);
+    core::write_file_atomic(run_ / "checkpoints/step-00000003/state.json", j.dump());
+    warnings_.clear();
+    EXPECT_EQ(run(true).steps, 5);
+    ASSERT_EQ(warnings_.size(), other.warning.empty() ? 0U : 1U);
+    if (!warnings_.empty()) {
+      EXPECT_NE(warnings_[0].find(other.warning), std::string::npos) << warnings_[0];
+    }
+  }
+}
+
+TEST(Products, AreThoseOfProcessorAndInstructionSet) {
+  const std::string active(kernels::active().name);
+  const auto names = [](const std::string& what) { return describe_products().find(what) != std::string::npos; };
+  EXPECT_EQ(names("int8"), tensor::multiplies_int8());
+  EXPECT_EQ(names("products: bf16") || names("int8, bf16"), tensor::multiplies_bf16());
+  EXPECT_EQ(names("attention in bf16"), kernels::active().multiplies_bf16);
+  kernels::force_isa("reference");
+  EXPECT_FALSE(names("attention"));
+  EXPECT_EQ(names("no native"), !tensor::multiplies_int8() && !tensor::multiplies_bf16());
+  kernels::force_isa(active);
+}
+
 TEST_F(RunResume, DamagedStatesAreNamed) {
   run(false, 3);
   const fs::path file = run_ / "checkpoints/step-00000003/state.json";
@@ -228,6 +272,7 @@ TEST_F(RunResume, DamagedStatesAreNamed) {
   expect([](Json& j) { j["monitor"]["best_step"] = 9; }, "(best_step): expected a whole number from -1 to 3, found 9");
   expect([](Json& j) { j["monitor"]["evaluations_since"] = "3"; }, "(evaluations_since)");
   expect([](Json& j) { j.erase("base_sha256"); }, "base_sha256");
+  expect([](Json& j) { j.erase("arithmetic"); }, "arithmetic");
   expect([](Json& j) { j = Json::array(); }, "what a checkpoint holds");
   core::write_file_atomic(file, good.dump());
   EXPECT_EQ(run(true).steps, 5);
