@@ -115,21 +115,21 @@ std::unique_ptr<model::Model> open_best(const fs::path& out, const train::RunRes
 }
 
 /// Time, memory and disk before anything is done.
-int dry_run(const TrainingJob& job, train::Parameters& parameters, const train::TokenStream& stream, const Watch& watch,
+int dry_run(const TrainingJob& job, const model::Model& model, const train::TokenStream& stream, const Watch& watch,
             Context& context) {
   const train::TrainConfig& c = job.config;
-  train::require_trainable(c, parameters, stream);
+  const model::Config& shape = model.config;
+  train::require_trainable(c, model, stream);
   const double tokens = static_cast<double>(c.steps) * static_cast<double>(c.batch * c.accumulation * c.context);
   const double peak = train::measure_product_rate(c.step.backward);
-  const double seconds = tokens * train::guess_seconds_per_token(job.shape, c, peak);
+  const double seconds = tokens * train::guess_seconds_per_token(shape, c, peak);
   const std::int64_t scoring = watch.bytes() > 0 ? evaluate::kBatchTokens : 0;
-  const std::uint64_t masks = parameters.hook() != nullptr ? parameters.hook()->held_bytes() : 0;
+  const std::uint64_t masks = job.held_bytes(model);
   const train::RunMemory memory =
-      train::run_memory(job.shape, c, {stream.tokens.size(), watch.bytes(), watch.part_bytes(), scoring, masks});
+      train::run_memory(shape, c, {stream.tokens.size(), watch.bytes(), watch.part_bytes(), scoring, masks});
   const std::uint64_t models = c.stop_on_overfitting ? 2 : 1;  // the best one beside the last
-  const std::uint64_t disk =
-      train::checkpoint_bytes(job.shape, c) * static_cast<std::uint64_t>(c.keep_checkpoints + 1) +
-      models * static_cast<std::uint64_t>(train::parameter_count(job.shape)) * 2;
+  const std::uint64_t disk = train::checkpoint_bytes(shape, c) * static_cast<std::uint64_t>(c.keep_checkpoints + 1) +
+                             models * static_cast<std::uint64_t>(train::parameter_count(shape)) * 2;
   context.out() << fmt::format(
       "{} parameters; {} training tokens ({} of them to be predicted) in {} documents; {:.0f} tokens to read, {:.2f} "
       "times the text\n"
@@ -137,14 +137,14 @@ int dry_run(const TrainingJob& job, train::Parameters& parameters, const train::
       "memory  {:.2f} GB: weights {:.2f}, activations {:.2f}, scratch {:.2f}, scoring {:.2f}, texts {:.2f}, "
       "program {:.2f}\n"
       "disk    {:.2f} GB\n",
-      train::parameter_count(job.shape), stream.tokens.size(), stream.targets, stream.documents, tokens,
+      train::parameter_count(shape), stream.tokens.size(), stream.targets, stream.documents, tokens,
       tokens / static_cast<double>(stream.tokens.size()), seconds, peak / 1e9,
       static_cast<double>(memory.total()) / 1e9, static_cast<double>(memory.weights) / 1e9,
       static_cast<double>(memory.activations) / 1e9, static_cast<double>(memory.scratch) / 1e9,
       static_cast<double>(memory.scoring) / 1e9, static_cast<double>(memory.texts) / 1e9,
       static_cast<double>(memory.program) / 1e9, static_cast<double>(disk) / 1e9);
   report::Record r;
-  r.set("parameters", train::parameter_count(job.shape));
+  r.set("parameters", train::parameter_count(shape));
   r.set("training_tokens", stream.tokens.size());
   r.set("training_targets", stream.targets);
   r.set("tokens_to_read", tokens);
@@ -265,9 +265,10 @@ int run_training_job(TrainingJob job, Context& context) {
   if (!job.dry_run) {
     train::require_run_folder(job.out, job.config, job.resume, kOutputs, kAtEnd);
   }
-  const std::unique_ptr<train::Parameters> parameters = job.make_parameters();
-  const model::Model& model = parameters->model();
-  job.shape = model.config;
+  std::unique_ptr<model::Model> made = job.make_model();
+  std::unique_ptr<train::Parameters> parameters;
+  if (!job.dry_run) parameters = job.make_parameters(std::move(made));
+  const model::Model& model = parameters ? parameters->model() : *made;
   const train::TrainConfig& config = job.config;
   TextLoader loader(job, model);
   const Texts texts = loader.load();
@@ -275,16 +276,17 @@ int run_training_job(TrainingJob job, Context& context) {
   if (!config.chat_template.empty() && !loader.used_template()) {
     throw ConfigError(fmt::format("{}: the texts hold no conversations to be rendered", config.chat_template));
   }
-  context.say(fmt::format("{} parameters, {} training tokens in {} documents, {} held out", parameters->count(),
-                          texts.stream.tokens.size(), texts.stream.documents, texts.held_out.size()));
+  context.say(fmt::format("{} parameters, {} training tokens in {} documents, {} held out",
+                          train::parameter_count(model.config), texts.stream.tokens.size(), texts.stream.documents,
+                          texts.held_out.size()));
   if (texts.are_conversations) {
     context.say(
         fmt::format("conversations: the loss is that of {} tokens in the assistant's answers", texts.stream.targets));
   }
-  if (job.dry_run) return dry_run(job, *parameters, texts.stream, watch, context);
+  if (job.dry_run) return dry_run(job, model, texts.stream, watch, context);
 
   const double peak = train::measure_product_rate(config.step.backward);
-  const double operations = train::operations_per_token(job.shape, config.context);
+  const double operations = train::operations_per_token(model.config, config.context);
   core::ProgressSink& progress = context.progress();
   double tokens = 0;
   double seconds = 0;

@@ -270,12 +270,15 @@ std::string describe_loss(std::optional<double> loss) {
   return loss ? fmt::format("loss {:.4f}", *loss) : "no loss: no token to learn from";
 }
 
-void require_trainable(const TrainConfig& config, Parameters& parameters, const TokenStream& stream) {
-  model::require_rows(parameters.model(), stream.tokens);
+void require_trainable(const TrainConfig& config, const model::Model& model, const TokenStream& stream) {
+  model::require_rows(model, stream.tokens);
   if (std::find(stream.is_target.begin(), stream.is_target.end(), 1) == stream.is_target.end()) {
     throw ConfigError("the text holds no token to learn from");
   }
-  const GradientStep step(parameters, config.context, config.step);
+  if (config.context > model.config.context) {
+    throw ConfigError(fmt::format("training context {}: the model has 1 to {}", config.context, model.config.context));
+  }
+  model::runnable(config.step.backward);
   const WindowSampler sampler(stream, {config.context, config.sampling, config.seed});
 }
 
@@ -286,7 +289,7 @@ RunResult run_training(const TrainConfig& config, Parameters& parameters, const 
   const fs::path described = folder / "training.json";
   std::error_code error;
   const bool is_described = fs::exists(described, error);
-  require_trainable(config, parameters, stream);
+  require_trainable(config, parameters.model(), stream);
   if (config.revive) follow_magnitudes(*config.revive, parameters);
   Run run(config, parameters, stream, folder, machine, hooks);
   fs::create_directories(folder, error);

@@ -72,10 +72,10 @@ struct RunResult {
   std::shared_ptr<const void> lock;
 };
 
-/// Refuses what run_training refuses of a model and a text. Throws: ConfigError where a window does not fit into the
-/// model or the text, or where the text has no token to learn from; EnvironmentError where the processor lacks the
-/// products of config.step.
-void require_trainable(const TrainConfig& config, Parameters& parameters, const TokenStream& stream);
+/// Refuses what run_training refuses of a model, which may still lack its weights, and a text. Throws: ConfigError
+/// where a window does not fit into the model or the text, or where the text has no token to learn from;
+/// EnvironmentError where the processor lacks the products of config.step.
+void require_trainable(const TrainConfig& config, const model::Model& model, const TokenStream& stream);
 
 /// Trains `parameters` on a stream as `config` says and leaves in `folder`: config.json of the run as training.json,
 /// metrics.jsonl (a line a step or evaluation), checkpoints/. `resume` goes on from the newest checkpoint, with the

@@ -247,6 +247,20 @@ TEST_F(TrainFolder, DryRunsOfManyStepsAreCounted) {
   EXPECT_EQ(r["tokens_to_read"], 1e12 * 65536 * 65536 * 16);
 }
 
+TEST_F(TrainFolder, ADryRunNeedsNotTheMemoryThatItTells) {
+  const Json shape = {{"hidden", 8192}, {"feed_forward", 32768}, {"layers", 100}, {"heads", 64}};
+  const Json r = json({"train", config({{"model", shape}}), path("run"), "--dry-run"});
+  EXPECT_GT(r["parameters"], 100'000'000'000);
+  EXPECT_GT(r["memory_bytes"], 1'800'000'000'000);
+}
+
+TEST_F(TrainFolder, DryRunsOfAFinetuneLookAtModelAndMask) {
+  ASSERT_EQ(rpt({"export", seedling_, path("packed"), "--to", "hf-packed"}).code, 0);
+  expect_refused(finetune(path("packed"), {"--dry-run"}), 3, "holds codes, not latents");
+  expect_refused(finetune(seedling_, {"--dry-run", "--mask", path("none")}), 3, path("none"));
+  EXPECT_EQ(finetune(seedling_, {"--dry-run"}).code, 0);
+}
+
 TEST_F(TrainFolder, DryRunsRefuseWhatTheRunRefuses) {
   for (const auto& [context, what] :
        {std::pair{2000, "training context 2000"}, std::pair{1000, "one window of 1000 takes one more"}}) {
