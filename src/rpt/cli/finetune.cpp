@@ -47,12 +47,20 @@ int run_finetune(const FinetuneOptions& options, Context& context) {
   job.out = options.out;
   job.resume = options.resume;
   job.dry_run = options.dry_run;
-  job.make_parameters = [&, masters = job.config.masters] {
-    auto parameters = train::Parameters::of_model(open_bitnet_model(options.model, "fine-tuning", context), masters);
-    if (!options.mask.empty()) {
-      model::Masks masks = model::read_masks(options.mask, parameters->model().config);
-      parameters->set_hook(std::make_shared<train::MaskHook>(std::move(masks)));
-    }
+  const auto make_hook = [&options](const model::Model& model) {
+    if (options.mask.empty()) return std::shared_ptr<train::MaskHook>();
+    return std::make_shared<train::MaskHook>(model::read_masks(options.mask, model.config));
+  };
+  job.make_model = [&] { return open_bitnet_model(options.model, "fine-tuning", context); };
+  job.held_bytes = [make_hook](const model::Model& model) {
+    train::require_latents(model);
+    const auto hook = make_hook(model);
+    return hook ? hook->held_bytes() : 0;
+  };
+  job.make_parameters = [make_hook, masters = job.config.masters](std::unique_ptr<model::Model> model) {
+    const auto hook = make_hook(*model);
+    auto parameters = train::Parameters::of_model(std::move(model), masters);
+    if (hook) parameters->set_hook(hook);
     return parameters;
   };
   return run_training_job(std::move(job), context);

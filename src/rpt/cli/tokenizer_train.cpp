@@ -23,11 +23,28 @@ struct TokenizerTrainOptions {
   bool force = false;
 };
 
+constexpr const char* kTokenizer = "tokenizer.json";
+constexpr const char* kTokenizerConfig = "tokenizer_config.json";
+
+/// Refuses a folder that holds anything but a vocabulary, such as a model: to replace it would be to remove that.
+/// Throws OutputError.
+void require_vocabulary_alone(const fs::path& folder) {
+  std::error_code error;
+  for (fs::directory_iterator it(folder, error), last; !error && it != last; it.increment(error)) {
+    const fs::path name = it->path().filename();
+    std::error_code none;
+    if ((name == kTokenizer || name == kTokenizerConfig) && it->is_regular_file(none)) continue;
+    throw OutputError(fmt::format("{}: holds {}; --force replaces a folder of {} and {} alone: write to another one",
+                                  folder.string(), name.string(), kTokenizer, kTokenizerConfig));
+  }
+  if (error) throw OutputError(fmt::format("{}: {}", folder.string(), error.message()));
+}
+
 /// Where the vocabulary goes: a folder with its two files, or a single .json file. Nothing appears before commit().
 class Output {
  public:
   /// Refuses what cannot be written, or what `force` would have to replace, before any work.
-  Output(const fs::path& path, bool force) {
+  Output(const fs::path& path, bool force) : path_(path) {
     std::error_code error;
     if (path.extension() == ".json") {
       if (!force && fs::exists(path, error)) {
@@ -39,6 +56,7 @@ class Output {
     if (fs::exists(path, error) && !fs::is_directory(path, error)) {
       throw UsageError(fmt::format("OUT is {}, neither a folder nor a .json file", path.string()));
     }
+    if (force && fs::exists(path, error)) require_vocabulary_alone(path);
     folder_.emplace(path, force);
   }
 
@@ -47,13 +65,16 @@ class Output {
       file_->write(tokenizer.to_tokenizer_json());
       file_->commit();
     } else {
-      core::write_file_atomic(folder_->path() / "tokenizer.json", tokenizer.to_tokenizer_json());
-      core::write_file_atomic(folder_->path() / "tokenizer_config.json", tokenizer.to_tokenizer_config_json());
+      core::write_file_atomic(folder_->path() / kTokenizer, tokenizer.to_tokenizer_json());
+      core::write_file_atomic(folder_->path() / kTokenizerConfig, tokenizer.to_tokenizer_config_json());
+      std::error_code none;
+      if (fs::exists(path_, none)) require_vocabulary_alone(path_);  // something may have come meanwhile
       folder_->commit();
     }
   }
 
  private:
+  fs::path path_;
   std::optional<core::AtomicFile> file_;
   std::optional<core::AtomicDirectory> folder_;
 };
@@ -168,7 +189,8 @@ Command add_tokenizer_train(CLI::App& program) {
   app->add_option("--min-frequency", trainer.min_pair_frequency, "Do not merge what occurs more rarely")
       ->check(check_whole_number)
       ->capture_default_str();
-  app->add_flag("--force", options->force, "Replace a .json file that exists, or a folder that is not empty");
+  app->add_flag("--force", options->force,
+                "Replace a .json file that exists, or a folder that holds a vocabulary alone");
   app->footer("Example:\n  rpt tokenizer train books/ stories.txt my-tokenizer --vocabulary 8192");
   return {app, [options](Context& context) { return run_tokenizer_train(*options, context); }};
 }

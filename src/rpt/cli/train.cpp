@@ -47,9 +47,12 @@ int run_train(const TrainOptions& options, Context& context) {
   job.out = options.out;
   job.resume = options.resume;
   job.dry_run = options.dry_run;
-  job.make_parameters = [config = job.config, base = job.base, file = options.config] {
-    return train::Parameters::random(make_shell(config, base, file), config.initial_deviation, config.seed,
-                                     config.masters);
+  job.make_model = [config = job.config, base = job.base, file = options.config] {
+    return make_shell(config, base, file);
+  };
+  job.held_bytes = [](const model::Model&) { return 0; };
+  job.make_parameters = [config = job.config](std::unique_ptr<model::Model> shell) {
+    return train::Parameters::random(std::move(shell), config.initial_deviation, config.seed, config.masters);
   };
   return run_training_job(std::move(job), context);
 }

@@ -18,6 +18,7 @@
 #include "rpt/core/timer.h"
 #include "rpt/evaluate/score.h"
 #include "rpt/model/export.h"
+#include "rpt/model/gate.h"
 #include "rpt/train/cost.h"
 #include "rpt/train/run.h"
 #include "rpt/train/run_folder.h"
@@ -92,22 +93,43 @@ std::string save_model(const model::Model& model, const fs::path& folder, bool s
   return model::export_huggingface(model, folder, model::HfForm::latents, options);
 }
 
+/// The model of the step that read the held-out text best. It is written as soon as that is known, its hash only with
+/// the next checkpoint: where the run is killed in between and goes on with other arithmetic, that step may not come
+/// again, and what is there is of another one. Where nothing is there any more, model/ of a run that had ended is it.
+/// Throws: ConfigError where it is another one; as model::open_model.
+std::unique_ptr<model::Model> open_best(const fs::path& out, const train::RunResult& result, const Context& context) {
+  fs::path place = out / kBest;
+  for (const std::string& name : {kBest, kModel}) train::remove_leftovers(out / name);  // one of them may come back
+  if (train::is_vacant(place) && !train::is_vacant(out / kModel)) {
+    context.say(fmt::format("warning: {}: expected the model of step {}, found nothing: {} is looked at instead",
+                            place.string(), result.best_step, (out / kModel).string()));
+    place = out / kModel;
+  }
+  auto opened = model::open_model(place);
+  const std::string found = model::nll_sha256(model::gate_nlls(*opened));
+  if (found == result.best_sha256) return opened;
+  throw ConfigError(
+      fmt::format("{}: expected the model of step {}, whose gate gives {:.16}…, found one that gives {:.16}…: it is "
+                  "not what the run read the held-out text best with",
+                  place.string(), result.best_step, result.best_sha256, found));
+}
+
 /// Time, memory and disk before anything is done.
-int dry_run(const TrainingJob& job, train::Parameters& parameters, const train::TokenStream& stream, const Watch& watch,
+int dry_run(const TrainingJob& job, const model::Model& model, const train::TokenStream& stream, const Watch& watch,
             Context& context) {
   const train::TrainConfig& c = job.config;
-  train::require_trainable(c, parameters, stream);
+  const model::Config& shape = model.config;
+  train::require_trainable(c, model, stream);
   const double tokens = static_cast<double>(c.steps) * static_cast<double>(c.batch * c.accumulation * c.context);
   const double peak = train::measure_product_rate(c.step.backward);
-  const double seconds = tokens * train::guess_seconds_per_token(job.shape, c, peak);
+  const double seconds = tokens * train::guess_seconds_per_token(shape, c, peak);
   const std::int64_t scoring = watch.bytes() > 0 ? evaluate::kBatchTokens : 0;
-  const std::uint64_t masks = parameters.hook() != nullptr ? parameters.hook()->held_bytes() : 0;
+  const std::uint64_t masks = job.held_bytes(model);
   const train::RunMemory memory =
-      train::run_memory(job.shape, c, {stream.tokens.size(), watch.bytes(), watch.part_bytes(), scoring, masks});
+      train::run_memory(shape, c, {stream.tokens.size(), watch.bytes(), watch.part_bytes(), scoring, masks});
   const std::uint64_t models = c.stop_on_overfitting ? 2 : 1;  // the best one beside the last
-  const std::uint64_t disk =
-      train::checkpoint_bytes(job.shape, c) * static_cast<std::uint64_t>(c.keep_checkpoints + 1) +
-      models * static_cast<std::uint64_t>(train::parameter_count(job.shape)) * 2;
+  const std::uint64_t disk = train::checkpoint_bytes(shape, c) * static_cast<std::uint64_t>(c.keep_checkpoints + 1) +
+                             models * static_cast<std::uint64_t>(train::parameter_count(shape)) * 2;
   context.out() << fmt::format(
       "{} parameters; {} training tokens ({} of them to be predicted) in {} documents; {:.0f} tokens to read, {:.2f} "
       "times the text\n"
@@ -115,14 +137,14 @@ int dry_run(const TrainingJob& job, train::Parameters& parameters, const train::
       "memory  {:.2f} GB: weights {:.2f}, activations {:.2f}, scratch {:.2f}, scoring {:.2f}, texts {:.2f}, "
       "program {:.2f}\n"
       "disk    {:.2f} GB\n",
-      train::parameter_count(job.shape), stream.tokens.size(), stream.targets, stream.documents, tokens,
+      train::parameter_count(shape), stream.tokens.size(), stream.targets, stream.documents, tokens,
       tokens / static_cast<double>(stream.tokens.size()), seconds, peak / 1e9,
       static_cast<double>(memory.total()) / 1e9, static_cast<double>(memory.weights) / 1e9,
       static_cast<double>(memory.activations) / 1e9, static_cast<double>(memory.scratch) / 1e9,
       static_cast<double>(memory.scoring) / 1e9, static_cast<double>(memory.texts) / 1e9,
       static_cast<double>(memory.program) / 1e9, static_cast<double>(disk) / 1e9);
   report::Record r;
-  r.set("parameters", train::parameter_count(job.shape));
+  r.set("parameters", train::parameter_count(shape));
   r.set("training_tokens", stream.tokens.size());
   r.set("training_targets", stream.targets);
   r.set("tokens_to_read", tokens);
@@ -243,9 +265,10 @@ int run_training_job(TrainingJob job, Context& context) {
   if (!job.dry_run) {
     train::require_run_folder(job.out, job.config, job.resume, kOutputs, kAtEnd);
   }
-  const std::unique_ptr<train::Parameters> parameters = job.make_parameters();
-  const model::Model& model = parameters->model();
-  job.shape = model.config;
+  std::unique_ptr<model::Model> made = job.make_model();
+  std::unique_ptr<train::Parameters> parameters;
+  if (!job.dry_run) parameters = job.make_parameters(std::move(made));
+  const model::Model& model = parameters ? parameters->model() : *made;
   const train::TrainConfig& config = job.config;
   TextLoader loader(job, model);
   const Texts texts = loader.load();
@@ -253,16 +276,17 @@ int run_training_job(TrainingJob job, Context& context) {
   if (!config.chat_template.empty() && !loader.used_template()) {
     throw ConfigError(fmt::format("{}: the texts hold no conversations to be rendered", config.chat_template));
   }
-  context.say(fmt::format("{} parameters, {} training tokens in {} documents, {} held out", parameters->count(),
-                          texts.stream.tokens.size(), texts.stream.documents, texts.held_out.size()));
+  context.say(fmt::format("{} parameters, {} training tokens in {} documents, {} held out",
+                          train::parameter_count(model.config), texts.stream.tokens.size(), texts.stream.documents,
+                          texts.held_out.size()));
   if (texts.are_conversations) {
     context.say(
         fmt::format("conversations: the loss is that of {} tokens in the assistant's answers", texts.stream.targets));
   }
-  if (job.dry_run) return dry_run(job, *parameters, texts.stream, watch, context);
+  if (job.dry_run) return dry_run(job, model, texts.stream, watch, context);
 
   const double peak = train::measure_product_rate(config.step.backward);
-  const double operations = train::operations_per_token(job.shape, config.context);
+  const double operations = train::operations_per_token(model.config, config.context);
   core::ProgressSink& progress = context.progress();
   double tokens = 0;
   double seconds = 0;
@@ -286,7 +310,7 @@ int run_training_job(TrainingJob job, Context& context) {
     return list;
   };
   const fs::path best = job.out / kBest;
-  hooks.best = [&](const model::Model& m) { save_model(m, best, false); };
+  hooks.best = [&](const model::Model& m) { return save_model(m, best, false); };
   hooks.evaluated = [&](std::int64_t step, const std::vector<train::Evaluation>& list) {
     if (!list.empty()) context.say(fmt::format("step {}: {}", step, describe(list)));
   };
@@ -308,7 +332,7 @@ int run_training_job(TrainingJob job, Context& context) {
   // Where the held-out text was read better before the end, that is the model.
   std::unique_ptr<model::Model> earlier;
   if (config.stop_on_overfitting && result.best_step >= 0 && result.best_step < result.steps) {
-    earlier = model::open_model(best);
+    earlier = open_best(job.out, result, context);
     context.say(fmt::format("the model is that of step {}, the best on the held-out text", result.best_step));
   }
   const model::Model& chosen = earlier ? *earlier : model;

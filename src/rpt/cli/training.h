@@ -20,10 +20,12 @@ struct TrainingJob {
   std::filesystem::path out;
   bool resume = false;
   bool dry_run = false;
-  /// Makes the model that is trained.
-  std::function<std::unique_ptr<train::Parameters>()> make_parameters;
-  /// Its shape, for --dry-run.
-  model::Config shape;
+  /// Makes the model that is trained, or one of its configuration and vocabulary without weights.
+  std::function<std::unique_ptr<model::Model>()> make_model;
+  /// Bytes of the masks that are held with such a model; after a check of what make_parameters would refuse.
+  std::function<std::uint64_t(const model::Model&)> held_bytes;
+  /// Makes of it what is trained; not with `dry_run`, which would need the memory that it is to tell.
+  std::function<std::unique_ptr<train::Parameters>(std::unique_ptr<model::Model>)> make_parameters;
 };
 
 /// Trains and leaves in `out`: the run (train::run_training), held_out.jsonl, and model/, a Hugging Face directory that

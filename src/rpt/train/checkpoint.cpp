@@ -30,8 +30,9 @@ std::string name_of(std::int64_t step) {
 }
 
 constexpr std::uint64_t kJsonLimit = 16 << 20;
-/// Of state.json. 1 did not name the base.
-constexpr int kVersion = 2;
+/// Of state.json. 1 did not name the base, 2 knew no look that is still to come, and neither the best model nor
+/// arithmetic.
+constexpr int kVersion = 3;
 constexpr std::int64_t kMostSteps = std::int64_t{1} << 40;
 
 StoredBuffer stored_masters(Parameter& p) {
@@ -90,10 +91,13 @@ Json to_json(const RunState& s, const Parameters& parameters, const Adamw& optim
   j["monitor"] = {{"best_step", s.monitor.best_step},
                   {"best_nll", s.monitor.best_step >= 0 ? Json(s.monitor.best_nll) : Json()},
                   {"evaluations_since", s.monitor.evaluations_since}};
+  if (!s.best_sha256.empty()) j["best_sha256"] = s.best_sha256;
   j["metrics_bytes"] = s.metrics_bytes;
   j["stream_sha256"] = s.stream_sha256;
   j["machine"] = s.machine;
+  j["arithmetic"] = s.arithmetic;
   if (s.overfitted) j["overfitted"] = true;
+  if (s.look_is_due) j["look_is_due"] = true;
   if (s.last_loss) j["last_loss"] = *s.last_loss;
   if (s.idle_steps > 0) j["idle_steps"] = s.idle_steps;
   if (!s.hook.empty()) j["hook"] = s.hook;
@@ -161,10 +165,13 @@ StoredState from_json(const Json& j, const std::string& file) {
   s.monitor.best_step = monitor.integer("best_step", -1, s.step);
   if (s.monitor.best_step >= 0) s.monitor.best_nll = monitor.json().at("best_nll").get<double>();
   s.monitor.evaluations_since = monitor.integer("evaluations_since", 0, s.step);
+  s.best_sha256 = j.value("best_sha256", std::string());
   s.metrics_bytes = j.at("metrics_bytes").get<std::uint64_t>();
   s.stream_sha256 = j.at("stream_sha256").get<std::string>();
   s.machine = j.at("machine").get<std::string>();
+  s.arithmetic = reader.integer("arithmetic", 0, std::numeric_limits<std::int64_t>::max());
   s.overfitted = j.value("overfitted", false);
+  s.look_is_due = j.value("look_is_due", false);
   if (j.contains("last_loss")) s.last_loss = j["last_loss"].get<double>();
   s.hook = j.value("hook", std::string());
   s.base_sha256 = j.at("base_sha256").get<std::string>();

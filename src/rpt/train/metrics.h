@@ -9,7 +9,7 @@
 
 namespace rpt::train {
 
-/// Lines appended to metrics.jsonl, for one process at a time.
+/// Lines appended to metrics.jsonl, for one process at a time: as long as it lives it is the lock of a run's folder.
 class Metrics {
  public:
   /// Opens the file, which a run goes on with that had written `keep_bytes` when its checkpoint was saved: what came

@@ -45,10 +45,13 @@ std::vector<float> values_of(const std::string&, const model::EmbeddingWeight& w
 std::vector<float> values_of(const std::string&, const model::NormWeight& weight) {
   return weight.gain;
 }
-std::vector<float> values_of(const std::string& name, const model::LinearWeight& weight) {
+tensor::StoredView latents_of(const std::string& name, const model::LinearWeight& weight) {
   const auto latents = weight.weight.latents();
   if (!latents) throw ConfigError(fmt::format("{}: holds codes, not latents: there is nothing to train on", name));
-  return tensor::widen(*latents);
+  return *latents;
+}
+std::vector<float> values_of(const std::string& name, const model::LinearWeight& weight) {
+  return tensor::widen(latents_of(name, weight));
 }
 
 tensor::StoredView stored(const Parameter& p) {
@@ -91,6 +94,12 @@ MasterType parse_masters(std::string_view type_name) {
     if (text == type_name) return value;
   }
   throw ConfigError(fmt::format("unknown masters \"{}\"; there are f32, bf16-nearest, bf16-stochastic", type_name));
+}
+
+void require_latents(const model::Model& model) {
+  model::visit_weights(model.weights, [&](const std::string& name, const auto& weight) {
+    if constexpr (std::is_same_v<std::decay_t<decltype(weight)>, model::LinearWeight>) latents_of(name, weight);
+  });
 }
 
 Parameters::Parameters(std::unique_ptr<model::Model> model, MasterType masters)

@@ -46,6 +46,9 @@ struct Parameter {
   }
 };
 
+/// Throws: ConfigError naming the first weight of a model that has no latents to train on.
+void require_latents(const model::Model& model);
+
 /// The weights of a model under training: masters, and a model over their bf16 values that is to every reader what a
 /// saved directory of these values would be, unless a hook publishes scales. Source: docs/forward.md, "What is read".
 class Parameters {

@@ -2,11 +2,16 @@
 #include "rpt/train/run.h"
 
 #include <algorithm>
+#include <memory>
 #include <nlohmann/json.hpp>
+#include <string_view>
+#include <utility>
 
 #include "rpt/core/atomic_file.h"
 #include "rpt/core/timer.h"
+#include "rpt/kernels/isa.h"
 #include "rpt/model/token_rows.h"
+#include "rpt/tensor/product.h"
 #include "rpt/train/metrics.h"
 #include "rpt/train/run_folder.h"
 
@@ -63,7 +68,7 @@ class Run {
     RPT_CHECK(parameters.masters() == config.masters, "masters {}", name(parameters.masters()));
     state_.config_json = to_json(config);
     state_.stream_sha256 = stream.sha256;
-    state_.machine = machine;
+    state_.machine = machine + ", " + describe_products();
     if (parameters.hook() != nullptr) state_.hook = parameters.hook()->description();
     state_.base_sha256 = sha256_of(parameters);
   }
@@ -88,16 +93,25 @@ class Run {
       hooks_.warn(fmt::format("the run goes on on {}, it was started on {}: it will not end with the same bits",
                               state_.machine, found.machine));
     }
+    if (found.arithmetic != state_.arithmetic && hooks_.warn) {
+      hooks_.warn(
+          fmt::format("the run goes on with another version of rpt than it was started with, whose steps compute "
+                      "otherwise (arithmetic {}, it was {}): it will not end with the same bits",
+                      state_.arithmetic, found.arithmetic));
+    }
     sampler_.restore(found.sampler);
     monitor_.restore(found.monitor);
     state_ = found;
   }
 
   RunResult go(const fs::path& folder) {
-    Metrics metrics(folder / "metrics.jsonl", state_.metrics_bytes, hooks_.warn);
+    const auto lock = std::make_shared<Metrics>(folder / "metrics.jsonl", state_.metrics_bytes, hooks_.warn);
+    Metrics& metrics = *lock;
     RunResult result;
+    result.lock = lock;
     result.first_step = state_.step;
-    while (state_.step < config_.steps && !state_.overfitted) {
+    bool goes_on = !std::exchange(state_.look_is_due, false) || finish_step(metrics);
+    while (goes_on && state_.step < config_.steps && !state_.overfitted) {
       const StepRecord record = step();
       if (record.loss) {
         state_.last_loss = record.loss;
@@ -106,25 +120,15 @@ class Run {
       }
       metrics.add(text_of(line_of(record)));
       if (hooks_.step) hooks_.step(record);
-      const bool last = state_.step == config_.steps;
-      const bool looks = config_.evaluate_every > 0 && state_.step % config_.evaluate_every == 0;
-      if ((looks || last) && evaluate(metrics)) {
-        state_.overfitted = true;
-        save(metrics);
-        break;
-      }
-      const bool interrupted = !last && hooks_.interrupted && hooks_.interrupted();
-      if (last || interrupted || state_.step % config_.checkpoint_every == 0) save(metrics);
-      if (interrupted) {
-        result.end = RunEnd::interrupted;
-        break;
-      }
+      goes_on = finish_step(metrics);
     }
     if (state_.overfitted) result.end = RunEnd::overfitting;
+    if (!goes_on) result.end = RunEnd::interrupted;
     if (result.end != RunEnd::interrupted) look_at_idle_steps();
     result.last_loss = state_.last_loss;
     result.steps = state_.step;
     result.best_step = monitor_.state().best_step;
+    result.best_sha256 = state_.best_sha256;
     return result;
   }
 
@@ -139,6 +143,21 @@ class Run {
       hooks_.warn(
           fmt::format("{} of {} steps had no token to learn from and changed nothing", state_.idle_steps, state_.step));
     }
+  }
+
+  /// What follows a step: a look at the texts and a checkpoint, where they are due. False where the run was
+  /// interrupted.
+  bool finish_step(Metrics& metrics) {
+    const bool last = state_.step == config_.steps;
+    const bool looks = config_.evaluate_every > 0 && state_.step % config_.evaluate_every == 0;
+    if ((looks || last) && evaluate(metrics)) {
+      state_.overfitted = true;
+      save(metrics);
+      return true;
+    }
+    const bool interrupted = !last && hooks_.interrupted && hooks_.interrupted();
+    if (last || interrupted || state_.step % config_.checkpoint_every == 0) save(metrics);
+    return !interrupted;
   }
 
   StepRecord step() try {
@@ -177,6 +196,7 @@ class Run {
     if (!hooks_.evaluate) return false;
     const std::vector<Evaluation> found = hooks_.evaluate(parameters_.model());
     if (found.empty()) return false;
+    const std::uint64_t bytes_before = metrics.bytes();
     Json texts = Json::array();
     for (const Evaluation& e : found) {
       texts.push_back({{"text", e.text},
@@ -190,17 +210,37 @@ class Run {
     if (!found.front().is_held_out) return false;
     // While the ternary share still rises, the ternary model that is scored is not yet the one that is trained.
     if (config_.quantisation.rises(state_.step)) return false;
+    const OverfitMonitor::State before = monitor_.state();
     const bool overfits = monitor_.add(state_.step, found.front().mean_nll);
     if (!config_.stop_on_overfitting) return false;
-    if (monitor_.is_best() && hooks_.best) hooks_.best(parameters_.model());
+    if (!monitor_.is_best() || !hooks_.best) return overfits;
+    try {
+      state_.best_sha256 = hooks_.best(parameters_.model());
+    } catch (const Error&) {
+      // Something stands in its place, or the disk is full. The steps since the last checkpoint are not lost for that,
+      // and the run that goes on looks once more, finds the same and keeps it.
+      monitor_.restore(before);
+      state_.look_is_due = true;
+      save(metrics, bytes_before);
+      if (hooks_.warn) {
+        hooks_.warn(
+            fmt::format("step {}: the best model so far cannot be kept; a checkpoint is saved from which "
+                        "--resume goes on",
+                        state_.step));
+      }
+      throw;
+    }
     return overfits;
   }
 
-  void save(const Metrics& metrics) {
+  void save(const Metrics& metrics) { save(metrics, metrics.bytes()); }
+
+  /// Saves a checkpoint that counts on the first `bytes` of the metrics.
+  void save(const Metrics& metrics, std::uint64_t bytes) {
     state_.sampler = sampler_.state();
     state_.monitor = monitor_.state();
     metrics.sync();  // before the checkpoint that counts on them
-    state_.metrics_bytes = metrics.bytes();
+    state_.metrics_bytes = bytes;
     save_checkpoint(checkpoints_, parameters_, optimiser_, state_, config_.keep_checkpoints);
   }
 
@@ -217,16 +257,28 @@ class Run {
 
 }  // namespace
 
+std::string describe_products() {
+  std::vector<std::string_view> native;
+  if (tensor::multiplies_int8()) native.push_back("int8");
+  if (tensor::multiplies_bf16()) native.push_back("bf16");
+  if (kernels::active().multiplies_bf16) native.push_back("attention in bf16");
+  if (native.empty()) return "no native products";
+  return fmt::format("native products: {}", fmt::join(native, ", "));
+}
+
 std::string describe_loss(std::optional<double> loss) {
   return loss ? fmt::format("loss {:.4f}", *loss) : "no loss: no token to learn from";
 }
 
-void require_trainable(const TrainConfig& config, Parameters& parameters, const TokenStream& stream) {
-  model::require_rows(parameters.model(), stream.tokens);
+void require_trainable(const TrainConfig& config, const model::Model& model, const TokenStream& stream) {
+  model::require_rows(model, stream.tokens);
   if (std::find(stream.is_target.begin(), stream.is_target.end(), 1) == stream.is_target.end()) {
     throw ConfigError("the text holds no token to learn from");
   }
-  const GradientStep step(parameters, config.context, config.step);
+  if (config.context > model.config.context) {
+    throw ConfigError(fmt::format("training context {}: the model has 1 to {}", config.context, model.config.context));
+  }
+  model::runnable(config.step.backward);
   const WindowSampler sampler(stream, {config.context, config.sampling, config.seed});
 }
 
@@ -237,7 +289,7 @@ RunResult run_training(const TrainConfig& config, Parameters& parameters, const 
   const fs::path described = folder / "training.json";
   std::error_code error;
   const bool is_described = fs::exists(described, error);
-  require_trainable(config, parameters, stream);
+  require_trainable(config, parameters.model(), stream);
   if (config.revive) follow_magnitudes(*config.revive, parameters);
   Run run(config, parameters, stream, folder, machine, hooks);
   fs::create_directories(folder, error);

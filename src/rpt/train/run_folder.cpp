@@ -3,7 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <fstream>
 #include <nlohmann/json.hpp>
+#include <string_view>
 #include <vector>
 
 #include "rpt/core/error.h"
@@ -39,6 +41,30 @@ std::string difference(const Json& was, const Json& is, const std::string& place
   return "";
 }
 
+/// The last step of which metrics.jsonl tells; 0 where it tells of none.
+std::int64_t last_step(const fs::path& metrics) {
+  std::ifstream file(metrics, std::ios::binary);
+  std::int64_t last = 0;
+  for (std::string line; std::getline(file, line);) {
+    const Json j = Json::parse(line, nullptr, false);
+    if (j.is_object() && j.contains("step") && j.at("step").is_number_integer())
+      last = j.at("step").get<std::int64_t>();
+  }
+  return last;
+}
+
+/// Refuses a run that has saved a checkpoint of which nothing is left: to go on would be to begin anew, over what it
+/// has written. Where a run was killed while it saved its first one, the step of that one stands in metrics.jsonl
+/// already, but none behind it. Throws: ConfigError.
+void require_no_lost_checkpoint(const fs::path& folder, std::int64_t checkpoint_every) {
+  const std::int64_t step = last_step(folder / "metrics.jsonl");
+  if (step <= checkpoint_every) return;
+  throw ConfigError(
+      fmt::format("{}: metrics.jsonl goes to step {}, but there is no checkpoint: bring checkpoints/ back, or move "
+                  "metrics.jsonl away to begin anew",
+                  folder.string(), step));
+}
+
 }  // namespace
 
 bool is_vacant(const fs::path& path) {
@@ -71,6 +97,7 @@ void require_run_folder(const fs::path& folder, const TrainConfig& config, bool 
     for (const std::string& name : outputs) require_vacant(name);
     return;
   }
+  if (!newest) require_no_lost_checkpoint(folder, config.checkpoint_every);
   if (at_end.empty()) return;
   std::int64_t step = 0;
   if (newest) {
@@ -89,15 +116,23 @@ void require_run_folder(const fs::path& folder, const TrainConfig& config, bool 
 
 void remove_leftovers(const fs::path& path) {
   const std::string begin = path.filename().string() + ".tmp.";
+  constexpr std::string_view kOld = ".old";
   std::vector<fs::path> leftovers;
   std::error_code error;
   for (fs::directory_iterator it(path.parent_path(), error), last; !error && it != last; it.increment(error)) {
-    const std::string name = it->path().filename().string();
+    std::string name = it->path().filename().string();
+    if (name.ends_with(kOld)) name.resize(name.size() - kOld.size());
     if (name.starts_with(begin) && name.find_first_not_of("0123456789.", begin.size()) == std::string::npos) {
       leftovers.push_back(it->path());
     }
   }
   for (const fs::path& leftover : leftovers) {
+    // What had been moved away and not been replaced yet is all that is left of it.
+    if (leftover.extension() == kOld && !fs::exists(fs::symlink_status(path, error))) {
+      fs::rename(leftover, path, error);
+      if (error) throw OutputError(fmt::format("{}: cannot be moved back: {}", leftover.string(), error.message()));
+      continue;
+    }
     fs::remove_all(leftover, error);
     if (error) throw OutputError(fmt::format("{}: cannot be removed: {}", leftover.string(), error.message()));
   }

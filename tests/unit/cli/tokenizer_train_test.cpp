@@ -107,8 +107,23 @@ TEST_F(TokenizerTrain, ReplacesOnlyWhenForced) {
   EXPECT_NE(core::read_file(mine).find("\"merges\""), std::string::npos);
   write("full/notes.txt", "mine");
   EXPECT_EQ(train({text, path("full")}).code, 4);
+  // Forced too, a folder that holds more than a vocabulary stays as it is.
+  write("full/tokenizer.json", "mine");
+  const Outcome full = train({text, path("full"), "--force"});
+  EXPECT_EQ(full.code, 4);
+  EXPECT_NE(full.err.find(path("full") + ": holds notes.txt; --force replaces a folder of tokenizer.json and "
+                                         "tokenizer_config.json alone: write to another one"),
+            std::string::npos)
+      << full.err;
+  EXPECT_EQ(core::read_file(path("full/notes.txt")), "mine");
+  EXPECT_EQ(core::read_file(path("full/tokenizer.json")), "mine");
+  std::filesystem::rename(path("full/notes.txt"), path("notes.txt"));
+  EXPECT_EQ(train({text, path("full")}).code, 4);
   EXPECT_EQ(train({text, path("full"), "--force"}).code, 0);
-  EXPECT_TRUE(std::filesystem::exists(path("full/tokenizer.json")));
+  EXPECT_NE(core::read_file(path("full/tokenizer.json")).find("\"merges\""), std::string::npos);
+  std::filesystem::remove(path("full/tokenizer_config.json"));
+  std::filesystem::create_directory(path("full/tokenizer_config.json"));
+  EXPECT_EQ(train({text, path("full"), "--force"}).code, 4);
   // Never what is read.
   const std::string lines = write("texts/b.json", "aaab aaab");
   EXPECT_EQ(train({lines, lines, "--force"}).code, 2);

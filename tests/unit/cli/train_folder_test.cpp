@@ -123,8 +123,11 @@ TEST_F(TrainFolder, TheBestModelReplacesNoOtherFiles) {
   fs::remove(path("run/held_out.jsonl"));
   write("run/best/notes.txt", "mine");
   const std::vector<std::string> words{"train", path("config.json"), path("run"), "--resume"};
+  expect_refused(rpt(words), 3, path("run") + ": metrics.jsonl goes to step ");
+  fs::remove(path("run/metrics.jsonl"));
   expect_refused(rpt(words), 4, "run/best/notes.txt: expected what this run wrote there");
   EXPECT_EQ(core::read_file(path("run/best/notes.txt")), "mine");
+  EXPECT_TRUE(fs::exists(path("run/checkpoints/step-00000001")));  // nothing is lost for it
   fs::remove(path("run/best/notes.txt"));
   write("run/best.tmp.17.0/model.safetensors", "of a process that was killed");
   write("run/model.tmp.17.0/model.safetensors", "of a process that was killed");
@@ -133,6 +136,48 @@ TEST_F(TrainFolder, TheBestModelReplacesNoOtherFiles) {
   EXPECT_FALSE(fs::exists(path("run/best.tmp.17.0")));
   EXPECT_FALSE(fs::exists(path("run/model.tmp.17.0")));
   EXPECT_TRUE(fs::exists(path("run/model.tmp.mine/notes.txt")));
+}
+
+TEST_F(TrainFolder, TheBestModelIsThatOfTheBestStep) {
+  // So high a rate makes every look worse than the first.
+  std::vector<std::string> words{"finetune", seedling_,    path("run"),        "--text",     path("text.txt"),
+                                 "--batch",  "1",          "--context",        "16",         "--lr",
+                                 "0.5",      "--schedule", "constant",         "--hold-out", "0.1",
+                                 "--steps",  "12",         "--evaluate-every", "1"};
+  const Json r = json(words);
+  ASSERT_LT(r["model_step"], r["steps"]);
+  const std::string weights = core::read_file(path("run/model/model.safetensors"));
+  words.push_back("--resume");
+
+  // As if the run had been killed before its end, and best/ were of another step.
+  fs::remove_all(path("run/model"));
+  fs::rename(path("run/best"), path("kept"));
+  fs::copy(seedling_, path("run/best"), fs::copy_options::recursive);
+  expect_refused(rpt(words), 3,
+                 path("run/best") + ": expected the model of step " + r["model_step"].dump() + ", whose");
+  EXPECT_FALSE(fs::exists(path("run/model")));
+  fs::remove_all(path("run/best"));
+  fs::rename(path("kept"), path("run/best"));
+  ASSERT_EQ(rpt(words).code, 0);
+  EXPECT_EQ(core::read_file(path("run/model/model.safetensors")), weights);
+
+  // A process that was killed while it replaced best/ has left it under another name.
+  fs::rename(path("run/best"), path("run/best.tmp.17.0.old"));
+  const Outcome back = rpt(words);
+  EXPECT_EQ(back.code, 0) << back.err;
+  EXPECT_EQ(back.err.find("warning"), std::string::npos) << back.err;
+  EXPECT_TRUE(fs::exists(path("run/best/config.json")));
+
+  // What has been written at the end once will do for it.
+  fs::remove_all(path("run/best"));
+  const Outcome o = rpt(words);
+  EXPECT_EQ(o.code, 0) << o.err;
+  EXPECT_NE(o.err.find("warning: " + path("run/best") + ": expected the model of step "), std::string::npos) << o.err;
+  EXPECT_EQ(core::read_file(path("run/model/model.safetensors")), weights);
+  fs::remove_all(path("run/model"));
+  fs::copy(seedling_, path("run/model"), fs::copy_options::recursive);
+  expect_refused(rpt(words), 3, path("run/model") + ": expected the model of step ");
+  EXPECT_TRUE(fs::exists(path("run/model/config.json")));
 }
 
 TEST_F(TrainFolder, GoesOnWithItsOwnBaseOnly) {
@@ -200,6 +245,20 @@ TEST_F(TrainFolder, DryRunsOfManyStepsAreCounted) {
   const Json r = json({"train", config({{"steps", 1000000000000}, {"batch", 65536}, {"accumulation", 65536}}),
                        path("run"), "--dry-run"});
   EXPECT_EQ(r["tokens_to_read"], 1e12 * 65536 * 65536 * 16);
+}
+
+TEST_F(TrainFolder, ADryRunNeedsNotTheMemoryThatItTells) {
+  const Json shape = {{"hidden", 8192}, {"feed_forward", 32768}, {"layers", 100}, {"heads", 64}};
+  const Json r = json({"train", config({{"model", shape}}), path("run"), "--dry-run"});
+  EXPECT_GT(r["parameters"], 100'000'000'000);
+  EXPECT_GT(r["memory_bytes"], 1'800'000'000'000);
+}
+
+TEST_F(TrainFolder, DryRunsOfAFinetuneLookAtModelAndMask) {
+  ASSERT_EQ(rpt({"export", seedling_, path("packed"), "--to", "hf-packed"}).code, 0);
+  expect_refused(finetune(path("packed"), {"--dry-run"}), 3, "holds codes, not latents");
+  expect_refused(finetune(seedling_, {"--dry-run", "--mask", path("none")}), 3, path("none"));
+  EXPECT_EQ(finetune(seedling_, {"--dry-run"}).code, 0);
 }
 
 TEST_F(TrainFolder, DryRunsRefuseWhatTheRunRefuses) {

@@ -328,6 +328,7 @@ class HookedRun : public ::testing::Test {
       const RunResult result = run_training(config_, *parameters, stream_, folder_ / name, resume, "machine", hooks);
       if (result.end == RunEnd::interrupted) continue;
       result_ = result;
+      result_.lock.reset();  // some go on with the run
       std::vector<float> all;
       for (const Parameter& p : parameters->all()) all.insert(all.end(), p.master.data(), p.master.data() + p.size());
       return all;
