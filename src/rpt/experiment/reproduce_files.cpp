@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
 
@@ -77,6 +78,10 @@ std::string readme(const ReproduceConfig& config) {
 
 }  // namespace
 
+std::string stages_done(const ReproduceResult& result, const ReproduceConfig& config) {
+  return fmt::format("{} of {} stages", result.cells.size(), plan_cells(config).size());
+}
+
 std::string reproduce_command(const ReproduceConfig& config, const std::string& folder) {
   const train::TrainConfig& t = config.tune;
   std::string command = "rpt reproduce " + shell_word(folder) + (config.full ? " --full" : " --quick");
@@ -106,9 +111,16 @@ std::string reproduce_tracking(const ReproduceConfig& config, const ReproduceRes
                      table.to_markdown());
 }
 
-std::string reproduce_known_issues(const ReproduceConfig& config, const Findings& findings) {
+std::string reproduce_known_issues(const ReproduceConfig& config, const ReproduceResult& result,
+                                   const Findings& findings) {
   std::string text;
   const auto add = [&](const std::string& issue) { text += (text.empty() ? "" : "\n\n") + issue; };
+  if (!is_complete(result, config)) {
+    add(
+        fmt::format("{}: means are of the models that are there, contrasts of arms without all their bases are left "
+                    "out, and p-values are adjusted for the contrasts that are there, fewer than the whole run has.",
+                    stages_done(result, config)));
+  }
   if (config.bases.size() < kMinBases) {
     add(
         fmt::format("{} of at least {} bases: no intervals across bases, no p-values, and every verdict is "
@@ -160,12 +172,23 @@ std::string reproduce_citation(const ReproduceConfig& config) {
       RPT_VERSION, config.bases.size(), config.seeds, config.tune.steps);
 }
 
+bool holds_fuller_report(const std::filesystem::path& folder, const ReproduceResult& result, const Findings& findings) {
+  const std::filesystem::path file = folder / "report.json";
+  if (!std::filesystem::exists(file)) return false;
+  const auto report = nlohmann::json::parse(core::read_file(file), nullptr, false);  // a damaged one keeps nothing
+  const auto entries = [&](const char* list) {
+    const bool there = report.contains("figures") && report["figures"].contains(list);
+    return there ? report["figures"][list].size() : std::size_t{0};
+  };
+  return entries("cells") > result.cells.size() || entries("contrasts") > findings.comparisons.size();
+}
+
 std::string write_reproduce_report(const std::filesystem::path& folder, const ReproduceConfig& config,
                                    const ReproduceResult& result, const Findings& findings,
                                    const std::string& machine) {
   core::write_file_atomic(folder / "tracking.md", reproduce_tracking(config, result, machine));
   core::write_file_atomic(folder / "KNOWN_ISSUES.md",
-                          "# Known issues\n\n" + reproduce_known_issues(config, findings) + "\n");
+                          "# Known issues\n\n" + reproduce_known_issues(config, result, findings) + "\n");
   core::write_file_atomic(folder / "CITATION.cff", reproduce_citation(config));
   core::write_file_atomic(folder / "README.md", readme(config));
   return report::write_report(folder, reproduce_report(config, result, findings));

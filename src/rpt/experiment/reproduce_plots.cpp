@@ -122,9 +122,10 @@ std::optional<report::Plot> gauge_plot(const ReproduceResult& result, const Repr
       const auto baseline = arm_of(result, config, BaseGauge::own, untouched_arm(), fine_tuned);
       if (!own || !other || !baseline) continue;
       // In the second gauge some are fine-tuned once only: the same fine-tunes count on both axes.
+      const Arm from = shared_with(*other, *own);
       const Arm to = shared_with(*other, *baseline);
-      const report::Point point{contrast(shared_with(*other, *own), to, tokens).estimate,
-                                contrast(*other, to, tokens).estimate};
+      if (from.models.empty() || to.models.empty()) continue;  // where stages are missing
+      const report::Point point{contrast(from, to, tokens).estimate, contrast(*other, to, tokens).estimate};
       lowest = std::min(lowest, point.x);
       highest = std::max(highest, point.x);
       series.points.push_back(point);

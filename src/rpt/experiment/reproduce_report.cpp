@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <map>
+#include <numeric>
 #include <set>
 
 #include "rpt/experiment/reference_figures.h"
@@ -126,15 +127,26 @@ report::CaptionedTable check_table(const Findings& findings) {
   return {"What must be, or need not be, the same to the last bit.", std::move(table)};
 }
 
-/// Change of perplexity by our arm, per cent, mean over the bases in log.
-std::optional<double> perplexity_change(const ReproduceResult& result, const ReferenceFigure& figure) {
-  const auto before = means_of(result, untouched_arm(), BaseGauge::own, false);
-  const auto after = means_of(result, figure.arm, BaseGauge::own, figure.fine_tuned);
-  if (!before || !after) return std::nullopt;
-  return 100 * (std::exp(after->of("mean_nll") - before->of("mean_nll")) - 1);
+/// Change of perplexity by our arm, per cent, mean over the bases in log. Nothing where a base is missing: means of
+/// different bases are no change.
+std::optional<double> perplexity_change(const ReproduceResult& result, const ReproduceConfig& config,
+                                        const ReferenceFigure& figure) {
+  std::map<std::size_t, std::vector<double>> changes;
+  for (const auto& [cell, found] : result.cells) {
+    const bool is_fine_tuned = cell.fine_tune.has_value();
+    if (cell.arm != figure.arm || cell.gauge != BaseGauge::own || is_fine_tuned != figure.fine_tuned) continue;
+    const StageFigures* base = result.find({cell.base, BaseGauge::own, untouched_arm(), std::nullopt});
+    if (base != nullptr) changes[cell.base].push_back(found.number("mean_nll") - base->number("mean_nll"));
+  }
+  if (changes.size() < config.bases.size()) return std::nullopt;
+  double sum = 0;
+  for (const auto& [base, of_seeds] : changes) {
+    sum += std::accumulate(of_seeds.begin(), of_seeds.end(), 0.0) / static_cast<double>(of_seeds.size());
+  }
+  return 100 * (std::exp(sum / static_cast<double>(changes.size())) - 1);
 }
 
-report::CaptionedTable reference_table(const ReproduceResult& result) {
+report::CaptionedTable reference_table(const ReproduceConfig& config, const ReproduceResult& result) {
   report::Table table({report::number_column("experiment"),
                        {"reference, bitnet-b1.58-2B-4T"},
                        report::number_column("perplexity", 2),
@@ -142,7 +154,7 @@ report::CaptionedTable reference_table(const ReproduceResult& result) {
                        report::number_column("here, %", 1),
                        {"comparable"}});
   for (const ReferenceFigure& f : reference_figures()) {
-    const auto ours = perplexity_change(result, f);
+    const auto ours = perplexity_change(result, config, f);
     table.add_row({std::int64_t{f.experiment}, std::string(f.what), f.after, f.change_percent(),
                    ours ? report::Cell(*ours) : report::Cell(), fmt::format("no: {}", f.why_not)});
   }
@@ -214,6 +226,8 @@ report::Record figures_of(const ReproduceConfig& config, const ReproduceResult& 
   figures.set("protocol", "full");
   figures.set("seed", config.seed);
   figures.set("full", config.full);
+  figures.set("complete", is_complete(result, config));
+  figures.set("planned_stages", plan_cells(config).size());
   figures.set("steps", config.tune.steps);
   figures.set("batch", config.tune.batch * config.tune.accumulation);
   figures.set("context", config.tune.context);
@@ -253,7 +267,7 @@ report::Record figures_of(const ReproduceConfig& config, const ReproduceResult& 
     r.set("perplexity_before", f.before);
     r.set("perplexity_after", f.after);
     r.set("change_percent", f.change_percent());
-    r.set("here_change_percent", perplexity_change(result, f));
+    r.set("here_change_percent", perplexity_change(result, config, f));
     r.set("here_arm", title(f.arm));
     r.set("comparable", false);
     r.set("why_not", f.why_not);
@@ -299,6 +313,12 @@ std::string share_text(const Share& share) {
       share.whole.estimate, 100 * *share.share, interval);
 }
 
+/// A table, or that there is nothing yet to stand in it.
+report::Block unless_empty(report::CaptionedTable table) {
+  if (table.table.rows() > 0) return table;
+  return fmt::format("{} There is nothing of it yet.", table.caption);
+}
+
 template <typename Block>
 void add_if(report::Section& section, std::optional<Block> block) {
   if (block) section.blocks.emplace_back(std::move(*block));
@@ -307,6 +327,11 @@ void add_if(report::Section& section, std::optional<Block> block) {
 report::Section summary_of(const ReproduceConfig& config, const ReproduceResult& result, const Findings& findings) {
   const StageFigures& first = result.cells.front().second;
   report::Section section{"What was done, and the declared contrast", {}};
+  if (!is_complete(result, config)) {
+    section.blocks.emplace_back(
+        fmt::format("A run that is not finished: {} are done, and what needs others is missing here.",
+                    stages_done(result, config)));
+  }
   section.blocks.emplace_back(fmt::format(
       "{} base{} in two gauges (own, and the scales of BitNet b1.58 2B-4T), {} fine-tune{} of each arm on {}: {} steps "
       "of {} sequences of {} tokens, learning rate {:g} of each tensor's rms. Scored on {}, protocol full, stride {}: "
@@ -319,12 +344,17 @@ report::Section summary_of(const ReproduceConfig& config, const ReproduceResult&
   if (const Comparison* declared = declared_of(findings)) {
     section.blocks.emplace_back(declared_text(*declared));
     section.blocks.emplace_back(by_base_table(*declared));
+  } else {
+    section.blocks.emplace_back(
+        fmt::format("Declared beforehand: {}, fine-tuned, gauge own, against {}, fine-tuned, gauge own, margin ±{:g} % "
+                    "of NLL. It is missing: not all bases of both arms are done.",
+                    title(declared_arm()), title(untouched_arm()), kMarginPercent));
   }
-  section.blocks.emplace_back(report::CaptionedTable{
-      "All contrasts, differences of NLL in per cent, below 0 is better. Intervals (95 %, not adjusted) are for bases, "
-      "seeds and documents as drawn from many; p-values of all but the declared one are adjusted together by Holm's "
-      "procedure.",
-      contrast_table(findings)});
+  section.blocks.push_back(unless_empty(
+      {"All contrasts, differences of NLL in per cent, below 0 is better. Intervals (95 %, not adjusted) are for "
+       "bases, seeds and documents as drawn from many; p-values of all but the declared one are adjusted together by "
+       "Holm's procedure.",
+       contrast_table(findings)}));
   return section;
 }
 
@@ -358,9 +388,9 @@ report::Report reproduce_report(const ReproduceConfig& config, const ReproduceRe
   r.figures = figures_of(config, result, findings);
   r.sections.push_back(summary_of(config, result, findings));
 
-  r.sections.push_back({"Experiment 1: the bases", {base_table(config, result)}});
+  r.sections.push_back({"Experiment 1: the bases", {unless_empty(base_table(config, result))}});
 
-  report::Section raw{"Experiment 2: pruning without training", {arm_table(config, result, false)}};
+  report::Section raw{"Experiment 2: pruning without training", {unless_empty(arm_table(config, result, false))}};
   add_if(raw, dose_plot(findings, config, false));
   add_if(raw, flips_plot(result));
   add_if(raw, flips_table(result));
@@ -369,18 +399,18 @@ report::Report reproduce_report(const ReproduceConfig& config, const ReproduceRe
 
   report::Section tuned{"Experiments 3 and 6: pruning and fine-tune", {}};
   if (findings.fine_tune_share) tuned.blocks.emplace_back(share_text(*findings.fine_tune_share));
-  tuned.blocks.emplace_back(arm_table(config, result, true));
+  tuned.blocks.push_back(unless_empty(arm_table(config, result, true)));
   add_if(tuned, dose_plot(findings, config, true));
   add_if(tuned, loss_plot(result, config));
   add_if(tuned, samples_table(result, config, true));
   r.sections.push_back(std::move(tuned));
 
-  report::Section gauges{"The gauge, and what must be exact", {check_table(findings)}};
+  report::Section gauges{"The gauge, and what must be exact", {unless_empty(check_table(findings))}};
   add_if(gauges, gauge_plot(result, config));
   r.sections.push_back(std::move(gauges));
 
-  r.sections.push_back({"Beside the reference", {reference_table(result)}});
-  r.sections.push_back({"What does not hold", {reproduce_known_issues(config, findings)}});
+  r.sections.push_back({"Beside the reference", {reference_table(config, result)}});
+  r.sections.push_back({"What does not hold", {reproduce_known_issues(config, result, findings)}});
   r.sections.push_back({"To run it again", {reproduce_command(config, "OUT")}});
   return r;
 }
