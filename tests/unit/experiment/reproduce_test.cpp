@@ -101,6 +101,19 @@ TEST(Reproduce, SaysThatTooFewDocumentsGiveNoIntervals) {
   EXPECT_NE(known.find("Contrasts on the retention text have 3 of at least 8 documents"), std::string::npos);
 }
 
+TEST(Reproduce, SaysOfWhichBasesFiguresWereKnownBefore) {
+  ReproduceConfig config = config_of(5);
+  const ReproduceResult result = run_of(config);
+  const auto known = [&] { return reproduce_known_issues(config, result, findings_of(result, config)); };
+  const std::string fixed = "The declared contrast and the margin are fixed in the program";
+  const std::string earlier = "after an earlier run on them arms of full runs were added";
+  EXPECT_NE(known().find(fixed), std::string::npos);
+  EXPECT_EQ(known().find(earlier), std::string::npos);
+  config.bases[3] = "models/micro-4";
+  EXPECT_NE(known().find(fixed), std::string::npos);
+  EXPECT_NE(known().find(earlier), std::string::npos);
+}
+
 TEST(Reproduce, BeginsWithTheDeclaredContrast) {
   const std::vector<ReproduceCell> plan = plan_cells(config_of(5));
   // In the second gauge without training: what depends on it, and what does not in one base; no temperatures.
