@@ -3,13 +3,11 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
 #include <map>
-#include <numeric>
 #include <set>
 
-#include "rpt/experiment/reference_figures.h"
 #include "rpt/experiment/reproduce_plots.h"
+#include "rpt/experiment/reproduce_reference.h"
 #include "rpt/experiment/reproduce_samples.h"
 
 namespace rpt::experiment {
@@ -127,41 +125,6 @@ report::CaptionedTable check_table(const Findings& findings) {
   return {"What must be, or need not be, the same to the last bit.", std::move(table)};
 }
 
-/// Change of perplexity by our arm, per cent, mean over the bases in log. Nothing where a base is missing: means of
-/// different bases are no change.
-std::optional<double> perplexity_change(const ReproduceResult& result, const ReproduceConfig& config,
-                                        const ReferenceFigure& figure) {
-  std::map<std::size_t, std::vector<double>> changes;
-  for (const auto& [cell, found] : result.cells) {
-    const bool is_fine_tuned = cell.fine_tune.has_value();
-    if (cell.arm != figure.arm || cell.gauge != BaseGauge::own || is_fine_tuned != figure.fine_tuned) continue;
-    const StageFigures* base = result.find({cell.base, BaseGauge::own, untouched_arm(), std::nullopt});
-    if (base != nullptr) changes[cell.base].push_back(found.number("mean_nll") - base->number("mean_nll"));
-  }
-  if (changes.size() < config.bases.size()) return std::nullopt;
-  double sum = 0;
-  for (const auto& [base, of_seeds] : changes) {
-    sum += std::accumulate(of_seeds.begin(), of_seeds.end(), 0.0) / static_cast<double>(of_seeds.size());
-  }
-  return 100 * (std::exp(sum / static_cast<double>(changes.size())) - 1);
-}
-
-report::CaptionedTable reference_table(const ReproduceConfig& config, const ReproduceResult& result) {
-  report::Table table({report::number_column("experiment"),
-                       {"reference, bitnet-b1.58-2B-4T"},
-                       report::number_column("perplexity", 2),
-                       report::number_column("change, %", 1),
-                       report::number_column("here, %", 1),
-                       {"comparable"}});
-  for (const ReferenceFigure& f : reference_figures()) {
-    const auto ours = perplexity_change(result, config, f);
-    table.add_row({std::int64_t{f.experiment}, std::string(f.what), f.after, f.change_percent(),
-                   ours ? report::Cell(*ours) : report::Cell(), fmt::format("no: {}", f.why_not)});
-  }
-  return {"The reference's figures, and the change of perplexity by the nearest arm here, gauge own.",
-          std::move(table)};
-}
-
 report::Record to_record(const Comparison& c) {
   const Contrast& x = c.contrast;
   report::Record r;
@@ -259,21 +222,7 @@ report::Record figures_of(const ReproduceConfig& config, const ReproduceResult& 
     checks.push_back(std::move(check));
   }
   figures.set("checks", std::move(checks));
-  std::vector<report::Record> reference;
-  for (const ReferenceFigure& f : reference_figures()) {
-    report::Record r;
-    r.set("experiment", f.experiment);
-    r.set("what", f.what);
-    r.set("perplexity_before", f.before);
-    r.set("perplexity_after", f.after);
-    r.set("change_percent", f.change_percent());
-    r.set("here_change_percent", perplexity_change(result, config, f));
-    r.set("here_arm", title(f.arm));
-    r.set("comparable", false);
-    r.set("why_not", f.why_not);
-    reference.push_back(std::move(r));
-  }
-  figures.set("reference", std::move(reference));
+  figures.set("reference", reference_records(config, result));
   std::vector<report::Record> cells;
   for (const auto& [cell, found] : result.cells) cells.push_back(to_record(config, cell, found));
   figures.set("cells", std::move(cells));
