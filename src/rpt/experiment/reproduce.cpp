@@ -30,7 +30,6 @@ namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
 constexpr std::int64_t kCalibrationLength = 256;
-constexpr std::size_t kFittedBytes = 40'000;  // of text that a temperature is fitted on
 
 /// What is forgotten is asked of fine-tuned models, and of the bases to compare with, in the first gauge.
 bool is_retained(const ReproduceCell& cell) {
@@ -164,15 +163,9 @@ class Runner {
     return *calibration_;
   }
 
-  /// The arm's factor with which a model scores the end of the training text best: no such arm trains on it, and of
-  /// texts in order of time it is what comes nearest to the test.
+  /// The arm's factor with which a model scores the end of the training text best: no such arm trains on it.
   double fitted(const model::Model& base, const TreatmentArm& arm, const model::Masks& masks) const {
-    text::Corpus validation;
-    std::size_t bytes = 0;
-    for (auto document = calibration_texts_.rbegin(); document != calibration_texts_.rend(); ++document) {
-      validation.documents.push_back(*document);
-      if ((bytes += document->size()) >= kFittedBytes) break;
-    }
+    const text::Corpus validation = fitting_text(texts_.train);
     return best_temperature([&](double temperature) {
       const auto model = treated(base, arm, masks, temperature);
       return evaluate::perplexity(*model, validation, {.stride = config_.stride}, 0).mean_nll;

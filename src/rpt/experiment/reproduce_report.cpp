@@ -2,6 +2,7 @@
 #include "rpt/experiment/reproduce_report.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <map>
 #include <set>
@@ -9,6 +10,7 @@
 #include "rpt/experiment/reproduce_plots.h"
 #include "rpt/experiment/reproduce_reference.h"
 #include "rpt/experiment/reproduce_samples.h"
+#include "rpt/experiment/temperature.h"
 
 namespace rpt::experiment {
 namespace {
@@ -262,6 +264,29 @@ std::string share_text(const Share& share) {
       share.whole.estimate, 100 * *share.share, interval);
 }
 
+/// The factors that were fitted, and those of them that ended where the search did.
+std::optional<std::string> temperatures_text(const ReproduceConfig& config, const ReproduceResult& result) {
+  std::vector<std::string> arms;
+  std::vector<std::string> at_end;
+  for (const TreatmentArm& arm : raw_arms(config.full)) {
+    std::vector<std::string> factors;
+    for (const auto& [cell, found] : result.cells) {
+      if (cell.arm != arm || !needs_temperature(arm) || !found.numbers.contains("temperature")) continue;
+      const double factor = found.number("temperature");
+      factors.push_back(fmt::format("{} {:.3f}", config.bases[cell.base], factor));
+      if (is_at_end(factor)) at_end.push_back(fmt::format("{} of {}", title(arm), config.bases[cell.base]));
+    }
+    if (!factors.empty()) arms.push_back(fmt::format("{}: {}", title(arm), fmt::join(factors, ", ")));
+  }
+  if (arms.empty()) return std::nullopt;
+  std::string text = fmt::format("Factors that were fitted, between 1/2 and 2: {}.", fmt::join(arms, "; "));
+  if (!at_end.empty()) {
+    text +=
+        fmt::format(" At an end of that range, so that a better one may lie beyond it: {}.", fmt::join(at_end, ", "));
+  }
+  return text;
+}
+
 /// A table, or that there is nothing yet to stand in it.
 report::Block unless_empty(report::CaptionedTable table) {
   if (table.table.rows() > 0) return table;
@@ -340,6 +365,7 @@ report::Report reproduce_report(const ReproduceConfig& config, const ReproduceRe
   r.sections.push_back({"Experiment 1: the bases", {unless_empty(base_table(config, result))}});
 
   report::Section raw{"Experiment 2: pruning without training", {unless_empty(arm_table(config, result, false))}};
+  add_if(raw, temperatures_text(config, result));
   add_if(raw, dose_plot(findings, config, false));
   add_if(raw, flips_plot(result));
   add_if(raw, flips_table(result));

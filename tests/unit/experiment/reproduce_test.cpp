@@ -115,6 +115,22 @@ TEST(Reproduce, SaysOfWhichBasesFiguresWereKnownBefore) {
   EXPECT_NE(known().find(earlier), std::string::npos);
 }
 
+TEST(Reproduce, SaysWhichTemperatureLiesAtAnEnd) {
+  const ReproduceConfig config = config_of(5);
+  ReproduceResult result = run_of(config);
+  const auto report = [&] { return report::to_json(reproduce_report(config, result, findings_of(result, config))); };
+  for (auto& [cell, found] : result.cells) {
+    if (needs_temperature(cell.arm)) found.numbers["temperature"] = 1.1 + 0.1 * static_cast<double>(cell.base);
+  }
+  const std::string within = report();
+  EXPECT_NE(within.find("best logit temperature: base 1 1.100, base 2 1.200"), std::string::npos);
+  EXPECT_EQ(within.find("At an end of that range"), std::string::npos);
+  for (auto& [cell, found] : result.cells) {
+    if (cell.arm.treatment == Treatment::logit_temperature && cell.base == 1) found.numbers["temperature"] = 1.995;
+  }
+  EXPECT_NE(report().find("beyond it: best logit temperature of base 2."), std::string::npos);
+}
+
 TEST(Reproduce, BeginsWithTheDeclaredContrast) {
   const std::vector<ReproduceCell> plan = plan_cells(config_of(5));
   // In the second gauge without training: what depends on it, and what does not in one base; no temperatures.
