@@ -10,6 +10,7 @@
 #include "rpt/experiment/reproduce_plots.h"
 #include "rpt/experiment/reproduce_reference.h"
 #include "rpt/experiment/reproduce_samples.h"
+#include "rpt/experiment/reproduce_scales.h"
 #include "rpt/experiment/temperature.h"
 
 namespace rpt::experiment {
@@ -166,6 +167,9 @@ report::Record to_record(const ReproduceConfig& config, const ReproduceCell& cel
   for (const char* number : {"latents_zeroed_share", "retention_nll", "temperature", "sentences_nll", "coherent"}) {
     if (found.numbers.contains(number)) r.set(number, found.number(number));
   }
+  report::Record ratios;
+  for (const auto& [type, ratio] : mean_scale_ratios(found)) ratios.set(type, ratio);
+  r.set("scale_ratios", std::move(ratios));
   std::vector<std::string> samples;
   for (std::size_t i = 1; found.texts.contains(fmt::format("sample {}", i)); ++i) {
     samples.push_back(found.text(fmt::format("sample {}", i)));
@@ -369,6 +373,7 @@ report::Report reproduce_report(const ReproduceConfig& config, const ReproduceRe
   add_if(raw, dose_plot(findings, config, false));
   add_if(raw, flips_plot(result));
   add_if(raw, flips_table(result));
+  add_if(raw, scale_table(result, config, false));
   add_if(raw, samples_table(result, config, false));
   r.sections.push_back(std::move(raw));
 
@@ -377,6 +382,7 @@ report::Report reproduce_report(const ReproduceConfig& config, const ReproduceRe
   tuned.blocks.push_back(unless_empty(arm_table(config, result, true)));
   add_if(tuned, dose_plot(findings, config, true));
   add_if(tuned, loss_plot(result, config));
+  add_if(tuned, scale_table(result, config, true));
   add_if(tuned, samples_table(result, config, true));
   r.sections.push_back(std::move(tuned));
 

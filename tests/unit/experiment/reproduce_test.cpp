@@ -14,6 +14,7 @@
 #include "rpt/experiment/reproduce_reference.h"
 #include "rpt/experiment/reproduce_report.h"
 #include "rpt/experiment/reproduce_samples.h"
+#include "rpt/experiment/reproduce_scales.h"
 #include "tests/unit/experiment/reproduce_testing.h"
 
 namespace rpt::experiment {
@@ -129,6 +130,31 @@ TEST(Reproduce, SaysWhichTemperatureLiesAtAnEnd) {
     if (cell.arm.treatment == Treatment::logit_temperature && cell.base == 1) found.numbers["temperature"] = 1.995;
   }
   EXPECT_NE(report().find("beyond it: best logit temperature of base 2."), std::string::npos);
+}
+
+TEST(Reproduce, ShowsWhatArmsDoToScales) {
+  const ReproduceConfig config = config_of(5);
+  const ReproduceResult result = run_of(config);
+  for (const bool fine_tuned : {false, true}) {
+    const auto scales = scale_table(result, config, fine_tuned);
+    ASSERT_TRUE(scales);
+    const auto rows = nlohmann::json::parse(scales->table.to_json());
+    std::set<std::pair<std::string, std::string>> seen;
+    for (const auto& row : rows) {
+      seen.emplace(row["arm"].get<std::string>(), row["gauge"].get<std::string>());
+      EXPECT_NEAR(row["attn_q"].get<double>(), row["arm"].get<std::string>().ends_with("10 %") ? 1.2 : 1.0, 1e-12);
+      EXPECT_EQ(row["ffn_up"], row["gauge"] == "own" ? 1 : 2);
+    }
+    EXPECT_EQ(seen.size(), rows.size());
+    EXPECT_TRUE(seen.contains({"magnitude global, 10 %", "2b"}));
+    EXPECT_FALSE(seen.contains({"no pruning", "2b"}));
+  }
+  const auto figures =
+      nlohmann::json::parse(report::to_json(reproduce_report(config, result, findings_of(result, config))))["figures"];
+  for (const auto& cell : figures["cells"]) {
+    EXPECT_EQ(cell["scale_ratios"]["ffn_up"], cell["gauge"] == "own" ? 1 : 2);
+    EXPECT_EQ(cell["scale_ratios"].size(), 2U);
+  }
 }
 
 TEST(Reproduce, BeginsWithTheDeclaredContrast) {

@@ -61,7 +61,10 @@ inline StageFigures made_up(const ReproduceCell& cell) {
                {"codes_turned_share", 0},
                {"latents_zeroed_share", cell.arm.dose},
                {"dose blk.0.attn_q", cell.arm.dose},
-               {"dose blk.10.attn_q", cell.arm.dose}};
+               {"dose blk.10.attn_q", cell.arm.dose},
+               {"scale_ratio blk.0.attn_q", 1 + cell.arm.dose},
+               {"scale_ratio blk.10.attn_q", 1 + 3 * cell.arm.dose},
+               {"scale_ratio blk.10.ffn_up", cell.gauge == BaseGauge::own ? 1.0 : 2.0}};
   if (cell.fine_tune) {
     f.numbers["seconds_tuning"] = 20;
     f.series["losses"].assign(20, 5.0);
