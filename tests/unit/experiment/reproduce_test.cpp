@@ -157,6 +157,29 @@ TEST(Reproduce, ShowsWhatArmsDoToScales) {
   }
 }
 
+// Without training the second gauge has one base of what does not depend on it.
+TEST(Reproduce, ComparesGaugesOfAsManyModels) {
+  const ReproduceConfig config = config_of(5);
+  const ReproduceResult result = run_of(config);
+  const report::Report report = reproduce_report(config, result, findings_of(result, config));
+  int tables = 0;
+  int second = 0;
+  for (const report::Section& section : report.sections) {
+    for (const report::Block& block : section.blocks) {
+      const auto* table = std::get_if<report::CaptionedTable>(&block);
+      if (table == nullptr || !table->caption.starts_with("Arms ")) continue;
+      ++tables;
+      EXPECT_NE(table->caption.find("where it has as many models as the first"), std::string::npos);
+      for (const auto& row : nlohmann::json::parse(table->table.to_json())) {
+        EXPECT_EQ(row["models"], 5) << row;
+        second += row["gauge"] == "2b" ? 1 : 0;
+      }
+    }
+  }
+  EXPECT_EQ(tables, 2);
+  EXPECT_EQ(second, 5 + 5) << "what depends on the gauge, and all that is fine-tuned";
+}
+
 TEST(Reproduce, BeginsWithTheDeclaredContrast) {
   const std::vector<ReproduceCell> plan = plan_cells(config_of(5));
   // In the second gauge without training: what depends on it, and what does not in one base; no temperatures.
