@@ -23,10 +23,23 @@ double seconds_of(const StageFigures& found) {
   return sum;
 }
 
+/// Whether the stage says what each kind of its work took; a fine-tune that was interrupted does not.
+bool is_timed(const ReproduceConfig& config, const ReproduceCell& cell, const StageFigures& found) {
+  const WorkAmounts amounts = work_of(cell, config);
+  return std::all_of(kWorks.begin(), kWorks.end(), [&](const auto& kind) {
+    return amounts[kind.first] <= 0 || found.numbers.contains(fmt::format("seconds_{}", kind.second));
+  });
+}
+
 /// How the estimate that stood after the first stages, a tenth of the time, did.
 std::string estimate_line(const ReproduceConfig& config, const ReproduceResult& result) {
+  std::vector<const std::pair<ReproduceCell, StageFigures>*> timed;
   double total = 0;
-  for (const auto& [cell, found] : result.cells) total += seconds_of(found);
+  for (const auto& entry : result.cells) {
+    if (!is_timed(config, entry.first, entry.second)) continue;
+    timed.push_back(&entry);
+    total += seconds_of(entry.second);
+  }
   WorkAmounts guess;
   for (const auto& [work, kind] : kWorks) {
     guess[work] = result.cells.front().second.number(fmt::format("guess_{}", kind));
@@ -34,7 +47,8 @@ std::string estimate_line(const ReproduceConfig& config, const ReproduceResult& 
   TimeEstimate estimate(guess);
   WorkAmounts left;
   double spent = 0;
-  for (const auto& [cell, found] : result.cells) {
+  for (const auto* entry : timed) {
+    const auto& [cell, found] = *entry;
     if (spent < total / 10) {
       learn(estimate, cell, config, found);
       spent += seconds_of(found);
@@ -44,9 +58,16 @@ std::string estimate_line(const ReproduceConfig& config, const ReproduceResult& 
     for (std::size_t w = 0; w < left.of.size(); ++w) left.of[w] += more.of[w];
   }
   const double estimated = spent + estimate.seconds(left);
-  return fmt::format(
-      "Stages took {:.0f} s together; after the first tenth of them {:.0f} s were estimated ({:+.0f} %).", total,
-      estimated, total > 0 ? 100 * (estimated / total - 1) : 0.0);
+  std::string line = fmt::format(
+      "Stages took {:.0f} s together, by what each measured of its own work, which is less than the time that passed; "
+      "after the first tenth of them {:.0f} s were estimated ({:+.0f} %).",
+      total, estimated, total > 0 ? 100 * (estimated / total - 1) : 0.0);
+  if (timed.size() < result.cells.size()) {
+    line +=
+        fmt::format(" Not in these sums: {} of {} stages, which were interrupted and do not know all that they took.",
+                    result.cells.size() - timed.size(), result.cells.size());
+  }
+  return line;
 }
 
 /// Whether an earlier program's figures of one of the bases were known when arms were chosen: docs/results.md had them.

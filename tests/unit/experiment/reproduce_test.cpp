@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "rpt/experiment/reproduce.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -423,6 +424,32 @@ TEST(ReferenceFigures, NoArmStandsBesideTwo) {
               f.why_not.find("trained on whole documents and read with online scales") != std::string::npos)
         << f.what;
   }
+}
+
+// What a fine-tune took that was interrupted is not known: it is neither in what stages took nor in the estimate of it.
+TEST(Reproduce, TheEstimateIsHeldAgainstStagesThatWereTimed) {
+  const ReproduceConfig config = config_of(5);
+  ReproduceResult result = run_of(config);
+  std::size_t scored = 0;
+  std::size_t tuned = 0;
+  for (auto& [cell, found] : result.cells) {
+    if (cell.fine_tune) {
+      if (++tuned % 2 == 0) found.numbers.erase("seconds_tuning");
+    } else {
+      ++scored;
+    }
+  }
+  ASSERT_EQ(tuned, 50U);
+  const std::string tracking = reproduce_tracking(config, result, "here");
+  const double total = 25 * (20 + 2 + 1 + 0.1) + static_cast<double>(scored) * 2.1;
+  EXPECT_NE(tracking.find(fmt::format("Stages took {:.0f} s together, by what each measured", total)),
+            std::string::npos)
+      << tracking.substr(0, 400);
+  EXPECT_NE(tracking.find("25 of " + std::to_string(scored + tuned) + " stages, which were interrupted"),
+            std::string::npos);
+  const std::size_t per_cent = tracking.find(" s were estimated (") + 19;
+  EXPECT_NEAR(std::stod(tracking.substr(per_cent)), 0, 10) << tracking.substr(0, 400);
+  EXPECT_EQ(reproduce_tracking(config, run_of(config), "here").find("which were interrupted"), std::string::npos);
 }
 
 TEST(ReferenceFigures, SayWhyTheyAreNotComparable) {
