@@ -181,6 +181,28 @@ TEST(Reproduce, ComparesGaugesOfAsManyModels) {
   EXPECT_EQ(second, 5 + 5) << "what depends on the gauge, and all that is fine-tuned";
 }
 
+TEST(Reproduce, NamesWhatNoArmAsks) {
+  ReproduceConfig config = config_of(5);
+  const auto known = [&] {
+    const ReproduceResult result = run_of(config);
+    return reproduce_known_issues(config, result, findings_of(result, config));
+  };
+  const std::string quick = known();
+  EXPECT_NE(quick.find("No arm learns from 0.1, 1 and 10 MB of the text"), std::string::npos);
+  EXPECT_NE(quick.find("No pruning at the scales max|w|, refit and learned is no arm."), std::string::npos);
+  EXPECT_NE(quick.find("quantised twice is a full run's."), std::string::npos);
+  EXPECT_NE(quick.find("Random masks matched on the scales of magnitude, and scales"), std::string::npos);
+  EXPECT_EQ(quick.find("raw text"), std::string::npos);
+  config.retention = "wikitext-2:validation";
+  EXPECT_NE(
+      known().find("wikitext-2:validation is scored as it is tokenised, its <unk> giving no loss; the raw text is "
+                   "not scored beside it."),
+      std::string::npos);
+  config.full = true;
+  EXPECT_NE(known().find("frozen scales and scales quantised twice, and these without pruning only."),
+            std::string::npos);
+}
+
 TEST(Reproduce, BeginsWithTheDeclaredContrast) {
   const std::vector<ReproduceCell> plan = plan_cells(config_of(5));
   // In the second gauge without training: what depends on it, and what does not in one base; no temperatures.
