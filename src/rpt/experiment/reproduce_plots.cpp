@@ -155,7 +155,12 @@ std::optional<report::Plot> loss_plot(const ReproduceResult& result, const Repro
     if (models == 0) continue;
     for (double& loss : sum) loss /= models;
     report::Series series = loss_series(s.name(), sum);
-    if (!series.points.empty() && plot.series.size() < report::kMaxSeries) plot.series.push_back(std::move(series));
+    if (series.points.empty()) continue;
+    if (plot.series.size() == report::kMaxSeries) {
+      plot.caption += " The first eight arms; the files of the stages have all.";
+      break;
+    }
+    plot.series.push_back(std::move(series));
   }
   return unless_empty(std::move(plot));
 }

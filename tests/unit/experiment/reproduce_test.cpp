@@ -203,6 +203,16 @@ TEST(Reproduce, NamesWhatNoArmAsks) {
             std::string::npos);
 }
 
+TEST(Reproduce, SaysWhereThePlotOfLossesIsFull) {
+  for (const bool full : {false, true}) {
+    const ReproduceConfig config = config_of(5, full);
+    const auto plot = loss_plot(run_of(config), config);
+    ASSERT_TRUE(plot);
+    EXPECT_EQ(plot->series.size(), full ? report::kMaxSeries : 6U);
+    EXPECT_EQ(plot->caption.find("The first eight arms") != std::string::npos, full);
+  }
+}
+
 TEST(Reproduce, BeginsWithTheDeclaredContrast) {
   const std::vector<ReproduceCell> plan = plan_cells(config_of(5));
   // In the second gauge without training: what depends on it, and what does not in one base; no temperatures.
