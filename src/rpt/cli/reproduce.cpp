@@ -83,6 +83,23 @@ int say_estimate(const experiment::ReproduceConfig& config, const experiment::Ba
   return 0;
 }
 
+/// Writes the report of what is there and says what it says; an unfinished run's takes the place of no fuller one, such
+/// as that of a quick run which --full goes on with.
+experiment::Findings leave_report(const experiment::ReproduceConfig& config, const experiment::ReproduceResult& result,
+                                  const experiment::RunDirectory& run, const std::string& machine, Context& context) {
+  const experiment::Findings findings = experiment::findings_of(result, config);
+  if (!experiment::is_complete(result, config) && experiment::holds_fuller_report(run.folder(), result, findings)) {
+    context.say("the report that is there has more than this run so far, and stays");
+    return findings;
+  }
+  const std::string problem = experiment::write_reproduce_report(run.folder(), config, result, findings, machine);
+  if (!problem.empty()) context.say(problem);
+  context.out() << experiment::contrast_table(findings).to_text() << '\n'
+                << (run.folder() / "report.html").string() << '\n';
+  context.write_json("reproduce", config.bases.front(), experiment::reproduce_report(config, result, findings).figures);
+  return findings;
+}
+
 int run_reproduce(const ReproduceOptions& options, Context& context) {
   core::keep_freed_memory();
   experiment::ReproduceConfig config = config_of(options, context);
@@ -106,29 +123,24 @@ int run_reproduce(const ReproduceOptions& options, Context& context) {
   experiment::RunDirectory run(options.out, experiment::to_json(config, bases, texts));
   experiment::require_nothing_fuller(config, run);
   const experiment::Surroundings around = surroundings_of(context);
-  std::optional<experiment::ReproduceResult> result;
+  experiment::ReproduceResult result;
   {
     const StopSignals signals;
     result = experiment::reproduce(config, bases, texts, run, around);
   }
-  if (!result) {
-    context.say("interrupted: the same command goes on");
-    return 1;
+  const bool complete = experiment::is_complete(result, config);
+  if (!complete && !result.failure) {
+    context.say(fmt::format("interrupted after {}: the same command goes on", experiment::stages_done(result, config)));
   }
-  const experiment::Findings findings = experiment::findings_of(*result, config);
-  const std::string problem =
-      experiment::write_reproduce_report(run.folder(), config, *result, findings, around.machine);
-  if (!problem.empty()) context.say(problem);
-  context.out() << experiment::contrast_table(findings).to_text() << '\n'
-                << (run.folder() / "report.html").string() << '\n';
-  context.write_json("reproduce", config.bases.front(),
-                     experiment::reproduce_report(config, *result, findings).figures);
+  experiment::Findings findings;
+  if (!result.cells.empty()) findings = leave_report(config, result, run, around.machine, context);
+  if (result.failure) std::rethrow_exception(result.failure);
   for (const experiment::ExactCheck& check : findings.checks) {
     if (!check.passed()) {
       throw CheckError(fmt::format("{}: only {} of {}", check.name, check.equal, check.pairs));
     }
   }
-  return 0;
+  return complete ? 0 : 1;
 }
 
 }  // namespace

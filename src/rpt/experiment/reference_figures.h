@@ -2,6 +2,7 @@
 #pragma once
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "rpt/experiment/arms.h"
@@ -12,12 +13,13 @@ namespace rpt::experiment {
 struct ReferenceFigure {
   int experiment = 0;
   std::string_view what;
-  double before = 0;         ///< perplexity without the treatment
-  double after = 0;          ///< and with it
-  std::string_view why_not;  ///< comparable with ours
-  /// Which arm of ours stands beside it, against the untouched base.
-  TreatmentArm arm;
-  bool fine_tuned = false;
+  double before = 0;    ///< perplexity without the treatment
+  double after = 0;     ///< and with it
+  std::string why_not;  ///< comparable with ours
+  /// Which arm of ours stands beside it, against the untouched base; nothing where none does the like.
+  std::optional<TreatmentArm> arm;
+  bool fine_tuned = false;       ///< that arm
+  bool after_fine_tune = false;  ///< the reference's figure has a fine-tune in it: our control of one stands beside
 
   /// Change of the perplexity, per cent.
   double change_percent() const { return 100 * (after / before - 1); }

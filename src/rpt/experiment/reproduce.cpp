@@ -30,7 +30,6 @@ namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
 constexpr std::int64_t kCalibrationLength = 256;
-constexpr std::size_t kFittedBytes = 40'000;  // of text that a temperature is fitted on
 
 /// What is forgotten is asked of fine-tuned models, and of the bases to compare with, in the first gauge.
 bool is_retained(const ReproduceCell& cell) {
@@ -81,7 +80,7 @@ class Runner {
     for (const train::Document& d : texts.train) calibration_texts_.push_back(d.text);
   }
 
-  std::optional<ReproduceResult> go() {
+  ReproduceResult go() {
     const std::vector<ReproduceCell> plan = plan_cells(config_);
     for (const auto& base : bases_) result_.bases_sha256.push_back(sha256_of(*base));
     result_.texts_sha256 = sha256_of(texts_);
@@ -91,8 +90,11 @@ class Runner {
     around_.say(fmt::format("{} stages, about {} to go", plan.size(), duration(remaining(plan))));
     for (const ReproduceCell& cell : plan) {
       const bool was_there = run_.finished(cell.stage()).has_value();
-      std::optional<StageFigures> found = run_.stage(cell.stage(), [&] { return work_on(cell); });
-      if (!found) return std::nullopt;
+      std::optional<StageFigures> found = attempt(cell);
+      if (!found) {
+        add_finished_behind(plan);
+        break;
+      }
       if (cell.fine_tune) fs::remove_all(run_.stage_folder(cell.stage()));  // all that is wanted of it is in `found`
       if (!was_there) learn(estimate_, cell, config_, *found);
       warn_of_other_machine(cell.stage(), *found, around_);
@@ -108,6 +110,28 @@ class Runner {
   }
 
  private:
+  /// What the stage found. Nothing where it was interrupted, or failed by its numbers: a training that diverges does so
+  /// whenever it is tried again, and must not keep back what the others found.
+  std::optional<StageFigures> attempt(const ReproduceCell& cell) {
+    try {
+      return run_.stage(cell.stage(), [&] { return work_on(cell); });
+    } catch (const NumericError& e) {
+      result_.failure =
+          std::make_exception_ptr(NumericError(fmt::format("stage {}: {}", cell.stage(), e.what()), e.row()));
+      return std::nullopt;
+    }
+  }
+
+  /// Takes up what earlier runs finished behind the stage at which this one ended.
+  void add_finished_behind(const std::vector<ReproduceCell>& plan) {
+    for (std::size_t i = result_.cells.size() + 1; i < plan.size(); ++i) {
+      auto before = run_.finished(plan[i].stage());
+      if (!before) continue;
+      warn_of_other_machine(plan[i].stage(), *before, around_);
+      result_.cells.emplace_back(plan[i], std::move(*before));
+    }
+  }
+
   /// Seconds that the stages behind the last one will take.
   double remaining(const std::vector<ReproduceCell>& plan) const {
     WorkAmounts left;
@@ -139,15 +163,9 @@ class Runner {
     return *calibration_;
   }
 
-  /// The arm's factor with which a model scores the end of the training text best: no such arm trains on it, and of
-  /// texts in order of time it is what comes nearest to the test.
+  /// The arm's factor with which a model scores the end of the training text best: no such arm trains on it.
   double fitted(const model::Model& base, const TreatmentArm& arm, const model::Masks& masks) const {
-    text::Corpus validation;
-    std::size_t bytes = 0;
-    for (auto document = calibration_texts_.rbegin(); document != calibration_texts_.rend(); ++document) {
-      validation.documents.push_back(*document);
-      if ((bytes += document->size()) >= kFittedBytes) break;
-    }
+    const text::Corpus validation = fitting_text(texts_.train);
     return best_temperature([&](double temperature) {
       const auto model = treated(base, arm, masks, temperature);
       return evaluate::perplexity(*model, validation, {.stride = config_.stride}, 0).mean_nll;
@@ -396,11 +414,15 @@ std::string to_json(const ReproduceConfig& c, const Bases& bases, const Texts& t
   return j.dump();
 }
 
-std::optional<ReproduceResult> reproduce(const ReproduceConfig& config, const Bases& bases, const Texts& texts,
-                                         RunDirectory& run, const Surroundings& around) {
+ReproduceResult reproduce(const ReproduceConfig& config, const Bases& bases, const Texts& texts, RunDirectory& run,
+                          const Surroundings& around) {
   RPT_CHECK(!bases.empty() && bases.size() == config.bases.size(), "{} bases, {} names", bases.size(),
             config.bases.size());
   return Runner(config, bases, texts, run, around).go();
+}
+
+bool is_complete(const ReproduceResult& result, const ReproduceConfig& config) {
+  return result.cells.size() == plan_cells(config).size();
 }
 
 }  // namespace rpt::experiment

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <string>
@@ -70,6 +71,7 @@ struct ReproduceResult {
   std::vector<std::pair<ReproduceCell, StageFigures>> cells;
   std::vector<std::string> bases_sha256;  ///< as sha256_of()
   std::string texts_sha256;
+  std::exception_ptr failure;  ///< a NumericError that names its stage, where one ended the run
 
   /// What a stage found, if it was done.
   const StageFigures* find(const ReproduceCell& cell) const;
@@ -94,9 +96,13 @@ std::string to_json(const ReproduceConfig& config, const Bases& bases, const Tex
 /// the place of a fuller one.
 void require_nothing_fuller(const ReproduceConfig& config, const RunDirectory& run);
 
-/// Runs the stages that are not finished, and says after each how long the rest will take. Nothing where it was
-/// interrupted. Throws: as require_usable(), the gauge, pruning and fine_tune().
-std::optional<ReproduceResult> reproduce(const ReproduceConfig& config, const Bases& bases, const Texts& texts,
-                                         RunDirectory& run, const Surroundings& around);
+/// Runs the stages that are not finished, and says after each how long the rest will take. Where it is interrupted, or
+/// a stage fails by its numbers (`failure`), it ends, and the result holds every stage of the plan that is finished.
+/// Throws: as require_usable(), the gauge, pruning and fine_tune(), but for NumericError.
+ReproduceResult reproduce(const ReproduceConfig& config, const Bases& bases, const Texts& texts, RunDirectory& run,
+                          const Surroundings& around);
+
+/// Whether every stage of the plan is done.
+bool is_complete(const ReproduceResult& result, const ReproduceConfig& config);
 
 }  // namespace rpt::experiment

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
 
@@ -22,10 +23,23 @@ double seconds_of(const StageFigures& found) {
   return sum;
 }
 
+/// Whether the stage says what each kind of its work took; a fine-tune that was interrupted does not.
+bool is_timed(const ReproduceConfig& config, const ReproduceCell& cell, const StageFigures& found) {
+  const WorkAmounts amounts = work_of(cell, config);
+  return std::all_of(kWorks.begin(), kWorks.end(), [&](const auto& kind) {
+    return amounts[kind.first] <= 0 || found.numbers.contains(fmt::format("seconds_{}", kind.second));
+  });
+}
+
 /// How the estimate that stood after the first stages, a tenth of the time, did.
 std::string estimate_line(const ReproduceConfig& config, const ReproduceResult& result) {
+  std::vector<const std::pair<ReproduceCell, StageFigures>*> timed;
   double total = 0;
-  for (const auto& [cell, found] : result.cells) total += seconds_of(found);
+  for (const auto& entry : result.cells) {
+    if (!is_timed(config, entry.first, entry.second)) continue;
+    timed.push_back(&entry);
+    total += seconds_of(entry.second);
+  }
   WorkAmounts guess;
   for (const auto& [work, kind] : kWorks) {
     guess[work] = result.cells.front().second.number(fmt::format("guess_{}", kind));
@@ -33,7 +47,8 @@ std::string estimate_line(const ReproduceConfig& config, const ReproduceResult& 
   TimeEstimate estimate(guess);
   WorkAmounts left;
   double spent = 0;
-  for (const auto& [cell, found] : result.cells) {
+  for (const auto* entry : timed) {
+    const auto& [cell, found] = *entry;
     if (spent < total / 10) {
       learn(estimate, cell, config, found);
       spent += seconds_of(found);
@@ -43,9 +58,50 @@ std::string estimate_line(const ReproduceConfig& config, const ReproduceResult& 
     for (std::size_t w = 0; w < left.of.size(); ++w) left.of[w] += more.of[w];
   }
   const double estimated = spent + estimate.seconds(left);
-  return fmt::format(
-      "Stages took {:.0f} s together; after the first tenth of them {:.0f} s were estimated ({:+.0f} %).", total,
-      estimated, total > 0 ? 100 * (estimated / total - 1) : 0.0);
+  std::string line = fmt::format(
+      "Stages took {:.0f} s together, by what each measured of its own work, which is less than the time that passed; "
+      "after the first tenth of them {:.0f} s were estimated ({:+.0f} %).",
+      total, estimated, total > 0 ? 100 * (estimated / total - 1) : 0.0);
+  if (timed.size() < result.cells.size()) {
+    line +=
+        fmt::format(" Not in these sums: {} of {} stages, which were interrupted and do not know all that they took.",
+                    result.cells.size() - timed.size(), result.cells.size());
+  }
+  return line;
+}
+
+/// Whether an earlier program's figures of one of the bases were known when arms were chosen: docs/results.md had them.
+bool has_earlier_results(const ReproduceConfig& config) {
+  const std::set<std::string> known{"micro-1", "micro-2", "micro-3", "micro-4", "micro-5"};
+  return std::any_of(config.bases.begin(), config.bases.end(), [&](const std::string& base) {
+    return known.contains(std::filesystem::path(base).filename().string());
+  });
+}
+
+/// What the protocol of our experiments asks for and no arm of the run answers.
+std::vector<std::string> not_asked(const ReproduceConfig& config) {
+  std::vector<std::string> issues;
+  issues.push_back(fmt::format(
+      "One fine-tune text, one test text of its kind, and one size of fine-tune. No arm learns from 0.1, 1 and 10 MB "
+      "of the text, so that nothing says whether pruning helps where data are scarce. {}",
+      config.full ? "How far the fine-tune is from a plateau is asked of no pruning and of the declared arm only, four "
+                    "times as long."
+                  : "Nothing says how far the fine-tune is from a plateau."));
+  for (const std::string& text : {config.test, config.retention}) {
+    if (!text.starts_with("wikitext-2:")) continue;
+    issues.push_back(
+        fmt::format("{} is scored as it is tokenised, its <unk> giving no loss; the raw text is not scored "
+                    "beside it.",
+                    text));
+  }
+  issues.push_back(fmt::format(
+      "{} No pruning at the scales max|w|, refit and learned is no arm. Random masks matched on the scales of "
+      "magnitude, and scales and factors set by hand, are scored without training only.",
+      config.full ? "Of other scale rules than online there are frozen scales and scales quantised twice, and these "
+                    "without pruning only."
+                  : "Every model is trained and read with online scales; no pruning at frozen scales and at scales "
+                    "quantised twice is a full run's."));
+  return issues;
 }
 
 /// A word of a command line, quoted where a shell would read more than a word in it.
@@ -77,6 +133,10 @@ std::string readme(const ReproduceConfig& config) {
 
 }  // namespace
 
+std::string stages_done(const ReproduceResult& result, const ReproduceConfig& config) {
+  return fmt::format("{} of {} stages", result.cells.size(), plan_cells(config).size());
+}
+
 std::string reproduce_command(const ReproduceConfig& config, const std::string& folder) {
   const train::TrainConfig& t = config.tune;
   std::string command = "rpt reproduce " + shell_word(folder) + (config.full ? " --full" : " --quick");
@@ -106,9 +166,16 @@ std::string reproduce_tracking(const ReproduceConfig& config, const ReproduceRes
                      table.to_markdown());
 }
 
-std::string reproduce_known_issues(const ReproduceConfig& config, const Findings& findings) {
+std::string reproduce_known_issues(const ReproduceConfig& config, const ReproduceResult& result,
+                                   const Findings& findings) {
   std::string text;
   const auto add = [&](const std::string& issue) { text += (text.empty() ? "" : "\n\n") + issue; };
+  if (!is_complete(result, config)) {
+    add(
+        fmt::format("{}: means are of the models that are there, contrasts of arms without all their bases are left "
+                    "out, and p-values are adjusted for the contrasts that are there, fewer than the whole run has.",
+                    stages_done(result, config)));
+  }
   if (config.bases.size() < kMinBases) {
     add(
         fmt::format("{} of at least {} bases: no intervals across bases, no p-values, and every verdict is "
@@ -133,17 +200,16 @@ std::string reproduce_known_issues(const ReproduceConfig& config, const Findings
   }
   add("The bases are small models, pre-trained on little text. Nothing here is a measurement of the reference's 2B "
       "model, and none of its figures is comparable: the table says why, figure by figure.");
-  add(fmt::format("One fine-tune text, one test text of its kind, and one size of fine-tune. {}",
-                  config.full
-                      ? "How far it is from a plateau is asked of no pruning and of the declared arm only, four "
-                        "times as long."
-                      : "Nothing says how far it is from a plateau."));
-  add(fmt::format("{} Random masks matched on the scales of magnitude are scored without training only.",
-                  config.full ? "Of other scale rules than online there are frozen scales and scales quantised twice, "
-                                "and these without pruning only."
-                              : "Every model is trained and read with online scales."));
-  add("The margin, the contrast and the arms were declared before a run of these models; the intervals printed are not "
-      "adjusted for their number, the p-values and verdicts are.");
+  for (const std::string& issue : not_asked(config)) add(issue);
+  add(
+      fmt::format("The declared contrast and the margin are fixed in the program, whatever is run. {}The intervals "
+                  "printed are not adjusted for their number, the p-values and verdicts are.",
+                  has_earlier_results(config)
+                      ? "The arms are not all older than the first figures of micro-1 … micro-5: after an earlier run "
+                        "on them arms of full runs were added (fine-tunes four times as long, no pruning at frozen "
+                        "scales and at scales quantised twice), and temperatures are fitted on the end of the training "
+                        "text instead of its beginning. "
+                      : ""));
   return text;
 }
 
@@ -160,12 +226,23 @@ std::string reproduce_citation(const ReproduceConfig& config) {
       RPT_VERSION, config.bases.size(), config.seeds, config.tune.steps);
 }
 
+bool holds_fuller_report(const std::filesystem::path& folder, const ReproduceResult& result, const Findings& findings) {
+  const std::filesystem::path file = folder / "report.json";
+  if (!std::filesystem::exists(file)) return false;
+  const auto report = nlohmann::json::parse(core::read_file(file), nullptr, false);  // a damaged one keeps nothing
+  const auto entries = [&](const char* list) {
+    const bool there = report.contains("figures") && report["figures"].contains(list);
+    return there ? report["figures"][list].size() : std::size_t{0};
+  };
+  return entries("cells") > result.cells.size() || entries("contrasts") > findings.comparisons.size();
+}
+
 std::string write_reproduce_report(const std::filesystem::path& folder, const ReproduceConfig& config,
                                    const ReproduceResult& result, const Findings& findings,
                                    const std::string& machine) {
   core::write_file_atomic(folder / "tracking.md", reproduce_tracking(config, result, machine));
   core::write_file_atomic(folder / "KNOWN_ISSUES.md",
-                          "# Known issues\n\n" + reproduce_known_issues(config, findings) + "\n");
+                          "# Known issues\n\n" + reproduce_known_issues(config, result, findings) + "\n");
   core::write_file_atomic(folder / "CITATION.cff", reproduce_citation(config));
   core::write_file_atomic(folder / "README.md", readme(config));
   return report::write_report(folder, reproduce_report(config, result, findings));

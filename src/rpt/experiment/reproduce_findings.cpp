@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 namespace rpt::experiment {
 namespace {
@@ -172,11 +173,11 @@ std::optional<Arm> arm_of(const ReproduceResult& result, const ReproduceConfig& 
     if (!found.series.contains(series)) return std::nullopt;
     out.models.push_back({config.bases[cell.base], cell.fine_tune.value_or(0), found.list(series)});
   }
-  for (const std::string& base : config.bases) {
-    const auto models = static_cast<std::size_t>(std::count_if(
-        out.models.begin(), out.models.end(), [&](const ModelScores& model) { return model.base == base; }));
-    if (models == 0 || models * config.bases.size() != out.models.size()) return std::nullopt;
-  }
+  // While a run is at its second fine-tunes the first ones, of all bases, are an arm already.
+  std::map<std::uint64_t, std::size_t> bases_with;
+  for (const ModelScores& model : out.models) ++bases_with[model.seed];
+  std::erase_if(out.models, [&](const ModelScores& model) { return bases_with[model.seed] < config.bases.size(); });
+  if (out.models.empty()) return std::nullopt;
   return out;
 }
 

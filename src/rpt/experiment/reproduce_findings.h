@@ -41,8 +41,8 @@ struct Findings {
   std::optional<Share> fine_tune_share;  ///< of the declared arm's effect on the untouched base
 };
 
-/// The scores of an arm, all bases, for contrast(). Nothing where a base or fine-tune of the run is missing: all bases
-/// of an arm must have as many.
+/// The scores of an arm, all bases, for contrast(): of its fine-tunes those that every base has. Nothing where a base
+/// is missing, or has no fine-tune that all others have.
 std::optional<Arm> arm_of(const ReproduceResult& result, const ReproduceConfig& config, BaseGauge gauge,
                           const TreatmentArm& arm, bool fine_tuned, bool retention = false);
 

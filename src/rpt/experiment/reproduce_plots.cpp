@@ -122,9 +122,10 @@ std::optional<report::Plot> gauge_plot(const ReproduceResult& result, const Repr
       const auto baseline = arm_of(result, config, BaseGauge::own, untouched_arm(), fine_tuned);
       if (!own || !other || !baseline) continue;
       // In the second gauge some are fine-tuned once only: the same fine-tunes count on both axes.
+      const Arm from = shared_with(*other, *own);
       const Arm to = shared_with(*other, *baseline);
-      const report::Point point{contrast(shared_with(*other, *own), to, tokens).estimate,
-                                contrast(*other, to, tokens).estimate};
+      if (from.models.empty() || to.models.empty()) continue;  // where stages are missing
+      const report::Point point{contrast(from, to, tokens).estimate, contrast(*other, to, tokens).estimate};
       lowest = std::min(lowest, point.x);
       highest = std::max(highest, point.x);
       series.points.push_back(point);
@@ -154,7 +155,12 @@ std::optional<report::Plot> loss_plot(const ReproduceResult& result, const Repro
     if (models == 0) continue;
     for (double& loss : sum) loss /= models;
     report::Series series = loss_series(s.name(), sum);
-    if (!series.points.empty() && plot.series.size() < report::kMaxSeries) plot.series.push_back(std::move(series));
+    if (series.points.empty()) continue;
+    if (plot.series.size() == report::kMaxSeries) {
+      plot.caption += " The first eight arms; the files of the stages have all.";
+      break;
+    }
+    plot.series.push_back(std::move(series));
   }
   return unless_empty(std::move(plot));
 }

@@ -2,14 +2,16 @@
 #include "rpt/experiment/reproduce_report.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
-#include <cmath>
 #include <map>
 #include <set>
 
-#include "rpt/experiment/reference_figures.h"
 #include "rpt/experiment/reproduce_plots.h"
+#include "rpt/experiment/reproduce_reference.h"
 #include "rpt/experiment/reproduce_samples.h"
+#include "rpt/experiment/reproduce_scales.h"
+#include "rpt/experiment/temperature.h"
 
 namespace rpt::experiment {
 namespace {
@@ -76,9 +78,11 @@ report::CaptionedTable arm_table(const ReproduceConfig& config, const ReproduceR
                        report::number_column("codes gained, %", 2),
                        report::number_column("codes 0, %", 2)});
   for (const TreatmentArm& arm : fine_tuned ? tuned_arms(config.full) : raw_arms(config.full)) {
+    const auto own = means_of(result, arm, BaseGauge::own, fine_tuned);
     for (const BaseGauge gauge : {BaseGauge::own, BaseGauge::like_2b}) {
-      const auto means = means_of(result, arm, gauge, fine_tuned);
-      if (!means) continue;
+      const auto means = gauge == BaseGauge::own ? own : means_of(result, arm, gauge, fine_tuned);
+      // Means over one base beside means over five would read as what the gauge does.
+      if (!means || (own && means->models < own->models)) continue;
       const auto cell = [&](const char* name) {
         return means->sums.contains(name) ? report::Cell(100 * means->of(name)) : report::Cell();
       };
@@ -87,7 +91,9 @@ report::CaptionedTable arm_table(const ReproduceConfig& config, const ReproduceR
                      cell("codes_zero_share")});
     }
   }
-  return {fmt::format("Arms {}, means over bases{}; shares of all ternary weights, against the base.",
+  return {fmt::format("Arms {}, means over bases{}; shares of all ternary weights, against the base. The second gauge "
+                      "stands here where it has as many models as the first; of the others, of which a few show that "
+                      "nothing changes, the table of what must be exact tells.",
                       fine_tuned ? "after the fine-tune" : "without training", fine_tuned ? " and seeds" : ""),
           std::move(table)};
 }
@@ -124,30 +130,6 @@ report::CaptionedTable check_table(const Findings& findings) {
                    std::string(c.passed() ? "yes" : "NO")});
   }
   return {"What must be, or need not be, the same to the last bit.", std::move(table)};
-}
-
-/// Change of perplexity by our arm, per cent, mean over the bases in log.
-std::optional<double> perplexity_change(const ReproduceResult& result, const ReferenceFigure& figure) {
-  const auto before = means_of(result, untouched_arm(), BaseGauge::own, false);
-  const auto after = means_of(result, figure.arm, BaseGauge::own, figure.fine_tuned);
-  if (!before || !after) return std::nullopt;
-  return 100 * (std::exp(after->of("mean_nll") - before->of("mean_nll")) - 1);
-}
-
-report::CaptionedTable reference_table(const ReproduceResult& result) {
-  report::Table table({report::number_column("experiment"),
-                       {"reference, bitnet-b1.58-2B-4T"},
-                       report::number_column("perplexity", 2),
-                       report::number_column("change, %", 1),
-                       report::number_column("here, %", 1),
-                       {"comparable"}});
-  for (const ReferenceFigure& f : reference_figures()) {
-    const auto ours = perplexity_change(result, f);
-    table.add_row({std::int64_t{f.experiment}, std::string(f.what), f.after, f.change_percent(),
-                   ours ? report::Cell(*ours) : report::Cell(), fmt::format("no: {}", f.why_not)});
-  }
-  return {"The reference's figures, and the change of perplexity by the nearest arm here, gauge own.",
-          std::move(table)};
 }
 
 report::Record to_record(const Comparison& c) {
@@ -189,6 +171,9 @@ report::Record to_record(const ReproduceConfig& config, const ReproduceCell& cel
   for (const char* number : {"latents_zeroed_share", "retention_nll", "temperature", "sentences_nll", "coherent"}) {
     if (found.numbers.contains(number)) r.set(number, found.number(number));
   }
+  report::Record ratios;
+  for (const auto& [type, ratio] : mean_scale_ratios(found)) ratios.set(type, ratio);
+  r.set("scale_ratios", std::move(ratios));
   std::vector<std::string> samples;
   for (std::size_t i = 1; found.texts.contains(fmt::format("sample {}", i)); ++i) {
     samples.push_back(found.text(fmt::format("sample {}", i)));
@@ -214,6 +199,8 @@ report::Record figures_of(const ReproduceConfig& config, const ReproduceResult& 
   figures.set("protocol", "full");
   figures.set("seed", config.seed);
   figures.set("full", config.full);
+  figures.set("complete", is_complete(result, config));
+  figures.set("planned_stages", plan_cells(config).size());
   figures.set("steps", config.tune.steps);
   figures.set("batch", config.tune.batch * config.tune.accumulation);
   figures.set("context", config.tune.context);
@@ -245,21 +232,7 @@ report::Record figures_of(const ReproduceConfig& config, const ReproduceResult& 
     checks.push_back(std::move(check));
   }
   figures.set("checks", std::move(checks));
-  std::vector<report::Record> reference;
-  for (const ReferenceFigure& f : reference_figures()) {
-    report::Record r;
-    r.set("experiment", f.experiment);
-    r.set("what", f.what);
-    r.set("perplexity_before", f.before);
-    r.set("perplexity_after", f.after);
-    r.set("change_percent", f.change_percent());
-    r.set("here_change_percent", perplexity_change(result, f));
-    r.set("here_arm", title(f.arm));
-    r.set("comparable", false);
-    r.set("why_not", f.why_not);
-    reference.push_back(std::move(r));
-  }
-  figures.set("reference", std::move(reference));
+  figures.set("reference", reference_records(config, result));
   std::vector<report::Record> cells;
   for (const auto& [cell, found] : result.cells) cells.push_back(to_record(config, cell, found));
   figures.set("cells", std::move(cells));
@@ -299,6 +272,35 @@ std::string share_text(const Share& share) {
       share.whole.estimate, 100 * *share.share, interval);
 }
 
+/// The factors that were fitted, and those of them that ended where the search did.
+std::optional<std::string> temperatures_text(const ReproduceConfig& config, const ReproduceResult& result) {
+  std::vector<std::string> arms;
+  std::vector<std::string> at_end;
+  for (const TreatmentArm& arm : raw_arms(config.full)) {
+    std::vector<std::string> factors;
+    for (const auto& [cell, found] : result.cells) {
+      if (cell.arm != arm || !needs_temperature(arm) || !found.numbers.contains("temperature")) continue;
+      const double factor = found.number("temperature");
+      factors.push_back(fmt::format("{} {:.3f}", config.bases[cell.base], factor));
+      if (is_at_end(factor)) at_end.push_back(fmt::format("{} of {}", title(arm), config.bases[cell.base]));
+    }
+    if (!factors.empty()) arms.push_back(fmt::format("{}: {}", title(arm), fmt::join(factors, ", ")));
+  }
+  if (arms.empty()) return std::nullopt;
+  std::string text = fmt::format("Factors that were fitted, between 1/2 and 2: {}.", fmt::join(arms, "; "));
+  if (!at_end.empty()) {
+    text +=
+        fmt::format(" At an end of that range, so that a better one may lie beyond it: {}.", fmt::join(at_end, ", "));
+  }
+  return text;
+}
+
+/// A table, or that there is nothing yet to stand in it.
+report::Block unless_empty(report::CaptionedTable table) {
+  if (table.table.rows() > 0) return table;
+  return fmt::format("{} There is nothing of it yet.", table.caption);
+}
+
 template <typename Block>
 void add_if(report::Section& section, std::optional<Block> block) {
   if (block) section.blocks.emplace_back(std::move(*block));
@@ -307,6 +309,11 @@ void add_if(report::Section& section, std::optional<Block> block) {
 report::Section summary_of(const ReproduceConfig& config, const ReproduceResult& result, const Findings& findings) {
   const StageFigures& first = result.cells.front().second;
   report::Section section{"What was done, and the declared contrast", {}};
+  if (!is_complete(result, config)) {
+    section.blocks.emplace_back(
+        fmt::format("A run that is not finished: {} are done, and what needs others is missing here.",
+                    stages_done(result, config)));
+  }
   section.blocks.emplace_back(fmt::format(
       "{} base{} in two gauges (own, and the scales of BitNet b1.58 2B-4T), {} fine-tune{} of each arm on {}: {} steps "
       "of {} sequences of {} tokens, learning rate {:g} of each tensor's rms. Scored on {}, protocol full, stride {}: "
@@ -319,12 +326,17 @@ report::Section summary_of(const ReproduceConfig& config, const ReproduceResult&
   if (const Comparison* declared = declared_of(findings)) {
     section.blocks.emplace_back(declared_text(*declared));
     section.blocks.emplace_back(by_base_table(*declared));
+  } else {
+    section.blocks.emplace_back(
+        fmt::format("Declared beforehand: {}, fine-tuned, gauge own, against {}, fine-tuned, gauge own, margin ±{:g} % "
+                    "of NLL. It is missing: not all bases of both arms are done.",
+                    title(declared_arm()), title(untouched_arm()), kMarginPercent));
   }
-  section.blocks.emplace_back(report::CaptionedTable{
-      "All contrasts, differences of NLL in per cent, below 0 is better. Intervals (95 %, not adjusted) are for bases, "
-      "seeds and documents as drawn from many; p-values of all but the declared one are adjusted together by Holm's "
-      "procedure.",
-      contrast_table(findings)});
+  section.blocks.push_back(unless_empty(
+      {"All contrasts, differences of NLL in per cent, below 0 is better. Intervals (95 %, not adjusted) are for "
+       "bases, seeds and documents as drawn from many; p-values of all but the declared one are adjusted together by "
+       "Holm's procedure.",
+       contrast_table(findings)}));
   return section;
 }
 
@@ -358,29 +370,32 @@ report::Report reproduce_report(const ReproduceConfig& config, const ReproduceRe
   r.figures = figures_of(config, result, findings);
   r.sections.push_back(summary_of(config, result, findings));
 
-  r.sections.push_back({"Experiment 1: the bases", {base_table(config, result)}});
+  r.sections.push_back({"Experiment 1: the bases", {unless_empty(base_table(config, result))}});
 
-  report::Section raw{"Experiment 2: pruning without training", {arm_table(config, result, false)}};
+  report::Section raw{"Experiment 2: pruning without training", {unless_empty(arm_table(config, result, false))}};
+  add_if(raw, temperatures_text(config, result));
   add_if(raw, dose_plot(findings, config, false));
   add_if(raw, flips_plot(result));
   add_if(raw, flips_table(result));
+  add_if(raw, scale_table(result, config, false));
   add_if(raw, samples_table(result, config, false));
   r.sections.push_back(std::move(raw));
 
   report::Section tuned{"Experiments 3 and 6: pruning and fine-tune", {}};
   if (findings.fine_tune_share) tuned.blocks.emplace_back(share_text(*findings.fine_tune_share));
-  tuned.blocks.emplace_back(arm_table(config, result, true));
+  tuned.blocks.push_back(unless_empty(arm_table(config, result, true)));
   add_if(tuned, dose_plot(findings, config, true));
   add_if(tuned, loss_plot(result, config));
+  add_if(tuned, scale_table(result, config, true));
   add_if(tuned, samples_table(result, config, true));
   r.sections.push_back(std::move(tuned));
 
-  report::Section gauges{"The gauge, and what must be exact", {check_table(findings)}};
+  report::Section gauges{"The gauge, and what must be exact", {unless_empty(check_table(findings))}};
   add_if(gauges, gauge_plot(result, config));
   r.sections.push_back(std::move(gauges));
 
-  r.sections.push_back({"Beside the reference", {reference_table(result)}});
-  r.sections.push_back({"What does not hold", {reproduce_known_issues(config, findings)}});
+  r.sections.push_back({"Beside the reference", {reference_table(config, result)}});
+  r.sections.push_back({"What does not hold", {reproduce_known_issues(config, result, findings)}});
   r.sections.push_back({"To run it again", {reproduce_command(config, "OUT")}});
   return r;
 }

@@ -22,13 +22,14 @@ struct Look {
   std::int64_t scored = 0;
   double nll = 0;      ///< sum over the scored ones, of the sentences
   double change = 0;   ///< the same, against their bases
-  std::string sample;  ///< of the first
+  std::string sample;  ///< of the first base; empty where it has none
 };
 
-void add(Look& look, const StageFigures& found, const StageFigures* base) {
+void add(Look& look, std::size_t of_base, const StageFigures& found, const StageFigures* base) {
   const bool coherent = found.number("coherent") > 0;
   look.coherent += coherent ? 1 : 0;
-  if (look.models++ == 0) look.sample = found.text("sample 1");
+  look.models += 1;
+  if (of_base == 0 && look.sample.empty()) look.sample = found.text("sample 1");
   const auto nll = found.numbers.find("sentences_nll");
   if (nll == found.numbers.end() || base == nullptr) return;
   const double change = nll->second - base->number("sentences_nll");
@@ -58,7 +59,7 @@ std::optional<report::CaptionedTable> samples_table(const ReproduceResult& resul
     for (const auto& [cell, found] : result.cells) {
       if (cell.arm != arm || cell.gauge != BaseGauge::own || cell.fine_tune.has_value() != fine_tuned) continue;
       if (!found.numbers.contains("coherent")) continue;
-      add(look, found, result.find({cell.base, BaseGauge::own, untouched_arm(), std::nullopt}));
+      add(look, cell.base, found, result.find({cell.base, BaseGauge::own, untouched_arm(), std::nullopt}));
     }
     if (look.models == 0) continue;
     any = true;
@@ -67,7 +68,7 @@ std::optional<report::CaptionedTable> samples_table(const ReproduceResult& resul
                    of_scored(look, 100 * (std::exp(look.change / n) - 1)),
                    fmt::format("{} of {}", look.coherent, look.models),
                    look.scored > 0 ? report::Cell(fmt::format("{} of {}", look.usable, look.scored)) : report::Cell(),
-                   look.sample});
+                   look.sample.empty() ? report::Cell() : report::Cell(look.sample)});
   }
   if (!any) return std::nullopt;
   return report::CaptionedTable{

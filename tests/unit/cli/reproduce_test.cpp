@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: MIT
+#include <signal.h>
+#include <unistd.h>
+
+#include <chrono>
 #include <map>
 #include <set>
+#include <thread>
 
 #include "rpt/core/atomic_file.h"
 #include "tests/unit/cli/cli_testing.h"
@@ -139,6 +144,57 @@ TEST_F(Reproduce, HoldsItsChecksAndGoesOnToTheSameReport) {
   ASSERT_EQ(rpt(words("run", bases)).code, 0);
   EXPECT_EQ(file("run/report.json"), report);
   EXPECT_FALSE(fs::exists(path("run/stages/base1-own-no-pruning-tuned1")));
+}
+
+/// Interrupts this process, as Ctrl-C does, once a file is there.
+class InterruptAt {
+ public:
+  explicit InterruptAt(const std::string& file)
+      : thread_([file] {
+          for (int i = 0; i < 120'000 && !fs::exists(file); ++i) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+          }
+          if (fs::exists(file)) kill(getpid(), SIGINT);
+        }) {}
+  ~InterruptAt() { thread_.join(); }
+
+ private:
+  std::thread thread_;
+};
+
+TEST_F(Reproduce, InterruptedItLeavesTheReportOfWhatIsDone) {
+  const std::vector<std::string> bases{base(1)};
+  const std::string third = path("run/stages/base1-own-no-pruning-raw.json");
+  const auto interrupted = [&] {
+    const InterruptAt at(third);
+    return rpt(words("run", bases));
+  };
+  const Outcome begun = interrupted();
+  EXPECT_EQ(begun.code, 1) << begun.err;
+  EXPECT_NE(begun.err.find("interrupted after "), std::string::npos) << begun.err;
+  EXPECT_NE(begun.out.find("report.html"), std::string::npos) << begun.out;
+  const Json first = Json::parse(file("run/report.json"))["figures"];
+  EXPECT_EQ(first["complete"], false);
+  EXPECT_EQ(first["planned_stages"], 36);
+  EXPECT_GE(first["cells"].size(), 3U);
+  EXPECT_EQ(first["contrasts"][0]["declared_beforehand"], true);
+  EXPECT_NE(file("run/KNOWN_ISSUES.md").find(" of 36 stages"), std::string::npos);
+
+  ASSERT_EQ(rpt(words("run", bases)).code, 0);
+  const std::string whole = file("run/report.json");
+  EXPECT_EQ(Json::parse(whole)["figures"]["complete"], true);
+  EXPECT_EQ(file("run/KNOWN_ISSUES.md").find(" of 36 stages"), std::string::npos);
+
+  // Stages were lost, and an interrupted run has less to say than the report that is there.
+  std::vector<fs::path> raw;
+  for (const fs::directory_entry& stage : fs::directory_iterator(path("run/stages"))) {
+    if (stage.path().string().ends_with("-raw.json")) raw.push_back(stage.path());
+  }
+  for (const fs::path& stage : raw) fs::remove(stage);
+  const Outcome again = interrupted();
+  EXPECT_EQ(again.code, 1) << again.err;
+  EXPECT_NE(again.err.find("has more than this run so far"), std::string::npos) << again.err;
+  EXPECT_EQ(file("run/report.json"), whole);
 }
 
 TEST_F(Reproduce, RefusesWhatItCannotUse) {

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "rpt/core/atomic_file.h"
+#include "rpt/core/error.h"
+#include "rpt/core/parallel.h"
+#include "rpt/experiment/reproduce_report.h"
+#include "tests/shared_data.h"
+#include "tests/unit/experiment/reproduce_testing.h"
+
+/// Runs of `rpt reproduce` that are not finished.
+namespace rpt::experiment {
+namespace {
+
+TEST(UnfinishedReproduce, ReportsWhatIsThere) {
+  const ReproduceConfig config = config_of(5);
+  const ReproduceResult whole = run_of(config);
+  const std::string all = std::to_string(whole.cells.size());
+  ASSERT_TRUE(is_complete(whole, config));
+  EXPECT_EQ(reproduce_known_issues(config, whole, findings_of(whole, config)).find(" of " + all + " stages"),
+            std::string::npos);
+  // Ten stages are the declared contrast's.
+  for (const std::size_t done : {1U, 9U, 10U, 11U, 40U}) {
+    ReproduceResult result = whole;
+    result.cells.resize(done);
+    ASSERT_FALSE(is_complete(result, config));
+    const Findings findings = findings_of(result, config);
+    EXPECT_EQ(!findings.comparisons.empty() && findings.comparisons.front().declared, done >= 10) << done;
+    const std::string json = report::to_json(reproduce_report(config, result, findings));
+    EXPECT_EQ(json.find("It is missing: not all bases") != std::string::npos, done < 10) << done;
+    const auto figures = nlohmann::json::parse(json)["figures"];
+    EXPECT_EQ(figures["complete"], false);
+    EXPECT_EQ(figures["planned_stages"], whole.cells.size());
+    EXPECT_EQ(figures["cells"].size(), done);
+    const std::string stages = std::to_string(done) + " of " + all + " stages";
+    EXPECT_EQ(reproduce_known_issues(config, result, findings).rfind(stages, 0), 0U) << stages;
+    EXPECT_NE(reproduce_tracking(config, result, "here").find("base1-own-no-pruning-tuned1"), std::string::npos);
+  }
+}
+
+TEST(UnfinishedReproduce, SaysNothingOfMeansOfDifferentBases) {
+  const ReproduceConfig config = config_of(5);
+  ReproduceResult result = run_of(config);
+  const auto here = [&] {
+    const auto report = report::to_json(reproduce_report(config, result, findings_of(result, config)));
+    return nlohmann::json::parse(report)["figures"]["reference"][1]["here_change_percent"];
+  };
+  EXPECT_TRUE(here().is_number());
+  std::erase_if(result.cells, [](const auto& entry) {
+    return entry.first.base == 3 && entry.first.arm.treatment == Treatment::legacy;
+  });
+  EXPECT_TRUE(here().is_null());
+}
+
+TEST(UnfinishedReproduce, FirstFineTunesCountWhileSecondOnesAreMissing) {
+  const ReproduceConfig config = config_of(5, true, 2);
+  ReproduceResult result = run_of(config);
+  std::erase_if(result.cells, [](const auto& entry) { return entry.first.base > 1 && entry.first.fine_tune == 1U; });
+  const auto arm = arm_of(result, config, BaseGauge::own, declared_arm(), true);
+  ASSERT_TRUE(arm);
+  EXPECT_EQ(arm->models.size(), 5U);
+  for (const ModelScores& model : arm->models) EXPECT_EQ(model.seed, 0U);
+  std::erase_if(result.cells, [](const auto& entry) { return entry.first.base == 4 && entry.first.fine_tune == 0U; });
+  EXPECT_FALSE(arm_of(result, config, BaseGauge::own, declared_arm(), true));
+}
+
+TEST_F(ReproduceFolder, ALesserReportLeavesAFullerOne) {
+  const ReproduceConfig config = config_of(5);
+  const ReproduceResult whole = run_of(config);
+  const Findings findings = findings_of(whole, config);
+  EXPECT_FALSE(holds_fuller_report(folder_.path(), whole, findings));
+  core::write_file_atomic(folder_ / "report.json", report::to_json(reproduce_report(config, whole, findings)));
+  EXPECT_FALSE(holds_fuller_report(folder_.path(), whole, findings)) << "the same";
+  ReproduceResult less = whole;
+  less.cells.pop_back();
+  EXPECT_TRUE(holds_fuller_report(folder_.path(), less, findings)) << "fewer models";
+  Findings fewer = findings;
+  fewer.comparisons.pop_back();
+  EXPECT_TRUE(holds_fuller_report(folder_.path(), whole, fewer)) << "fewer contrasts";
+  core::write_file_atomic(folder_ / "report.json", "{damaged");
+  EXPECT_FALSE(holds_fuller_report(folder_.path(), less, fewer));
+}
+
+/// A run on one embedded model, with hardly any training.
+class ReproduceRun : public ReproduceFolder {
+ protected:
+  ReproduceRun() {
+    core::set_threads(1);
+    bases_.push_back(model::open_model(test::source_dir() / "models/seedling"));
+    config_.tune.steps = 2;
+    config_.tune.batch = 1;
+    config_.tune.context = 16;
+    config_.tune.optimiser.relative = true;
+    config_.tune.hold_out = 0;
+    config_.stride = 64;
+    config_.calibration_tokens = 32;
+    std::string text;
+    for (int i = 0; i < 20; ++i) text += "The house on the hill stood alone, and nobody came before the winter. ";
+    texts_.train = {{.name = "hill", .text = text}};
+    texts_.test.documents = {"In spring they came."};
+    plan_ = plan_cells(config_);
+    run_ = std::make_unique<RunDirectory>(folder_ / "run", to_json(config_, bases_, texts_));
+    // What an earlier run finished behind the stages at hand.
+    StageFigures later = made_up(plan_[7]);
+    for (const char* series : {"nll", "tokens"}) later.series[series].resize(1);
+    later.numbers.erase("sentences_nll");
+    static_cast<void>(run_->stage(plan_[7].stage(), [&] { return later; }));
+  }
+
+  ~ReproduceRun() override { core::set_threads(0); }
+
+  bool done(std::size_t stage) const { return run_->finished(plan_[stage].stage()).has_value(); }
+
+  void expect_what_is_there(const ReproduceResult& result) const {
+    ASSERT_EQ(result.cells.size(), 4U);
+    for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(result.cells[i].first, plan_[i]);
+    EXPECT_EQ(result.cells[3].first, plan_[7]);
+    EXPECT_FALSE(is_complete(result, config_));
+    EXPECT_FALSE(result.bases_sha256.empty());
+    EXPECT_FALSE(report::to_json(reproduce_report(config_, result, findings_of(result, config_))).empty());
+  }
+
+  Bases bases_;
+  ReproduceConfig config_ = config_of(1);
+  Texts texts_;
+  std::vector<ReproduceCell> plan_;
+  std::unique_ptr<RunDirectory> run_;
+};
+
+TEST_F(ReproduceRun, ReturnsWhatIsFinishedWhereItIsInterrupted) {
+  Surroundings around;
+  around.interrupted = [&] { return done(2); };
+  const ReproduceResult result = reproduce(config_, bases_, texts_, *run_, around);
+  EXPECT_FALSE(result.failure);
+  expect_what_is_there(result);
+}
+
+TEST_F(ReproduceRun, ReturnsWhatIsFinishedWhereAStageFailsByItsNumbers) {
+  Surroundings around;
+  around.interrupted = [&]() -> bool {
+    if (done(2)) throw NumericError("step 7: the training has diverged", 0);
+    return false;
+  };
+  const ReproduceResult result = reproduce(config_, bases_, texts_, *run_, around);
+  expect_what_is_there(result);
+  ASSERT_TRUE(result.failure);
+  try {
+    std::rethrow_exception(result.failure);
+  } catch (const NumericError& e) {
+    EXPECT_EQ(e.what(), "stage " + plan_[3].stage() + ": step 7: the training has diverged");
+  }
+}
+
+}  // namespace
+}  // namespace rpt::experiment
