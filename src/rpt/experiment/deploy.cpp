@@ -195,7 +195,11 @@ class Pipeline {
     options.replace_folder = true;
     options.progress = around_.progress;
     result_.gguf = run_.folder() / "model.gguf";
-    if (const auto before = run_.finished("export"); before && !still_there(*before)) run_.forget("export");
+    if (const auto before = run_.finished("export"); before && !still_there(*before)) {
+      // What was found in the old file is not known of the new one. "export" goes last: where this is killed between
+      // them, the others are gone already.
+      for (const char* stage : {"generate", "verify", "export"}) run_.forget(stage);
+    }
     run_.stage("export", [&] {
       StageFigures f;
       f.texts["gate_gguf"] = model::export_gguf(gguf, result_.gguf, tensor::DType::i2_s, options);

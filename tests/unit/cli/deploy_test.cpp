@@ -39,6 +39,17 @@ class Deploy : public CommandTest {
 
   std::string file(const std::string& name) const { return core::read_file(path(name)); }
 
+  /// Adds to what a finished stage of the run in "run" found, and returns what it was: it comes back only where the
+  /// stage is done again.
+  std::string forge_stage(const std::string& stage) const {
+    const std::string name = "run/stages/" + stage + ".json";
+    const std::string before = file(name);
+    Json json = Json::parse(before);
+    json["texts"]["forged"] = "yes";
+    core::write_file_atomic(path(name), json.dump(1) + "\n");
+    return before;
+  }
+
   static std::string lines(int count) {
     std::string all;
     for (int i = 0; i < count; ++i) {
@@ -228,13 +239,23 @@ TEST_F(Deploy, MakesAgainWhatIsGone) {
   std::filesystem::remove(path("run/model.gguf"));
   std::filesystem::remove_all(path("run/packed"));
   std::filesystem::remove(path("run/stages/level-5-prune/masks.safetensors"));
+  const std::string verified = forge_stage("verify");
+  const std::string generated = forge_stage("generate");
   ASSERT_EQ(rpt(all).code, 0);
   EXPECT_EQ(file("run/model.gguf"), gguf);
   EXPECT_EQ(file("run/stages/level-5-prune/masks.safetensors"), masks);
   EXPECT_TRUE(std::filesystem::exists(path("run/packed")));
+  EXPECT_EQ(file("run/stages/verify.json"), verified) << "of a file that was written anew";
+  EXPECT_EQ(file("run/stages/generate.json"), generated);
   core::write_file_atomic(path("run/model.gguf"), gguf.substr(0, gguf.size() / 2));
+  forge_stage("verify");
   ASSERT_EQ(rpt(all).code, 0);
   EXPECT_EQ(file("run/model.gguf"), gguf);
+  EXPECT_EQ(file("run/stages/verify.json"), verified);
+  // Where nothing is gone nothing is done again: what was forged stays, so that the checks above can fail.
+  forge_stage("verify");
+  ASSERT_EQ(rpt(all).code, 0);
+  EXPECT_NE(file("run/stages/verify.json"), verified);
 }
 
 TEST_F(Deploy, RefusesWhatItCannotUse) {
