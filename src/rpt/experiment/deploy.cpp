@@ -13,11 +13,11 @@
 #include "rpt/core/error.h"
 #include "rpt/evaluate/perplexity.h"
 #include "rpt/evaluate/wikitext.h"
+#include "rpt/experiment/deploy_files.h"
 #include "rpt/experiment/deploy_report.h"
 #include "rpt/experiment/measure.h"
 #include "rpt/experiment/samples.h"
 #include "rpt/model/export.h"
-#include "rpt/model/gate.h"
 #include "rpt/prune/account.h"
 #include "rpt/prune/apply.h"
 #include "rpt/prune/snap.h"
@@ -77,7 +77,7 @@ class Pipeline {
       export_all();
     }
     generate_texts();
-    const std::string problem = write_deploy_report(run_.folder(), base_, config_, result_, losses_, around_.machine);
+    const std::string problem = write_deploy_report(run_, base_, config_, result_, losses_, around_);
     if (!problem.empty()) around_.say(problem);
     return std::move(result_);
   }
@@ -189,40 +189,32 @@ class Pipeline {
     verify("GGUF, scale max|w|", last_stage(result_, kSnapStage).text("once_sha256"));
   }
 
-  /// model.gguf of one model, packed/ of another, latents/ of what was trained.
+  /// model.gguf of one model, packed/ of another, latents/ of what was trained: what of them is not there.
   void write_forms(const model::Model& gguf, const model::Model& packed) {
-    model::ExportOptions options;
-    options.replace_folder = true;
-    options.progress = around_.progress;
-    result_.gguf = run_.folder() / "model.gguf";
-    if (const auto before = run_.finished("export"); before && !still_there(*before)) {
-      // What was found in the old file is not known of the new one. "export" goes last: where this is killed between
-      // them, the others are gone already.
-      for (const char* stage : {"generate", "verify", "export"}) run_.forget(stage);
-    }
+    const fs::path folder = run_.folder();
+    result_.gguf = folder / "model.gguf";
+    const auto before = run_.finished("export");
+    // Without its hash nobody knows whether a GGUF is whole; a folder may hold what people have added, and stays
+    // wherever it can.
+    const bool has_gguf = before && file_sha256(result_.gguf) == before->text("gguf_sha256");
+    const bool has_packed = gives_the_same(folder / "packed", packed);
+    const bool has_latents = gives_the_same(folder / "latents", current());
+    if (before && has_gguf && has_packed && has_latents) return;
+    // What was found in an old file is not known of a new one. "export" goes last: where this is killed between them,
+    // the others are gone already.
+    for (const char* stage : {"generate", "verify", "export"}) run_.forget(stage);
     run_.stage("export", [&] {
+      if (!has_gguf) {
+        model::ExportOptions options;
+        options.progress = around_.progress;
+        model::export_gguf(gguf, result_.gguf, tensor::DType::i2_s, options);
+      }
+      if (!has_packed) write_directory(packed, folder / "packed", model::HfForm::packed, around_.progress);
+      if (!has_latents) write_directory(current(), folder / "latents", model::HfForm::latents, around_.progress);
       StageFigures f;
-      f.texts["gate_gguf"] = model::export_gguf(gguf, result_.gguf, tensor::DType::i2_s, options);
-      f.texts["gate_packed"] =
-          model::export_huggingface(packed, run_.folder() / "packed", model::HfForm::packed, options);
-      f.texts["gate_latents"] =
-          model::export_huggingface(current(), run_.folder() / "latents", model::HfForm::latents, options);
+      f.texts["gguf_sha256"] = file_sha256(result_.gguf).value_or("");
       return f;
     });
-  }
-
-  /// Whether the files that were exported can be read and give what they gave.
-  bool still_there(const StageFigures& exported) const {
-    for (const auto& [name, file] :
-         {std::pair("gate_gguf", "model.gguf"), {"gate_packed", "packed"}, {"gate_latents", "latents"}}) {
-      try {
-        const auto model = model::open_model(run_.folder() / file);
-        if (model::nll_sha256(model::gate_nlls(*model)) != exported.text(name)) return false;
-      } catch (const Error&) {
-        return false;
-      }
-    }
-    return true;
   }
 
   /// Reads the GGUF again: it must give what the model that it was made of gave.
@@ -329,7 +321,7 @@ std::vector<std::string> default_prompts(const model::Model& model, const text::
 
 std::string to_json(const DeployConfig& c, const model::Model& base, const Texts& texts) {
   Json j;
-  j["format"] = "rpt-deploy-2";
+  j["format"] = "rpt-deploy-3";
   j["model"] = c.model;
   j["model_sha256"] = sha256_of(base);
   j["text"] = c.text;

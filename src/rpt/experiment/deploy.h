@@ -78,8 +78,10 @@ std::string to_json(const DeployConfig& config, const model::Model& base, const 
 
 /// Runs the pipeline in `run`, begun with to_json(), or what is left of it, and writes into its folder: model.gguf
 /// (i2_s), latents/ and packed/ (Hugging Face directories), rpt_metadata.json, report.html, report.md, report.json,
-/// tables.tex. Nothing where it was interrupted. Throws: CheckError where the GGUF does not give every token of the
-/// test text the bits of the model that it was made of; as pruning, training and export.
+/// tables.tex, README.md. Of model.gguf, latents/ and packed/ what is whole already stays as it is, and so does a
+/// README.md that somebody has edited. Nothing where it was interrupted. Throws: CheckError where the GGUF does not
+/// give every token of the test text the bits of the model that it was made of; OutputError where a folder that is
+/// damaged holds what the run did not write; as pruning, training and export.
 std::optional<DeployResult> deploy(const model::Model& base, const DeployConfig& config, const Texts& texts,
                                    RunDirectory& run, const Surroundings& around);
 

@@ -7,6 +7,7 @@
 
 #include "rpt/core/atomic_file.h"
 #include "rpt/evaluate/statistics.h"
+#include "rpt/experiment/deploy_files.h"
 #include "rpt/experiment/reference_figures.h"
 #include "rpt/report/escape.h"
 
@@ -271,12 +272,12 @@ std::string deploy_card(const model::Model& base, const DeployConfig& config, co
   return card;
 }
 
-std::string write_deploy_report(const std::filesystem::path& folder, const model::Model& base,
-                                const DeployConfig& config, const DeployResult& result,
-                                const std::vector<LevelLosses>& losses, const std::string& machine) {
-  core::write_file_atomic(folder / "rpt_metadata.json", deploy_metadata(config, result, machine));
-  core::write_file_atomic(folder / "README.md", deploy_card(base, config, result));
-  return report::write_report(folder, deploy_report(base, config, result, losses));
+std::string write_deploy_report(RunDirectory& run, const model::Model& base, const DeployConfig& config,
+                                const DeployResult& result, const std::vector<LevelLosses>& losses,
+                                const Surroundings& around) {
+  core::write_file_atomic(run.folder() / "rpt_metadata.json", deploy_metadata(config, result, around.machine));
+  write_card(run, deploy_card(base, config, result), around.say);
+  return report::write_report(run.folder(), deploy_report(base, config, result, losses));
 }
 
 }  // namespace rpt::experiment

@@ -28,10 +28,10 @@ std::string deploy_metadata(const DeployConfig& config, const DeployResult& resu
 /// The model card of what a run leaves, as Markdown.
 std::string deploy_card(const model::Model& base, const DeployConfig& config, const DeployResult& result);
 
-/// Writes the report's forms, rpt_metadata.json and README.md into `folder`; says why plots are missing, or nothing.
-/// Throws: as report::write_report.
-std::string write_deploy_report(const std::filesystem::path& folder, const model::Model& base,
-                                const DeployConfig& config, const DeployResult& result,
-                                const std::vector<LevelLosses>& losses, const std::string& machine);
+/// Writes the report's forms, rpt_metadata.json and README.md (as write_card) into the run's folder; says why plots are
+/// missing, or nothing. Throws: as report::write_report.
+std::string write_deploy_report(RunDirectory& run, const model::Model& base, const DeployConfig& config,
+                                const DeployResult& result, const std::vector<LevelLosses>& losses,
+                                const Surroundings& around);
 
 }  // namespace rpt::experiment

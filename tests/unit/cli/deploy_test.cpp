@@ -258,6 +258,54 @@ TEST_F(Deploy, MakesAgainWhatIsGone) {
   EXPECT_NE(file("run/stages/verify.json"), verified);
 }
 
+TEST_F(Deploy, LosesNothingThatPeopleHavePutThere) {
+  const std::string model = small_model();
+  auto all = words(model, "run");
+  all.insert(all.end(), {"--sparsity", "0.05"});
+  ASSERT_EQ(rpt(all).code, 0);
+  const std::string weights = "run/latents/model.safetensors";
+  const std::string latents = file(weights);
+  const auto written = std::filesystem::last_write_time(path(weights));
+  core::write_file_atomic(path("run/latents/notes.txt"), "mine");
+  core::write_file_atomic(path("run/packed/notes.txt"), "mine");
+  const std::string card = file("run/README.md") + "\nTrained on what I could find.\n";
+  core::write_file_atomic(path("run/README.md"), card);
+
+  // A form that is gone is written, and no other one; a card that was edited stays.
+  std::filesystem::remove(path("run/model.gguf"));
+  auto loud = all;
+  loud.erase(std::find(loud.begin(), loud.end(), "--quiet"));
+  const Outcome again = rpt(loud);
+  ASSERT_EQ(again.code, 0) << again.err;
+  EXPECT_TRUE(std::filesystem::exists(path("run/model.gguf")));
+  EXPECT_EQ(file("run/latents/notes.txt"), "mine");
+  EXPECT_EQ(file("run/packed/notes.txt"), "mine");
+  EXPECT_EQ(std::filesystem::last_write_time(path(weights)), written);
+  EXPECT_EQ(file("run/README.md"), card);
+  EXPECT_NE(again.err.find("README.md: is not what this run wrote, and is left as it is"), std::string::npos)
+      << again.err;
+
+  // A folder that must be replaced is not, where that would cost somebody something.
+  core::write_file_atomic(path(weights), latents.substr(0, latents.size() / 2));
+  const Outcome refused = rpt(all);
+  EXPECT_NE(refused.code, 0);
+  EXPECT_EQ(std::count(refused.err.begin(), refused.err.end(), '\n'), 1) << refused.err;
+  EXPECT_NE(refused.err.find("latents/notes.txt: this run did not write it"), std::string::npos) << refused.err;
+  EXPECT_EQ(file("run/latents/notes.txt"), "mine");
+  std::filesystem::remove(path("run/latents/notes.txt"));
+  ASSERT_EQ(rpt(all).code, 0);
+  EXPECT_EQ(file(weights), latents);
+  EXPECT_EQ(file("run/packed/notes.txt"), "mine");
+
+  // One byte of a GGUF suffices, be it one that the gate's tokens do not ask for.
+  const std::string gguf = file("run/model.gguf");
+  std::string bent = gguf;
+  bent.back() = static_cast<char>(bent.back() ^ 1);
+  core::write_file_atomic(path("run/model.gguf"), bent);
+  ASSERT_EQ(rpt(all).code, 0);
+  EXPECT_EQ(file("run/model.gguf"), gguf);
+}
+
 TEST_F(Deploy, RefusesWhatItCannotUse) {
   const std::string model = small_model();
   std::filesystem::create_directory(path("full"));

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT
+#include "rpt/experiment/deploy_files.h"
+
+#include <fmt/format.h>
+
+#include <fstream>
+#include <vector>
+
+#include "rpt/core/atomic_file.h"
+#include "rpt/core/error.h"
+#include "rpt/core/sha256.h"
+#include "rpt/model/gate.h"
+
+namespace rpt::experiment {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Refuses to replace a folder with anything in it that is not in `made`, which takes its place.
+void require_own(const fs::path& place, const fs::path& made) {
+  std::error_code none;
+  for (fs::directory_iterator it(place, none), last; !none && it != last; it.increment(none)) {
+    std::error_code absent;
+    if (fs::exists(made / it->path().filename(), absent)) continue;
+    throw OutputError(
+        fmt::format("{}: this run did not write it, and {} is to be written again: move it away, and the same command "
+                    "goes on",
+                    it->path().string(), place.string()));
+  }
+}
+
+}  // namespace
+
+std::optional<std::string> file_sha256(const fs::path& file) {
+  std::error_code none;
+  if (!fs::is_regular_file(file, none)) return std::nullopt;
+  constexpr std::streamsize kPart = 1 << 20;
+  std::vector<char> part(kPart);
+  std::ifstream in(file, std::ios::binary);
+  core::Sha256 hash;
+  while (in) {
+    in.read(part.data(), kPart);
+    hash.update(part.data(), static_cast<std::size_t>(in.gcount()));
+  }
+  if (!in.eof()) return std::nullopt;
+  return hash.hex_digest();
+}
+
+bool gives_the_same(const fs::path& place, const model::Model& model) {
+  std::error_code none;
+  if (!fs::exists(place, none)) return false;
+  try {
+    const auto written = model::open_model(place);
+    return model::nll_sha256(model::gate_nlls(*written)) == model::nll_sha256(model::gate_nlls(model));
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+std::string write_directory(const model::Model& model, const fs::path& place, model::HfForm form,
+                            core::ProgressSink* progress) {
+  model::ExportOptions options;
+  options.replace_folder = true;
+  options.progress = progress;
+  options.add_files = [&](const fs::path& made) { require_own(place, made); };
+  return model::export_huggingface(model, place, form, options);
+}
+
+void write_card(RunDirectory& run, const std::string& card, const std::function<void(const std::string&)>& say) {
+  const std::string stage = "card";
+  const fs::path file = run.folder() / "README.md";
+  const auto before = run.finished(stage);
+  const std::string hash = core::sha256_hex(card);
+  std::error_code none;
+  if (!fs::exists(fs::symlink_status(file, none))) {
+    core::write_file_atomic(file, card);
+  } else if (const auto there = file_sha256(file); there != hash) {  // equal, and not noted, where this was killed
+    if (!there || !before || *there != before->text("sha256")) {
+      say(fmt::format("{}: is not what this run wrote, and is left as it is", file.string()));
+      return;
+    }
+    core::write_file_atomic(file, card);
+  }
+  if (before && before->text("sha256") == hash) return;
+  run.forget(stage);
+  run.stage(stage, [&] {
+    StageFigures f;
+    f.texts["sha256"] = hash;
+    return f;
+  });
+}
+
+}  // namespace rpt::experiment

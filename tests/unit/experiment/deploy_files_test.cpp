@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT
+#include "rpt/experiment/deploy_files.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "rpt/core/atomic_file.h"
+#include "rpt/core/error.h"
+#include "rpt/core/sha256.h"
+#include "tests/tiny_model.h"
+
+namespace rpt::experiment {
+namespace {
+
+class DeployFiles : public ::testing::Test {
+ protected:
+  std::string file(const std::string& name) const { return core::read_file(folder_ / name); }
+  void write(const std::string& name, const std::string& text) const { core::write_file_atomic(folder_ / name, text); }
+
+  /// Writes the card of the run in "run" and returns what was said.
+  std::string card(const std::string& text) const {
+    RunDirectory run(folder_ / "run", "{}");
+    std::string said;
+    write_card(run, text, [&](const std::string& line) { said += line + "\n"; });
+    return said;
+  }
+
+  test::ScratchFolder folder_;
+};
+
+TEST_F(DeployFiles, ACardThatSomebodyHasEditedIsLeft) {
+  EXPECT_EQ(card("one"), "");
+  EXPECT_EQ(file("run/README.md"), "one");
+  EXPECT_EQ(card("two"), "") << "its own may be renewed";
+  EXPECT_EQ(file("run/README.md"), "two");
+  write("run/README.md", "two, and more");
+  for (const char* text : {"two", "three"}) {
+    const std::string said = card(text);
+    EXPECT_NE(said.find("README.md: is not what this run wrote, and is left as it is"), std::string::npos) << said;
+    EXPECT_EQ(std::count(said.begin(), said.end(), '\n'), 1) << said;
+    EXPECT_EQ(file("run/README.md"), "two, and more");
+  }
+  std::filesystem::remove(folder_ / "run/README.md");
+  EXPECT_EQ(card("three"), "");
+  EXPECT_EQ(file("run/README.md"), "three");
+  // Killed between the card and its note, a run finds what it wanted to write.
+  write("run/README.md", "four");
+  EXPECT_EQ(card("four"), "");
+  EXPECT_EQ(card("five"), "");
+  EXPECT_EQ(file("run/README.md"), "five");
+}
+
+TEST_F(DeployFiles, AFolderWithOtherThingsIsNotReplaced) {
+  const auto model = test::TinyModel::make();
+  const auto place = folder_ / "latents";
+  write_directory(*model, place, model::HfForm::latents, nullptr);
+  EXPECT_TRUE(gives_the_same(place, *model));
+  EXPECT_NO_THROW(write_directory(*model, place, model::HfForm::latents, nullptr)) << "nothing but its own";
+  write("latents/notes", "mine");
+  try {
+    write_directory(*model, place, model::HfForm::latents, nullptr);
+    FAIL() << "notes are lost";
+  } catch (const OutputError& e) {
+    EXPECT_NE(std::string(e.what()).find("notes: this run did not write it"), std::string::npos) << e.what();
+  }
+  EXPECT_EQ(file("latents/notes"), "mine");
+  write("latents/model.safetensors", "damaged");
+  EXPECT_FALSE(gives_the_same(place, *model));
+  EXPECT_FALSE(gives_the_same(folder_ / "none", *model));
+  EXPECT_FALSE(gives_the_same(folder_ / "latents/notes", *model));
+}
+
+TEST_F(DeployFiles, HashesAFileInParts) {
+  const std::string long_text((1 << 20) + 17, 'x');
+  for (const std::string& text : {std::string(), std::string("abc"), long_text, long_text.substr(17)}) {
+    write("file", text);
+    EXPECT_EQ(file_sha256(folder_ / "file"), core::sha256_hex(text)) << text.size();
+  }
+  EXPECT_FALSE(file_sha256(folder_ / "none"));
+  EXPECT_FALSE(file_sha256(folder_ / "."));
+}
+
+}  // namespace
+}  // namespace rpt::experiment
