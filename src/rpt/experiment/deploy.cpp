@@ -123,7 +123,11 @@ class Pipeline {
     if (!run_.finished(stage) || !fs::exists(file)) model::write_masks(file, masks_of(level));
     masks_ = model::read_masks(file, base_.config);
     pruned_ = prune::apply_masks(current(), *masks_);
-    return add(percent(level) + " % pruned", stage, run_.stage(stage, [&] { return score_against_base(*pruned_); }));
+    return add(percent(level) + " % pruned", stage, run_.stage(stage, [&] {
+      StageFigures f = score_against_base(*pruned_);
+      f.texts["masks_sha256"] = model::sha256_of(*masks_);
+      return f;
+    }));
   }
 
   model::Masks masks_of(double level) const {
@@ -199,11 +203,14 @@ class Pipeline {
     const bool has_gguf = before && file_sha256(result_.gguf) == before->text("gguf_sha256");
     const bool has_packed = gives_the_same(folder / "packed", packed);
     const bool has_latents = gives_the_same(folder / "latents", current());
-    if (before && has_gguf && has_packed && has_latents) return;
+    if (before && has_gguf && has_packed && has_latents) {
+      result_.gguf_sha256 = before->text("gguf_sha256");
+      return;
+    }
     // What was found in an old file is not known of a new one. "export" goes last: where this is killed between them,
     // the others are gone already.
     for (const char* stage : {"generate", "verify", "export"}) run_.forget(stage);
-    run_.stage("export", [&] {
+    const auto exported = run_.stage("export", [&] {
       if (!has_gguf) {
         model::ExportOptions options;
         options.progress = around_.progress;
@@ -215,12 +222,17 @@ class Pipeline {
       f.texts["gguf_sha256"] = file_sha256(result_.gguf).value_or("");
       return f;
     });
+    result_.gguf_sha256 = exported->text("gguf_sha256");
   }
 
   /// Reads the GGUF again: it must give what the model that it was made of gave.
   void verify(const std::string& name, std::string expected) {
     const auto written = model::open_model(result_.gguf);
-    add(name, "verify", run_.stage("verify", [&] { return score(*written); }));
+    add(name, "verify", run_.stage("verify", [&] {
+      StageFigures f = score(*written);
+      f.numbers["ternary_share"] = ternary_share(*written);
+      return f;
+    }));
     result_.gate_sha256 = result_.stages.back().found.text("nll_sha256");
     if (result_.gate_sha256 != expected) {
       throw CheckError(

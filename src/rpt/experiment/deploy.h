@@ -47,7 +47,8 @@ struct DeployStage {
   std::string stage;  ///< of the run: its file and folder
   /// Numbers mean_nll, perplexity, scored_tokens; text nll_sha256; series nll and tokens, by document; but for baseline
   /// and GGUF shares of all weights against the base: codes_zero_share, codes_removed_share, codes_gained_share,
-  /// codes_turned_share, of latents latents_zeroed_share, and for each tensor scale_ratio and dose.
+  /// codes_turned_share, of latents latents_zeroed_share, and for each tensor scale_ratio and dose. Of pruned states
+  /// text masks_sha256; of GGUF number ternary_share.
   StageFigures found;
 };
 
@@ -55,6 +56,7 @@ struct DeployResult {
   std::vector<DeployStage> stages;
   std::string gate_sha256;  ///< of the NLLs of the test text under the GGUF and the model it was made of alike
   std::filesystem::path gguf;
+  std::string gguf_sha256;   ///< of its bytes
   std::string model_sha256;  ///< of the base, as sha256_of()
   std::string texts_sha256;
   std::vector<std::string> texts;  ///< generated from the GGUF, each with its prompt

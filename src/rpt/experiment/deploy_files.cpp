@@ -3,13 +3,19 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <atomic>
+#include <cmath>
 #include <fstream>
+#include <type_traits>
 #include <vector>
 
 #include "rpt/core/atomic_file.h"
 #include "rpt/core/error.h"
 #include "rpt/core/sha256.h"
 #include "rpt/model/gate.h"
+#include "rpt/ternary/latent_rows.h"
+#include "rpt/ternary/layouts.h"
 
 namespace rpt::experiment {
 namespace {
@@ -29,7 +35,44 @@ void require_own(const fs::path& place, const fs::path& made) {
   }
 }
 
+/// Values of one layer that are 0 or ± its scale.
+std::uint64_t count_ternary(const model::TernaryWeight& weight) {
+  const tensor::PackedTernaryView& codes = weight.codes();
+  const auto latents = weight.latents();
+  std::atomic<std::uint64_t> sum{0};
+  ternary::for_row_ranges(weight.rows(), weight.columns(), [&](std::int64_t begin, std::int64_t end) {
+    std::vector<std::int8_t> row(static_cast<std::size_t>(weight.columns()));
+    std::uint64_t here = 0;
+    const auto add = [&](auto first, auto last, const auto& holds) {
+      here += static_cast<std::uint64_t>(std::count_if(first, last, holds));
+    };
+    for (std::int64_t n = begin; n < end; ++n) {
+      if (latents) {
+        const float* w = ternary::LatentRows(*latents).widened(n);
+        add(w, w + weight.columns(), [&](float x) { return x == 0 || std::fabs(x) == codes.scale; });
+      } else {
+        ternary::unpack_row(codes, n, row);
+        add(row.begin(), row.end(), [](int c) { return c >= -1 && c <= 1; });
+      }
+    }
+    sum += here;
+  });
+  return sum;
+}
+
 }  // namespace
+
+double ternary_share(const model::Model& model) {
+  std::uint64_t ternary = 0;
+  std::uint64_t all = 0;
+  model::visit_weights(model.weights, [&](const std::string&, const auto& weight) {
+    if constexpr (std::is_same_v<std::decay_t<decltype(weight)>, model::LinearWeight>) {
+      ternary += count_ternary(weight.weight);
+      all += static_cast<std::uint64_t>(weight.weight.rows()) * static_cast<std::uint64_t>(weight.weight.columns());
+    }
+  });
+  return all == 0 ? 0 : static_cast<double>(ternary) / static_cast<double>(all);
+}
 
 std::optional<std::string> file_sha256(const fs::path& file) {
   std::error_code none;

@@ -19,6 +19,10 @@ std::optional<std::string> file_sha256(const std::filesystem::path& file);
 /// Whether a model stands at `place`, can be read, and gives the gate's tokens what `model` gives them.
 bool gives_the_same(const std::filesystem::path& place, const model::Model& model);
 
+/// Values of the linear layers, as they are stored, that are 0 or ± their tensor's scale, as a share of all, 0 … 1.
+/// Throws: FormatError as TernaryWeight::codes. Cost: one pass over the codes, or the latents where there are any.
+double ternary_share(const model::Model& model);
+
 /// Writes a Hugging Face directory, in the place of one that holds nothing but what is written now; the gate's hash.
 /// Throws: OutputError naming an entry that this does not write, which would be lost; as model::export_huggingface.
 std::string write_directory(const model::Model& model, const std::filesystem::path& place, model::HfForm form,

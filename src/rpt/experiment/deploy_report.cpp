@@ -160,6 +160,7 @@ report::Report deploy_report(const model::Model& base, const DeployConfig& confi
   figures.set("scored_tokens", static_cast<std::int64_t>(result.stages.front().found.number("scored_tokens")));
   figures.set("nll_sha256", result.gate_sha256);
   figures.set("gguf", result.gguf.filename().string());
+  figures.set("gguf_sha256", result.gguf_sha256);
   std::vector<report::Record> states;
   for (const DeployStage& s : result.stages) {
     report::Record state;
@@ -172,6 +173,7 @@ report::Report deploy_report(const model::Model& base, const DeployConfig& confi
       state.set("nll_change_percent_high", c.interval ? std::optional(c.interval->high) : std::nullopt);
     }
     state.set("nll_sha256", s.found.text("nll_sha256"));
+    if (s.found.texts.contains("masks_sha256")) state.set("masks_sha256", s.found.text("masks_sha256"));
     states.push_back(std::move(state));
   }
   figures.set("states", std::move(states));
@@ -213,28 +215,34 @@ report::Report deploy_report(const model::Model& base, const DeployConfig& confi
 std::string deploy_metadata(const DeployConfig& config, const DeployResult& result, const std::string& machine) {
   const StageFigures& baseline = result.stages.front().found;
   const StageFigures& last = result.stages.back().found;
+  const bool legacy = is_legacy(config);
+  // The reference scores its snapped model as it stands in memory, which quantises it online once more.
+  const StageFigures& end = legacy ? last_stage(result, kSnapStage) : last;
+  const std::string ppl = legacy ? "legacy_perplexity" : "perplexity";
   nlohmann::ordered_json j;
   j["base_model"] = config.model;
   j["method"] = "qat_ste";
   j["target_sparsity"] = config.sparsity;
   j["actual_sparsity"] = shipped(result).number("codes_zero_share");
-  j["pct_ternary"] = 100.0;
+  j["pct_ternary"] = 100 * last.number("ternary_share");
   j["progressive"] = levels_to(config.sparsity).size() > 1;
   j["ft_steps_per_level"] = config.tune.steps;
   j["ft_lr"] = config.tune.optimiser.lr;
   j["batch_size"] = config.tune.batch * config.tune.accumulation;
   j["seq_len"] = config.tune.context;
-  j["baseline_ppl"] = baseline.number("perplexity");
-  j["final_ppl"] = last.number("perplexity");
-  j["improvement"] = fmt::format("{:+.1f}%", 100 * (last.number("perplexity") / baseline.number("perplexity") - 1));
+  j["baseline_ppl"] = baseline.number(ppl);
+  j["final_ppl"] = end.number(ppl);
+  j["improvement"] = fmt::format("{:+.1f}%", 100 * (end.number(ppl) / baseline.number(ppl) - 1));
   j["gpu"] = nullptr;
   j["processor"] = machine;
   j["seed"] = config.tune.seed;
   j["protocol"] = prune::name(config.recipe.protocol);
-  j["scale_rule"] = is_legacy(config) ? "legacy-double in training and packed/, max in model.gguf" : "online";
+  j["ppl_protocol"] = legacy ? "legacy" : "full";
+  j["final_ppl_gguf"] = last.number(ppl);
+  j["scale_rule"] = legacy ? "legacy-double in training and packed/, max in model.gguf" : "online";
   j["lr_relative_to_rms"] = config.tune.optimiser.relative;
   prune::Recipe recipe = config.recipe;
-  if (is_legacy(config)) {
+  if (legacy) {
     recipe.percent = 100 * config.sparsity;
   } else {
     recipe.selection.sparsity = config.sparsity;
@@ -246,6 +254,9 @@ std::string deploy_metadata(const DeployConfig& config, const DeployResult& resu
   j["test"] = config.test;
   j["texts_sha256"] = result.texts_sha256;
   j["nll_sha256"] = result.gate_sha256;
+  j["gguf_sha256"] = result.gguf_sha256;
+  j["masks_sha256"] = nullptr;
+  if (const StageFigures* pruned = find_stage(result, "-prune")) j["masks_sha256"] = pruned->text("masks_sha256");
   return j.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 

@@ -22,7 +22,10 @@ report::Report deploy_report(const model::Model& base, const DeployConfig& confi
 
 /// rpt_metadata.json: the members that the reference writes (base_model, method, target_sparsity, actual_sparsity,
 /// pct_ternary, progressive, ft_steps_per_level, ft_lr, batch_size, seq_len, baseline_ppl, final_ppl, improvement,
-/// gpu, which is null) and processor, seed, rules and hashes. actual_sparsity and pct_ternary are of codes.
+/// gpu, which is null) and processor, seed, rules and hashes. actual_sparsity is of codes; pct_ternary is counted over
+/// the GGUF. Perplexities are those of protocol full, and in protocol legacy what they are there: by its 50 chunks,
+/// final_ppl of the snapped model quantised online again. final_ppl_gguf is the GGUF's. masks_sha256 is of the last
+/// level's masks, null without pruning.
 std::string deploy_metadata(const DeployConfig& config, const DeployResult& result, const std::string& machine);
 
 /// The model card of what a run leaves, as Markdown.

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <fmt/format.h>
 #include <signal.h>
 
 #include <algorithm>
@@ -8,6 +9,9 @@
 
 #include "rpt/core/atomic_file.h"
 #include "rpt/core/random.h"
+#include "rpt/core/sha256.h"
+#include "rpt/model/masks.h"
+#include "rpt/model/model.h"
 #include "tests/unit/cli/cli_testing.h"
 #include "tests/unit/cli/program_testing.h"
 
@@ -99,6 +103,16 @@ TEST_F(Deploy, EndsWithAFileThatSaysWhatTheTrainedModelSaid) {
                              "improvement", "gpu", "processor", "seed", "scale_rule", "recipe", "nll_sha256"}) {
     EXPECT_TRUE(metadata.contains(member)) << member;
   }
+  EXPECT_EQ(metadata["pct_ternary"], 100.0);
+  EXPECT_EQ(metadata["baseline_ppl"], r["baseline_perplexity"]);
+  EXPECT_EQ(metadata["final_ppl"], r["perplexity"]);
+  EXPECT_EQ(metadata["final_ppl_gguf"], r["perplexity"]);
+  EXPECT_EQ(metadata["gguf_sha256"], core::sha256_hex(file("run/model.gguf")));
+  const std::string last_masks = path("run/stages/level-10-prune/masks.safetensors");
+  EXPECT_EQ(metadata["masks_sha256"],
+            model::sha256_of(model::read_masks(last_masks, model::open_model(model)->config)));
+  EXPECT_EQ(r["states"][3]["masks_sha256"], metadata["masks_sha256"]);
+  EXPECT_NE(r["states"][1]["masks_sha256"], metadata["masks_sha256"]);
 
   // Once more: nothing is done again. Another configuration is refused.
   const std::string gguf = file("run/model.gguf");
@@ -118,6 +132,7 @@ TEST_F(Deploy, WithoutPruningItIsTheFineTune) {
   const Json r = json(all);
   ASSERT_EQ(r["states"].size(), 3U);
   EXPECT_EQ(r["states"][1]["state"], "0 % fine-tuned");
+  EXPECT_TRUE(Json::parse(file("run/rpt_metadata.json"))["masks_sha256"].is_null());
   EXPECT_EQ(file("run/report.md").find("That control is not part of this run"), std::string::npos) << "it is all of it";
 }
 
@@ -135,7 +150,8 @@ TEST_F(Deploy, LegacyEndsWithOneModelUnderThreeScales) {
             (std::vector<std::string>{"baseline", "5 % pruned", "5 % fine-tuned", "10 % pruned", "10 % fine-tuned",
                                       "snapped, quantised online again", "GGUF, scale max|w|"}));
   const auto score = [&](const std::string& what, const char* protocol) {
-    return json({"perplexity", path(what), "--text", path("long.jsonl"), "--protocol", protocol});
+    const std::string& place = what == model ? model : path(what);
+    return json({"perplexity", place, "--text", path("long.jsonl"), "--protocol", protocol});
   };
   const Json latents = score("run/latents", "full");
   EXPECT_EQ(latents["nll_sha256"], r["states"][4]["nll_sha256"]);
@@ -153,6 +169,14 @@ TEST_F(Deploy, LegacyEndsWithOneModelUnderThreeScales) {
   EXPECT_EQ(metadata["ft_lr"], 5e-4);
   EXPECT_EQ(metadata["actual_sparsity"], r["states"][5]["codes_zero_share"]) << "of the codes that are shipped";
   EXPECT_EQ(metadata["codes_removed"], r["states"][5]["codes_removed_share"]);
+  // Perplexities as the reference means them: its protocol, before and behind its snap.
+  const double before = score(model, "legacy")["perplexity"].get<double>();
+  const double after = score("run/packed", "legacy")["perplexity"].get<double>();
+  EXPECT_EQ(metadata["baseline_ppl"], before);
+  EXPECT_EQ(metadata["final_ppl"], after);
+  EXPECT_EQ(metadata["improvement"], fmt::format("{:+.1f}%", 100 * (after / before - 1)));
+  EXPECT_EQ(metadata["final_ppl_gguf"], score("run/model.gguf", "legacy")["perplexity"]);
+  EXPECT_NE(metadata["final_ppl_gguf"], metadata["final_ppl"]);
   EXPECT_NE(file("run/report.md").find("no gain of snapping"), std::string::npos);
   EXPECT_NE(file("run/README.md").find("no gain of snapping"), std::string::npos);
 

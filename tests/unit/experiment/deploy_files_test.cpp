@@ -8,6 +8,9 @@
 #include "rpt/core/atomic_file.h"
 #include "rpt/core/error.h"
 #include "rpt/core/sha256.h"
+#include "rpt/model/masks.h"
+#include "rpt/prune/apply.h"
+#include "rpt/prune/snap.h"
 #include "tests/tiny_model.h"
 
 namespace rpt::experiment {
@@ -69,6 +72,24 @@ TEST_F(DeployFiles, AFolderWithOtherThingsIsNotReplaced) {
   EXPECT_FALSE(gives_the_same(place, *model));
   EXPECT_FALSE(gives_the_same(folder_ / "none", *model));
   EXPECT_FALSE(gives_the_same(folder_ / "latents/notes", *model));
+}
+
+TEST_F(DeployFiles, CountsWhatIsTernary) {
+  const auto model = test::TinyModel::make();
+  const double of_latents = ternary_share(*model);
+  EXPECT_LT(of_latents, 0.1) << "random latents hit 0 and the scale seldom";
+  const auto snapped = prune::snap(*model, prune::SnapRule::online).model;
+  EXPECT_EQ(ternary_share(*snapped), 1);
+  // What is zeroed is ternary, and of latents nothing else becomes so.
+  model::Masks masks = model::full_masks(model->config);
+  std::uint64_t weights = 0;
+  for (model::LinearMask& mask : masks.linears) {
+    weights += mask.keep.size();
+    std::fill_n(mask.keep.begin(), mask.keep.size() / 2, std::uint8_t{0});
+  }
+  const auto half = prune::apply_masks(*model, masks);
+  EXPECT_GE(ternary_share(*half), static_cast<double>(masks.pruned()) / static_cast<double>(weights));
+  EXPECT_LT(ternary_share(*half), 0.6);
 }
 
 TEST_F(DeployFiles, HashesAFileInParts) {
