@@ -81,6 +81,7 @@ int run_deploy(DeployOptions options, Context& context) {
   }
   config.prompts = options.prompts.empty() ? experiment::default_prompts(*base, texts.test) : options.prompts;
   config.generated_tokens = options.generated_tokens;
+  config.memory_limit = options.memory_limit;
   if (prune::needs_calibration(config.recipe.score)) {
     config.recipe.calibration =
         prune::CalibrationText{options.text, prune::documents_sha256(train::corpus_of(texts.train).documents),

@@ -26,6 +26,7 @@ struct DeployConfig {
   train::TrainConfig tune;  ///< a level's fine-tune
   std::vector<std::string> prompts;
   std::int64_t generated_tokens = 60;
+  double memory_limit = 0;  ///< GB that were allowed, 0 for any; what follows from it stands in `tune`
 };
 
 /// Whether the run does what the reference's pipeline does: its thresholds, lines, learning rates, scales and protocol

@@ -16,6 +16,9 @@ using LevelLosses = std::pair<std::string, std::vector<double>>;
 /// interval over documents, share of code 0, codes removed.
 report::Table stage_table(const DeployResult& result);
 
+/// The command that does a run again, into `folder`.
+std::string deploy_command(const DeployConfig& config, const std::string& folder);
+
 /// The report of a pipeline.
 report::Report deploy_report(const model::Model& base, const DeployConfig& config, const DeployResult& result,
                              const std::vector<LevelLosses>& losses);

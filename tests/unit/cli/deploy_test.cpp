@@ -1,75 +1,16 @@
 // SPDX-License-Identifier: MIT
 #include <fmt/format.h>
-#include <signal.h>
 
 #include <algorithm>
-#include <chrono>
-#include <map>
-#include <thread>
 
 #include "rpt/core/atomic_file.h"
-#include "rpt/core/random.h"
 #include "rpt/core/sha256.h"
 #include "rpt/model/masks.h"
 #include "rpt/model/model.h"
-#include "tests/unit/cli/cli_testing.h"
-#include "tests/unit/cli/program_testing.h"
+#include "tests/unit/cli/deploy_testing.h"
 
 namespace rpt::cli {
 namespace {
-
-class Deploy : public CommandTest {
- protected:
-  /// Folder of a model of two small blocks, hardly trained.
-  std::string small_model() {
-    const Json config = {
-        {"model", {{"hidden", 128}, {"feed_forward", 128}, {"layers", 2}, {"heads", 2}, {"kv_heads", 1}}},
-        {"tokenizer", seedling_},
-        {"data", {{{"text", "sotu:test"}}}},
-        {"steps", 4},
-        {"batch", 4},
-        {"context", 32},
-        {"hold_out", 0}};
-    core::write_file_atomic(path("config.json"), config.dump());
-    EXPECT_EQ(rpt({"train", path("config.json"), path("base"), "--quiet"}).code, 0);
-    core::write_file_atomic(path("text.txt"), text(400));
-    core::write_file_atomic(path("test.jsonl"), lines(10));
-    return path("base/model");
-  }
-
-  std::vector<std::string> words(const std::string& model, const std::string& out) const {
-    return {"deploy",  model, path(out),   "--text", path("text.txt"), "--test", path("test.jsonl"), "--steps", "6",
-            "--batch", "2",   "--context", "32",     "--tokens",       "4",      "--quiet"};
-  }
-
-  std::string file(const std::string& name) const { return core::read_file(path(name)); }
-
-  /// Adds to what a finished stage of the run in "run" found, and returns what it was: it comes back only where the
-  /// stage is done again.
-  std::string forge_stage(const std::string& stage) const {
-    const std::string name = "run/stages/" + stage + ".json";
-    const std::string before = file(name);
-    Json json = Json::parse(before);
-    json["texts"]["forged"] = "yes";
-    core::write_file_atomic(path(name), json.dump(1) + "\n");
-    return before;
-  }
-
-  static std::string lines(int count) {
-    std::string all;
-    for (int i = 0; i < count; ++i) {
-      all += Json({{"text", "Nobody came to hill " + std::to_string(i * 31) + " before winter."}}).dump() + "\n";
-    }
-    return all;
-  }
-
- private:
-  static std::string text(int count) {
-    std::string all;
-    for (int i = 0; i < count; ++i) all += "The house on hill " + std::to_string(i * i % 977) + " stood alone.\n\n";
-    return all;
-  }
-};
 
 TEST_F(Deploy, EndsWithAFileThatSaysWhatTheTrainedModelSaid) {
   const std::string model = small_model();
@@ -184,6 +125,64 @@ TEST_F(Deploy, LegacyEndsWithOneModelUnderThreeScales) {
   EXPECT_EQ(rpt(all).code, 2);
 }
 
+TEST_F(Deploy, ReportSaysHowToRunItAgain) {
+  const std::string model = small_model();
+  core::write_file_atomic(path("long.jsonl"), lines(30));
+  for (const char* protocol : {"sound", "legacy"}) {
+    auto all = words(model, protocol);
+    std::replace(all.begin(), all.end(), path("test.jsonl"), path("long.jsonl"));
+    all.insert(all.end(), {"--protocol", protocol, "--sparsity", "0.05", "--seed", "7", "--backward", "f32"});
+    all.insert(all.end(), {"--prompt", "Nobody came", "--prompt=-5 % of it"});
+    const Json said = json(all);
+    const Json figures = Json::parse(file(std::string(protocol) + "/report.json"))["figures"];
+    for (const char* member : {"version",
+                               "machines",
+                               "model",
+                               "base_sha256",
+                               "text",
+                               "test",
+                               "texts_sha256",
+                               "documents",
+                               "scored_tokens",
+                               "scoring",
+                               "seed",
+                               "protocol",
+                               "sparsity",
+                               "levels",
+                               "dose",
+                               "steps",
+                               "batch",
+                               "context",
+                               "lr",
+                               "lr_relative_to_rms",
+                               "lr_over_scale_low",
+                               "gguf_sha256",
+                               "nll_sha256"}) {
+      EXPECT_TRUE(figures.contains(member)) << member;
+      EXPECT_EQ(said[member], figures[member]) << member;
+    }
+    EXPECT_EQ(figures["documents"], 30);
+    EXPECT_EQ(figures["seed"], 7);
+    EXPECT_EQ(figures["protocol"], protocol);
+    EXPECT_EQ(figures["machines"].size(), 1U);
+    const std::string page = file(std::string(protocol) + "/report.md");
+    for (const char* part : {"## To run it again", "rpt deploy ", "Seed 7;", "scored by protocol full", " threads"}) {
+      EXPECT_NE(page.find(part), std::string::npos) << part;
+    }
+    EXPECT_EQ(page.find("lr/s") != std::string::npos, figures["protocol"] == "legacy");
+    EXPECT_EQ(figures["lr_over_scale_high"].is_number(), figures["protocol"] == "legacy");
+    // The command is one that does the same again.
+    std::vector<std::string> again = words_of(figures["run_again"]);
+    ASSERT_EQ(again.at(0), "rpt");
+    again.erase(again.begin());
+    ASSERT_EQ(again.at(2), "OUT");
+    again[2] = path(std::string(protocol) + "-again");
+    again.push_back("--quiet");
+    EXPECT_EQ(json(again)["gguf_sha256"], figures["gguf_sha256"]);
+    EXPECT_EQ(file(std::string(protocol) + "-again/run.json"), file(std::string(protocol) + "/run.json"));
+  }
+}
+
 TEST_F(Deploy, PrunesByAnyScore) {
   const std::string model = small_model();
   for (const char* score : {"code", "wanda", "random"}) {
@@ -254,83 +253,6 @@ TEST_F(Deploy, RefusesAtOnceWhatItCouldNotFinish) {
   }
 }
 
-TEST_F(Deploy, MakesAgainWhatIsGone) {
-  const std::string model = small_model();
-  auto all = words(model, "run");
-  all.insert(all.end(), {"--sparsity", "0.05"});
-  ASSERT_EQ(rpt(all).code, 0);
-  const std::string gguf = file("run/model.gguf");
-  const std::string masks = file("run/stages/level-5-prune/masks.safetensors");
-  std::filesystem::remove(path("run/model.gguf"));
-  std::filesystem::remove_all(path("run/packed"));
-  std::filesystem::remove(path("run/stages/level-5-prune/masks.safetensors"));
-  const std::string verified = forge_stage("verify");
-  const std::string generated = forge_stage("generate");
-  ASSERT_EQ(rpt(all).code, 0);
-  EXPECT_EQ(file("run/model.gguf"), gguf);
-  EXPECT_EQ(file("run/stages/level-5-prune/masks.safetensors"), masks);
-  EXPECT_TRUE(std::filesystem::exists(path("run/packed")));
-  EXPECT_EQ(file("run/stages/verify.json"), verified) << "of a file that was written anew";
-  EXPECT_EQ(file("run/stages/generate.json"), generated);
-  core::write_file_atomic(path("run/model.gguf"), gguf.substr(0, gguf.size() / 2));
-  forge_stage("verify");
-  ASSERT_EQ(rpt(all).code, 0);
-  EXPECT_EQ(file("run/model.gguf"), gguf);
-  EXPECT_EQ(file("run/stages/verify.json"), verified);
-  // Where nothing is gone nothing is done again: what was forged stays, so that the checks above can fail.
-  forge_stage("verify");
-  ASSERT_EQ(rpt(all).code, 0);
-  EXPECT_NE(file("run/stages/verify.json"), verified);
-}
-
-TEST_F(Deploy, LosesNothingThatPeopleHavePutThere) {
-  const std::string model = small_model();
-  auto all = words(model, "run");
-  all.insert(all.end(), {"--sparsity", "0.05"});
-  ASSERT_EQ(rpt(all).code, 0);
-  const std::string weights = "run/latents/model.safetensors";
-  const std::string latents = file(weights);
-  const auto written = std::filesystem::last_write_time(path(weights));
-  core::write_file_atomic(path("run/latents/notes.txt"), "mine");
-  core::write_file_atomic(path("run/packed/notes.txt"), "mine");
-  const std::string card = file("run/README.md") + "\nTrained on what I could find.\n";
-  core::write_file_atomic(path("run/README.md"), card);
-
-  // A form that is gone is written, and no other one; a card that was edited stays.
-  std::filesystem::remove(path("run/model.gguf"));
-  auto loud = all;
-  loud.erase(std::find(loud.begin(), loud.end(), "--quiet"));
-  const Outcome again = rpt(loud);
-  ASSERT_EQ(again.code, 0) << again.err;
-  EXPECT_TRUE(std::filesystem::exists(path("run/model.gguf")));
-  EXPECT_EQ(file("run/latents/notes.txt"), "mine");
-  EXPECT_EQ(file("run/packed/notes.txt"), "mine");
-  EXPECT_EQ(std::filesystem::last_write_time(path(weights)), written);
-  EXPECT_EQ(file("run/README.md"), card);
-  EXPECT_NE(again.err.find("README.md: is not what this run wrote, and is left as it is"), std::string::npos)
-      << again.err;
-
-  // A folder that must be replaced is not, where that would cost somebody something.
-  core::write_file_atomic(path(weights), latents.substr(0, latents.size() / 2));
-  const Outcome refused = rpt(all);
-  EXPECT_NE(refused.code, 0);
-  EXPECT_EQ(std::count(refused.err.begin(), refused.err.end(), '\n'), 1) << refused.err;
-  EXPECT_NE(refused.err.find("latents/notes.txt: this run did not write it"), std::string::npos) << refused.err;
-  EXPECT_EQ(file("run/latents/notes.txt"), "mine");
-  std::filesystem::remove(path("run/latents/notes.txt"));
-  ASSERT_EQ(rpt(all).code, 0);
-  EXPECT_EQ(file(weights), latents);
-  EXPECT_EQ(file("run/packed/notes.txt"), "mine");
-
-  // One byte of a GGUF suffices, be it one that the gate's tokens do not ask for.
-  const std::string gguf = file("run/model.gguf");
-  std::string bent = gguf;
-  bent.back() = static_cast<char>(bent.back() ^ 1);
-  core::write_file_atomic(path("run/model.gguf"), bent);
-  ASSERT_EQ(rpt(all).code, 0);
-  EXPECT_EQ(file("run/model.gguf"), gguf);
-}
-
 TEST_F(Deploy, RefusesWhatItCannotUse) {
   const std::string model = small_model();
   std::filesystem::create_directory(path("full"));
@@ -369,85 +291,6 @@ TEST_F(Deploy, RefusesWhatItCannotUse) {
   all.push_back("--dry-run");
   EXPECT_GT(json(all)["memory_bytes"].get<double>(), 0);
   EXPECT_FALSE(std::filesystem::exists(path("run")));
-}
-
-class SlowDeploy : public Deploy {
- protected:
-  /// Whether a fine-tune of the run in "cut" has a checkpoint and is not done: the next start goes on within it.
-  bool is_within_fine_tune() const {
-    for (const char* stage : {"level-5-tune", "level-10-tune"}) {
-      const std::filesystem::path folder = path(std::string("cut/stages/") + stage);
-      std::error_code none;
-      if (!std::filesystem::exists(folder / "checkpoints", none) || std::filesystem::exists(folder / "model", none)) {
-        continue;
-      }
-      for (const auto& entry : std::filesystem::directory_iterator(folder / "checkpoints")) {
-        if (entry.path().filename().string().find(".tmp.") == std::string::npos) return true;
-      }
-    }
-    return false;
-  }
-
-  /// The files of a run whose bytes do not depend on when it was killed, by their names in its folder.
-  std::map<std::string, std::string> lasting_files(const std::string& run) const {
-    std::map<std::string, std::string> files;
-    const std::filesystem::path folder = path(run);
-    for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
-      if (!entry.is_regular_file()) continue;
-      const std::string name = entry.path().lexically_relative(folder).string();
-      const bool whole = !name.starts_with("stages/") || name.ends_with("masks.safetensors") ||
-                         name.find("-tune/model/") != std::string::npos;
-      if (whole) files[name] = core::read_file(entry.path());
-    }
-    return files;
-  }
-};
-
-TEST_F(SlowDeploy, KilledAtRandomMomentsEndsWithTheSameFiles) {
-  const std::string program = kProgramFolder + "/rpt";
-  ASSERT_TRUE(std::filesystem::exists(program)) << program;
-  const std::string model = small_model();
-  const auto start = [&](const std::string& out) {
-    auto all = words(model, out);
-    all[8] = "40";  // steps
-    return start_program(program, all);
-  };
-  const auto begun = std::chrono::steady_clock::now();
-  ASSERT_EQ(wait_for(start("whole")).status, 0);
-  const auto whole = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begun);
-  core::Random random(20261122);
-  int kills = 0;
-  int within = 0;  // of a fine-tune, behind a checkpoint of it
-  for (int attempt = 0; attempt < 400; ++attempt) {
-    const pid_t child = start("cut");
-    const bool enough = kills >= 20 && within > 0;
-    if (!enough) {
-      std::this_thread::sleep_for(whole / 4 * random.uniform());
-      kill(child, SIGKILL);
-    }
-    const int status = wait_for(child).status;
-    if (WIFSIGNALED(status)) {
-      ++kills;
-      within += is_within_fine_tune() ? 1 : 0;
-      continue;
-    }
-    ASSERT_EQ(status, 0);
-    if (enough) break;
-    std::filesystem::remove_all(path("cut"));  // it was done before the last kill: once more from the start
-  }
-  EXPECT_GE(kills, 20);
-  EXPECT_GT(within, 0) << "no fine-tune went on from a checkpoint";
-  const auto expected = lasting_files("whole");
-  const auto found = lasting_files("cut");
-  for (const char* name : {"model.gguf", "packed/model.safetensors", "latents/model.safetensors", "report.json",
-                           "stages/level-10-prune/masks.safetensors"}) {
-    EXPECT_TRUE(expected.contains(name)) << name;
-  }
-  for (const auto& [name, bytes] : expected) {
-    ASSERT_TRUE(found.contains(name)) << name;
-    EXPECT_TRUE(found.at(name) == bytes) << name;
-  }
-  EXPECT_EQ(found.size(), expected.size());
 }
 
 }  // namespace
