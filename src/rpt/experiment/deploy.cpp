@@ -22,6 +22,7 @@
 #include "rpt/prune/apply.h"
 #include "rpt/prune/snap.h"
 #include "rpt/text/utf8.h"
+#include "rpt/train/run_folder.h"
 #include "rpt/train/token_stream.h"
 
 namespace rpt::experiment {
@@ -60,6 +61,7 @@ class Pipeline {
       : base_(base), config_(config), texts_(texts), run_(run), around_(around) {}
 
   std::optional<DeployResult> go() {
+    remove_unfinished(run_.folder());
     result_.model_sha256 = sha256_of(base_);
     result_.texts_sha256 = sha256_of(texts_);
     add("baseline", "baseline", run_.stage("baseline", [&] {
@@ -120,6 +122,7 @@ class Pipeline {
     if (level == 0) return true;
     const std::string stage = level_name(level) + "-prune";
     const fs::path file = run_.stage_folder(stage) / "masks.safetensors";
+    train::remove_leftovers(file);
     if (!run_.finished(stage) || !fs::exists(file)) model::write_masks(file, masks_of(level));
     masks_ = model::read_masks(file, base_.config);
     pruned_ = prune::apply_masks(current(), *masks_);

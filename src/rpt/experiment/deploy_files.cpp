@@ -16,6 +16,7 @@
 #include "rpt/model/gate.h"
 #include "rpt/ternary/latent_rows.h"
 #include "rpt/ternary/layouts.h"
+#include "rpt/train/run_folder.h"
 
 namespace rpt::experiment {
 namespace {
@@ -97,6 +98,13 @@ bool gives_the_same(const fs::path& place, const model::Model& model) {
     return model::nll_sha256(model::gate_nlls(*written)) == model::nll_sha256(model::gate_nlls(model));
   } catch (const Error&) {
     return false;
+  }
+}
+
+void remove_unfinished(const fs::path& folder) {
+  for (const char* name : {"model.gguf", "packed", "latents", "README.md", "rpt_metadata.json", "report.html",
+                           "report.md", "report.json", "tables.tex", "plot-1.svg"}) {
+    train::remove_leftovers(folder / name);
   }
 }
 

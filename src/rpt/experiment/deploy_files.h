@@ -23,6 +23,10 @@ bool gives_the_same(const std::filesystem::path& place, const model::Model& mode
 /// Throws: FormatError as TernaryWeight::codes. Cost: one pass over the codes, or the latents where there are any.
 double ternary_share(const model::Model& model);
 
+/// Removes what a run that was killed has left of the files and folders that it was writing for others: "NAME.tmp.N.M".
+/// Nobody else may be at work in `folder`. Throws: OutputError.
+void remove_unfinished(const std::filesystem::path& folder);
+
 /// Writes a Hugging Face directory, in the place of one that holds nothing but what is written now; the gate's hash.
 /// Throws: OutputError naming an entry that this does not write, which would be lost; as model::export_huggingface.
 std::string write_directory(const model::Model& model, const std::filesystem::path& place, model::HfForm form,

@@ -91,6 +91,42 @@ TEST_F(Deploy, LosesNothingThatPeopleHavePutThere) {
   EXPECT_EQ(file("run/model.gguf"), gguf);
 }
 
+TEST_F(Deploy, RemovesWhatAKilledRunWasWriting) {
+  const std::string model = small_model();
+  auto all = words(model, "run");
+  all.insert(all.end(), {"--sparsity", "0.05"});
+  ASSERT_EQ(rpt(all).code, 0);
+  EXPECT_EQ(temporary_files("run"), 0U);
+  for (const char* folder : {"run/latents", "run/packed", "run/stages/level-5-tune/model"}) {
+    std::filesystem::create_directories(path(std::string(folder) + ".tmp.4711.0"));
+    core::write_file_atomic(path(std::string(folder) + ".tmp.4711.0/model.safetensors"), "half");
+  }
+  const std::vector<std::string> files{"run/model.gguf",
+                                       "run/README.md",
+                                       "run/rpt_metadata.json",
+                                       "run/report.html",
+                                       "run/run.json",
+                                       "run/stages/verify.json",
+                                       "run/report.json",
+                                       "run/stages/card.json",
+                                       "run/stages/level-5-prune/masks.safetensors",
+                                       "run/report.md",
+                                       "run/stages/export.json",
+                                       "run/stages/level-5-tune/training.json",
+                                       "run/plot-1.svg",
+                                       "run/stages/generate.json"};
+  for (const std::string& name : files) core::write_file_atomic(path(name + ".tmp.4711.1"), "half");
+  core::write_file_atomic(path("run/notes.tmp.1.2"), "of somebody else");
+  EXPECT_EQ(temporary_files("run"), files.size() + 7);
+  // As it would be where they were being written: what is finished has left nothing.
+  for (const char* stage : {"verify", "generate", "export", "card"}) {
+    std::filesystem::remove(path(std::string("run/stages/") + stage + ".json"));
+  }
+  ASSERT_EQ(rpt(all).code, 0);
+  EXPECT_EQ(temporary_files("run"), 1U);
+  EXPECT_EQ(file("run/notes.tmp.1.2"), "of somebody else");
+}
+
 class SlowDeploy : public Deploy {
  protected:
   /// Whether a fine-tune of the run in "cut" has a checkpoint and is not done: the next start goes on within it.
@@ -168,6 +204,7 @@ TEST_F(SlowDeploy, KilledAtRandomMomentsEndsWithTheSameFiles) {
     EXPECT_TRUE(found.at(name) == bytes) << name;
   }
   EXPECT_EQ(found.size(), expected.size());
+  EXPECT_EQ(temporary_files("cut"), 0U);
 }
 
 }  // namespace

@@ -51,6 +51,15 @@ class Deploy : public CommandTest {
 
   std::string file(const std::string& name) const { return core::read_file(path(name)); }
 
+  /// How many files and folders of a run have a name that is given to what is still being written.
+  std::size_t temporary_files(const std::string& run) const {
+    std::size_t count = 0;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(path(run))) {
+      if (entry.path().lexically_relative(path(run)).string().find(".tmp.") != std::string::npos) ++count;
+    }
+    return count;
+  }
+
   /// Adds to what a finished stage of the run in "run" found, and returns what it was: it comes back only where the
   /// stage is done again.
   std::string forge_stage(const std::string& stage) const {
