@@ -347,7 +347,7 @@ std::string to_json(const DeployConfig& c, const model::Model& base, const Texts
   j["tune"] = Json::parse(train::to_json(c.tune));
   j["prompts"] = c.prompts;
   j["generated_tokens"] = c.generated_tokens;
-  return j.dump();
+  return j.dump(-1, ' ', false, Json::error_handler_t::replace);  // names of files may be no UTF-8
 }
 
 std::optional<DeployResult> deploy(const model::Model& base, const DeployConfig& config, const Texts& texts,

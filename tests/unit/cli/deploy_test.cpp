@@ -208,6 +208,20 @@ TEST_F(Deploy, SaysWhatItsDoseCounts) {
   EXPECT_EQ(file("run/README.md").find("lost their code"), std::string::npos);
 }
 
+TEST_F(Deploy, NamesOfFilesNeedNotBeUtf8) {
+  const std::string model = small_model();
+  const std::string odd = path("t\xe4st.jsonl");  // Latin-1
+  std::filesystem::copy_file(path("test.jsonl"), odd);
+  auto all = words(model, "run");
+  std::replace(all.begin(), all.end(), path("test.jsonl"), odd);
+  all.insert(all.end(), {"--sparsity", "0"});
+  for (int i = 0; i < 2; ++i) {  // begun, and gone on with
+    const Outcome o = rpt(all);
+    EXPECT_EQ(o.code, 0) << o.err;
+  }
+  EXPECT_EQ(Json::parse(file("run/run.json"))["test"], path("t\xef\xbf\xbdst.jsonl"));
+}
+
 TEST_F(Deploy, WhatIsTrainedOnIsNotScored) {
   const std::string model = small_model();
   auto all = words(model, "run");
