@@ -210,6 +210,7 @@ class Pipeline {
       result_.gguf_sha256 = before->text("gguf_sha256");
       return;
     }
+    if (!has_gguf) require_own_gguf(result_.gguf, gguf, before.has_value());
     // What was found in an old file is not known of a new one. "export" goes last: where this is killed between them,
     // the others are gone already.
     for (const char* stage : {"generate", "verify", "export"}) run_.forget(stage);

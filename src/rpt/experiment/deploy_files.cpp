@@ -101,6 +101,21 @@ bool gives_the_same(const fs::path& place, const model::Model& model) {
   }
 }
 
+void require_own_gguf(const fs::path& file, const model::Model& model, bool known) {
+  std::error_code none;
+  if (!fs::exists(file, none)) return;
+  try {
+    model::open_model(file);
+  } catch (const Error&) {
+    return;  // damaged: nobody can use it
+  }
+  if (!known && gives_the_same(file, model)) return;
+  throw OutputError(
+      fmt::format("{}: is a model, but not the file that this run wrote: move it away, and the same command writes it "
+                  "again",
+                  file.string()));
+}
+
 void remove_unfinished(const fs::path& folder) {
   for (const char* name : {"model.gguf", "packed", "latents", "README.md", "rpt_metadata.json", "report.html",
                            "report.md", "report.json", "tables.tex", "plot-1.svg"}) {

@@ -19,6 +19,11 @@ std::optional<std::string> file_sha256(const std::filesystem::path& file);
 /// Whether a model stands at `place`, can be read, and gives the gate's tokens what `model` gives them.
 bool gives_the_same(const std::filesystem::path& place, const model::Model& model);
 
+/// Refuses to replace a GGUF that can be read and is not what a run wrote: somebody has put it there. Where it is
+/// `known` that the run's had other bytes, that is any; else one that does not give the gate's tokens what `model`
+/// gives them. Throws: OutputError.
+void require_own_gguf(const std::filesystem::path& file, const model::Model& model, bool known);
+
 /// Values of the linear layers, as they are stored, that are 0 or ± their tensor's scale, as a share of all, 0 … 1.
 /// Throws: FormatError as TernaryWeight::codes. Cost: one pass over the codes, or the latents where there are any.
 double ternary_share(const model::Model& model);

@@ -82,13 +82,21 @@ TEST_F(Deploy, LosesNothingThatPeopleHavePutThere) {
   EXPECT_EQ(file(weights), latents);
   EXPECT_EQ(file("run/packed/notes.txt"), "mine");
 
-  // One byte of a GGUF suffices, be it one that the gate's tokens do not ask for.
+  // So is a GGUF that is not the run's, were it for one byte that the gate's tokens do not ask for.
   const std::string gguf = file("run/model.gguf");
   std::string bent = gguf;
   bent.back() = static_cast<char>(bent.back() ^ 1);
   core::write_file_atomic(path("run/model.gguf"), bent);
+  const Outcome other = rpt(all);
+  EXPECT_NE(other.code, 0);
+  EXPECT_EQ(std::count(other.err.begin(), other.err.end(), '\n'), 1) << other.err;
+  EXPECT_NE(other.err.find("model.gguf: is a model, but not the file that this run wrote"), std::string::npos)
+      << other.err;
+  EXPECT_EQ(file("run/model.gguf"), bent);
+  std::filesystem::rename(path("run/model.gguf"), path("run/mine.gguf"));
   ASSERT_EQ(rpt(all).code, 0);
   EXPECT_EQ(file("run/model.gguf"), gguf);
+  EXPECT_EQ(file("run/mine.gguf"), bent);
 }
 
 TEST_F(Deploy, RemovesWhatAKilledRunWasWriting) {

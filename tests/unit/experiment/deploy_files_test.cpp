@@ -74,6 +74,21 @@ TEST_F(DeployFiles, AFolderWithOtherThingsIsNotReplaced) {
   EXPECT_FALSE(gives_the_same(folder_ / "latents/notes", *model));
 }
 
+TEST_F(DeployFiles, AnotherModelIsNotReplaced) {
+  const auto model = test::TinyModel::make();
+  test::TinyShape shape;
+  shape.seed = 2;
+  const auto other = test::TinyModel::make(shape);
+  const auto file = folder_ / "model.gguf";
+  EXPECT_NO_THROW(require_own_gguf(file, *model, true));
+  write("model.gguf", "damaged");
+  EXPECT_NO_THROW(require_own_gguf(file, *model, true));
+  model::export_gguf(*model, file, tensor::DType::i2_s, {});
+  EXPECT_NO_THROW(require_own_gguf(file, *model, false)) << "of a run that was killed behind it";
+  EXPECT_THROW(require_own_gguf(file, *model, true), OutputError);
+  EXPECT_THROW(require_own_gguf(file, *other, false), OutputError);
+}
+
 TEST_F(DeployFiles, CountsWhatIsTernary) {
   const auto model = test::TinyModel::make();
   const double of_latents = ternary_share(*model);
