@@ -1,8 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Export a model with rpt to Hugging Face directories and compare what transformers makes of them with what rpt does.
+"""Compare what transformers makes of Hugging Face directories with what rpt makes of them.
 
-    python tools/compare_with_transformers.py build/release/rpt seedling TEXT [--bytes 30000] [--context 256]
+    python tools/compare_with_transformers.py RPT TEXT --model seedling [--bytes 30000] [--context 256]
+    python tools/compare_with_transformers.py RPT TEXT --directory PATH FORM [--directory PATH FORM …]
+
+--model: of a model that rpt exports here in both forms. --directory: of one that is there, as it is; FORM says what it
+is, hf (latents) or hf-packed.
 
 For the directory of latents (online): mean NLL within 3e-4 of rpt's. For the packed one, which transformers runs in
 bfloat16 only: mean NLL within 0.5 %. For both: the same most likely token wherever the margin (best minus second logit)
@@ -64,22 +68,45 @@ def compare(rpt, directory, text, context, bound):
     return holds
 
 
+BOUNDS = {"hf": lambda nll: 3e-4, "hf-packed": lambda nll: 0.005 * nll}
+
+
+def declared_form(directory):
+    """The form that the configuration of a directory declares: a bound must not be that of the other one."""
+    path = pathlib.Path(directory, "config.json")
+    config = json.loads(path.read_text()) if path.exists() else {}
+    mode = config.get("quantization_config", {}).get("quantization_mode")
+    return {"online": "hf", "offline": "hf-packed"}.get(mode)
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("rpt")
-    p.add_argument("model")
     p.add_argument("text", type=pathlib.Path)
+    p.add_argument("--model")
+    p.add_argument("--directory", nargs=2, action="append", default=[], metavar=("PATH", "FORM"))
     p.add_argument("--bytes", type=int, default=30000)
     p.add_argument("--context", type=int, default=256)
     a = p.parse_args()
+    if (a.model is None) == (not a.directory):
+        p.error("either --model or --directory")
+    for path, form in a.directory:
+        if form not in BOUNDS:
+            p.error(f"--directory {path} {form}: expected the form hf or hf-packed")
+        if declared_form(path) != form:
+            p.error(f"--directory {path} {form}: its config.json is missing or declares another form")
     with tempfile.TemporaryDirectory() as scratch:
         text = pathlib.Path(scratch, "text.txt")
         text.write_bytes(a.text.read_bytes()[:a.bytes].decode("utf-8", errors="ignore").encode())
+        directories = [(pathlib.Path(path), form) for path, form in a.directory]
+        if a.model is not None:
+            for form in BOUNDS:
+                directory = pathlib.Path(scratch, form)
+                run(a.rpt, "export", a.model, directory, "--to", form, "--json", "-", "--quiet")
+                directories.append((directory, form))
         holds = True
-        for form, bound in (("hf", lambda nll: 3e-4), ("hf-packed", lambda nll: 0.005 * nll)):
-            directory = pathlib.Path(scratch, form)
-            run(a.rpt, "export", a.model, directory, "--to", form, "--json", "-", "--quiet")
-            holds = compare(a.rpt, directory, text, a.context, bound) and holds
+        for directory, form in directories:
+            holds = compare(a.rpt, directory, text, a.context, BOUNDS[form]) and holds
     sys.exit(0 if holds else 1)
 
 

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "rpt/cli/context.h"
 #include "rpt/cli/experiment_options.h"
 #include "rpt/cli/stop_signals.h"
@@ -70,6 +72,8 @@ int run_deploy(DeployOptions options, Context& context) {
     config.recipe.selection.dose = prune::parse_dose(options.dose);
   }
   config.tune.step.backward = model::parse_backward_type(options.backward);
+  // A short fine-tune of a large model takes long too: one that is killed loses a third of it at most.
+  config.tune.checkpoint_every = std::min<std::int64_t>(config.tune.checkpoint_every, (config.tune.steps + 2) / 3);
   complete_tune(config.tune, options.text, context.common.seed, "deploy");
   if (options.memory_limit > 0 && experiment::fit_memory(config, base->config, texts, options.memory_limit * 1e9)) {
     context.say(fmt::format("to fit the memory limit: activations checkpointed, moments {}, masters {}",
@@ -77,6 +81,7 @@ int run_deploy(DeployOptions options, Context& context) {
   }
   config.prompts = options.prompts.empty() ? experiment::default_prompts(*base, texts.test) : options.prompts;
   config.generated_tokens = options.generated_tokens;
+  config.memory_limit = options.memory_limit;
   if (prune::needs_calibration(config.recipe.score)) {
     config.recipe.calibration =
         prune::CalibrationText{options.text, prune::documents_sha256(train::corpus_of(texts.train).documents),

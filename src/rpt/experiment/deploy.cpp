@@ -13,15 +13,16 @@
 #include "rpt/core/error.h"
 #include "rpt/evaluate/perplexity.h"
 #include "rpt/evaluate/wikitext.h"
+#include "rpt/experiment/deploy_files.h"
 #include "rpt/experiment/deploy_report.h"
 #include "rpt/experiment/measure.h"
 #include "rpt/experiment/samples.h"
 #include "rpt/model/export.h"
-#include "rpt/model/gate.h"
 #include "rpt/prune/account.h"
 #include "rpt/prune/apply.h"
 #include "rpt/prune/snap.h"
 #include "rpt/text/utf8.h"
+#include "rpt/train/run_folder.h"
 #include "rpt/train/token_stream.h"
 
 namespace rpt::experiment {
@@ -60,6 +61,7 @@ class Pipeline {
       : base_(base), config_(config), texts_(texts), run_(run), around_(around) {}
 
   std::optional<DeployResult> go() {
+    remove_unfinished(run_.folder());
     result_.model_sha256 = sha256_of(base_);
     result_.texts_sha256 = sha256_of(texts_);
     add("baseline", "baseline", run_.stage("baseline", [&] {
@@ -77,7 +79,7 @@ class Pipeline {
       export_all();
     }
     generate_texts();
-    const std::string problem = write_deploy_report(run_.folder(), base_, config_, result_, losses_, around_.machine);
+    const std::string problem = write_deploy_report(run_, base_, config_, result_, losses_, around_);
     if (!problem.empty()) around_.say(problem);
     return std::move(result_);
   }
@@ -120,10 +122,15 @@ class Pipeline {
     if (level == 0) return true;
     const std::string stage = level_name(level) + "-prune";
     const fs::path file = run_.stage_folder(stage) / "masks.safetensors";
+    train::remove_leftovers(file);
     if (!run_.finished(stage) || !fs::exists(file)) model::write_masks(file, masks_of(level));
     masks_ = model::read_masks(file, base_.config);
     pruned_ = prune::apply_masks(current(), *masks_);
-    return add(percent(level) + " % pruned", stage, run_.stage(stage, [&] { return score_against_base(*pruned_); }));
+    return add(percent(level) + " % pruned", stage, run_.stage(stage, [&] {
+      StageFigures f = score_against_base(*pruned_);
+      f.texts["masks_sha256"] = model::sha256_of(*masks_);
+      return f;
+    }));
   }
 
   model::Masks masks_of(double level) const {
@@ -189,42 +196,47 @@ class Pipeline {
     verify("GGUF, scale max|w|", last_stage(result_, kSnapStage).text("once_sha256"));
   }
 
-  /// model.gguf of one model, packed/ of another, latents/ of what was trained.
+  /// model.gguf of one model, packed/ of another, latents/ of what was trained: what of them is not there.
   void write_forms(const model::Model& gguf, const model::Model& packed) {
-    model::ExportOptions options;
-    options.replace_folder = true;
-    options.progress = around_.progress;
-    result_.gguf = run_.folder() / "model.gguf";
-    if (const auto before = run_.finished("export"); before && !still_there(*before)) run_.forget("export");
-    run_.stage("export", [&] {
+    const fs::path folder = run_.folder();
+    result_.gguf = folder / "model.gguf";
+    const auto before = run_.finished("export");
+    // Without its hash nobody knows whether a GGUF is whole; a folder may hold what people have added, and stays
+    // wherever it can.
+    const bool has_gguf = before && file_sha256(result_.gguf) == before->text("gguf_sha256");
+    const bool has_packed = gives_the_same(folder / "packed", packed);
+    const bool has_latents = gives_the_same(folder / "latents", current());
+    if (before && has_gguf && has_packed && has_latents) {
+      result_.gguf_sha256 = before->text("gguf_sha256");
+      return;
+    }
+    if (!has_gguf) require_own_gguf(result_.gguf, gguf, before.has_value());
+    // What was found in an old file is not known of a new one. "export" goes last: where this is killed between them,
+    // the others are gone already.
+    for (const char* stage : {"generate", "verify", "export"}) run_.forget(stage);
+    const auto exported = run_.stage("export", [&] {
+      if (!has_gguf) {
+        model::ExportOptions options;
+        options.progress = around_.progress;
+        model::export_gguf(gguf, result_.gguf, tensor::DType::i2_s, options);
+      }
+      if (!has_packed) write_directory(packed, folder / "packed", model::HfForm::packed, around_.progress);
+      if (!has_latents) write_directory(current(), folder / "latents", model::HfForm::latents, around_.progress);
       StageFigures f;
-      f.texts["gate_gguf"] = model::export_gguf(gguf, result_.gguf, tensor::DType::i2_s, options);
-      f.texts["gate_packed"] =
-          model::export_huggingface(packed, run_.folder() / "packed", model::HfForm::packed, options);
-      f.texts["gate_latents"] =
-          model::export_huggingface(current(), run_.folder() / "latents", model::HfForm::latents, options);
+      f.texts["gguf_sha256"] = file_sha256(result_.gguf).value_or("");
       return f;
     });
-  }
-
-  /// Whether the files that were exported can be read and give what they gave.
-  bool still_there(const StageFigures& exported) const {
-    for (const auto& [name, file] :
-         {std::pair("gate_gguf", "model.gguf"), {"gate_packed", "packed"}, {"gate_latents", "latents"}}) {
-      try {
-        const auto model = model::open_model(run_.folder() / file);
-        if (model::nll_sha256(model::gate_nlls(*model)) != exported.text(name)) return false;
-      } catch (const Error&) {
-        return false;
-      }
-    }
-    return true;
+    result_.gguf_sha256 = exported->text("gguf_sha256");
   }
 
   /// Reads the GGUF again: it must give what the model that it was made of gave.
   void verify(const std::string& name, std::string expected) {
     const auto written = model::open_model(result_.gguf);
-    add(name, "verify", run_.stage("verify", [&] { return score(*written); }));
+    add(name, "verify", run_.stage("verify", [&] {
+      StageFigures f = score(*written);
+      f.numbers["ternary_share"] = ternary_share(*written);
+      return f;
+    }));
     result_.gate_sha256 = result_.stages.back().found.text("nll_sha256");
     if (result_.gate_sha256 != expected) {
       throw CheckError(
@@ -325,7 +337,7 @@ std::vector<std::string> default_prompts(const model::Model& model, const text::
 
 std::string to_json(const DeployConfig& c, const model::Model& base, const Texts& texts) {
   Json j;
-  j["format"] = "rpt-deploy-2";
+  j["format"] = "rpt-deploy-3";
   j["model"] = c.model;
   j["model_sha256"] = sha256_of(base);
   j["text"] = c.text;
@@ -336,7 +348,7 @@ std::string to_json(const DeployConfig& c, const model::Model& base, const Texts
   j["tune"] = Json::parse(train::to_json(c.tune));
   j["prompts"] = c.prompts;
   j["generated_tokens"] = c.generated_tokens;
-  return j.dump();
+  return j.dump(-1, ' ', false, Json::error_handler_t::replace);  // names of files may be no UTF-8
 }
 
 std::optional<DeployResult> deploy(const model::Model& base, const DeployConfig& config, const Texts& texts,

@@ -26,6 +26,7 @@ struct DeployConfig {
   train::TrainConfig tune;  ///< a level's fine-tune
   std::vector<std::string> prompts;
   std::int64_t generated_tokens = 60;
+  double memory_limit = 0;  ///< GB that were allowed, 0 for any; what follows from it stands in `tune`
 };
 
 /// Whether the run does what the reference's pipeline does: its thresholds, lines, learning rates, scales and protocol
@@ -47,7 +48,8 @@ struct DeployStage {
   std::string stage;  ///< of the run: its file and folder
   /// Numbers mean_nll, perplexity, scored_tokens; text nll_sha256; series nll and tokens, by document; but for baseline
   /// and GGUF shares of all weights against the base: codes_zero_share, codes_removed_share, codes_gained_share,
-  /// codes_turned_share, of latents latents_zeroed_share, and for each tensor scale_ratio and dose.
+  /// codes_turned_share, of latents latents_zeroed_share, and for each tensor scale_ratio and dose. Of pruned states
+  /// text masks_sha256; of GGUF number ternary_share.
   StageFigures found;
 };
 
@@ -55,6 +57,7 @@ struct DeployResult {
   std::vector<DeployStage> stages;
   std::string gate_sha256;  ///< of the NLLs of the test text under the GGUF and the model it was made of alike
   std::filesystem::path gguf;
+  std::string gguf_sha256;   ///< of its bytes
   std::string model_sha256;  ///< of the base, as sha256_of()
   std::string texts_sha256;
   std::vector<std::string> texts;  ///< generated from the GGUF, each with its prompt
@@ -78,8 +81,10 @@ std::string to_json(const DeployConfig& config, const model::Model& base, const 
 
 /// Runs the pipeline in `run`, begun with to_json(), or what is left of it, and writes into its folder: model.gguf
 /// (i2_s), latents/ and packed/ (Hugging Face directories), rpt_metadata.json, report.html, report.md, report.json,
-/// tables.tex. Nothing where it was interrupted. Throws: CheckError where the GGUF does not give every token of the
-/// test text the bits of the model that it was made of; as pruning, training and export.
+/// tables.tex, README.md. Of model.gguf, latents/ and packed/ what is whole already stays as it is, and so does a
+/// README.md that somebody has edited. Nothing where it was interrupted. Throws: CheckError where the GGUF does not
+/// give every token of the test text the bits of the model that it was made of; OutputError where a folder that is
+/// damaged holds what the run did not write; as pruning, training and export.
 std::optional<DeployResult> deploy(const model::Model& base, const DeployConfig& config, const Texts& texts,
                                    RunDirectory& run, const Surroundings& around);
 

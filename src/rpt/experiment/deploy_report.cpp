@@ -2,11 +2,16 @@
 #include "rpt/experiment/deploy_report.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
+#include <limits>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "rpt/core/atomic_file.h"
 #include "rpt/evaluate/statistics.h"
+#include "rpt/experiment/deploy_files.h"
 #include "rpt/experiment/reference_figures.h"
 #include "rpt/report/escape.h"
 
@@ -90,6 +95,82 @@ std::string rule_of(const prune::Recipe& recipe) {
                      prune::name(recipe.selection.dose));
 }
 
+/// The machines that the stages were done on.
+std::vector<std::string> machines_of(const DeployResult& result) {
+  std::set<std::string> machines;
+  for (const DeployStage& s : result.stages) machines.insert(s.found.text("machine"));
+  return {machines.begin(), machines.end()};
+}
+
+/// A learning rate as shares of the scales of a model's layers.
+struct ScaledRate {
+  double low = 0;
+  double high = 0;
+};
+
+ScaledRate over_scales(double lr, const model::Model& base) {
+  ScaledRate rate{std::numeric_limits<double>::infinity(), 0};
+  for (const auto& [name, fixed] : scales_of(base)) {
+    rate.low = std::min(rate.low, lr / static_cast<double>(fixed.scale));
+    rate.high = std::max(rate.high, lr / static_cast<double>(fixed.scale));
+  }
+  return rate;
+}
+
+std::string rate_of(const DeployConfig& config, const model::Model& base) {
+  const double lr = config.tune.optimiser.lr;
+  if (config.tune.optimiser.relative) return fmt::format("{:g} of each tensor's rms", lr);
+  const ScaledRate rate = over_scales(lr, base);
+  return fmt::format("{:g} absolute (lr/s {:.3g} to {:.3g}, s the scale of a layer in the base)", lr, rate.low,
+                     rate.high);
+}
+
+/// What a run was: with it, and the program of that version, it can be done again.
+void identify(report::Record& figures, const model::Model& base, const DeployConfig& config,
+              const DeployResult& result) {
+  const bool legacy = is_legacy(config);
+  const train::TrainConfig& tune = config.tune;
+  const StageFigures& baseline = result.stages.front().found;
+  figures.set("version", RPT_VERSION);
+  figures.set("machines", machines_of(result));
+  figures.set("run_again", deploy_command(config, "OUT"));
+  figures.set("model", config.model);
+  figures.set("base_sha256", result.model_sha256);
+  figures.set("text", config.text);
+  figures.set("test", config.test);
+  figures.set("texts_sha256", result.texts_sha256);
+  figures.set("documents", baseline.list("nll").size());
+  figures.set("scored_tokens", static_cast<std::int64_t>(baseline.number("scored_tokens")));
+  figures.set("scoring", legacy ? std::vector<std::string>{"full", "legacy"} : std::vector<std::string>{"full"});
+  figures.set("seed", config.recipe.seed);
+  figures.set("protocol", prune::name(config.recipe.protocol));
+  figures.set("sparsity", config.sparsity);
+  figures.set("levels", levels_to(config.sparsity));
+  figures.set("dose", legacy ? "latents, nominal" : prune::name(config.recipe.selection.dose));
+  figures.set("score", legacy ? "magnitude" : prune::name(config.recipe.score));
+  figures.set("scope", legacy ? "global" : prune::name(config.recipe.selection.scope));
+  figures.set("steps", tune.steps);
+  figures.set("batch", tune.batch * tune.accumulation);
+  figures.set("context", tune.context);
+  figures.set("lr", tune.optimiser.lr);
+  figures.set("lr_relative_to_rms", tune.optimiser.relative);
+  std::optional<ScaledRate> rate;
+  if (!tune.optimiser.relative) rate = over_scales(tune.optimiser.lr, base);
+  figures.set("lr_over_scale_low", rate ? std::optional(rate->low) : std::nullopt);
+  figures.set("lr_over_scale_high", rate ? std::optional(rate->high) : std::nullopt);
+}
+
+report::Section again_section(const model::Model& base, const DeployConfig& config, const DeployResult& result) {
+  return {"To run it again",
+          {deploy_command(config, "OUT"),
+           fmt::format("Seed {}; fine-tunes with learning rate {}; scored by protocol full{}; rpt {} on {}.",
+                       config.recipe.seed, rate_of(config, base),
+                       is_legacy(config) ? " and by the reference's, legacy" : "", RPT_VERSION,
+                       fmt::join(machines_of(result), "; ")),
+           fmt::format("sha256 of the base {}, of the texts {}, of {} {}.", result.model_sha256, result.texts_sha256,
+                       result.gguf.filename().string(), result.gguf_sha256)}};
+}
+
 constexpr const char* kNoControl =
     "A better figure at the end than at the beginning does not show that pruning helps: the fine-tune alone, at 0 %, "
     "may do as much. That control is not part of this run. Within the run, what pruning does by itself is the step "
@@ -120,6 +201,25 @@ report::CaptionedTable reference_table() {
 }
 
 }  // namespace
+
+std::string deploy_command(const DeployConfig& config, const std::string& folder) {
+  const train::TrainConfig& t = config.tune;
+  std::string command = fmt::format("rpt deploy {} {} --text {}", report::shell_word(config.model),
+                                    report::shell_word(folder), report::shell_word(config.text));
+  if (config.test != config.text + " (held out)") command += " --test " + report::shell_word(config.test);
+  command += fmt::format(" --protocol {} --sparsity {}", prune::name(config.recipe.protocol), config.sparsity);
+  if (!is_legacy(config)) {
+    const prune::Selection& selection = config.recipe.selection;
+    command += fmt::format(" --score {} --scope {} --dose {}", prune::name(config.recipe.score),
+                           prune::name(selection.scope), prune::name(selection.dose));
+  }
+  command += fmt::format(" --steps {} --batch {} --context {} --lr {} --backward {}", t.steps, t.batch, t.context,
+                         t.optimiser.lr, model::name(t.step.backward));
+  if (config.memory_limit > 0) command += fmt::format(" --memory-limit {}", config.memory_limit);
+  // With "=", for a prompt may begin with a dash.
+  for (const std::string& prompt : config.prompts) command += " --prompt=" + report::shell_word(prompt);
+  return command + fmt::format(" --tokens {} --seed {}", config.generated_tokens, config.recipe.seed);
+}
 
 report::Table stage_table(const DeployResult& result) {
   std::vector<report::Column> columns{{"state"},
@@ -152,13 +252,14 @@ report::Report deploy_report(const model::Model& base, const DeployConfig& confi
   r.title = fmt::format("rpt deploy: {}, {:g} % of {}", config.model, 100 * config.sparsity,
                         is_legacy(config) ? "latents, protocol legacy" : prune::name(config.recipe.selection.dose));
   report::Record& figures = r.figures;
+  identify(figures, base, config, result);
   figures.set("baseline_nll", result.stages.front().found.number("mean_nll"));
   figures.set("final_nll", result.stages.back().found.number("mean_nll"));
   figures.set("baseline_perplexity", result.stages.front().found.number("perplexity"));
   figures.set("perplexity", result.stages.back().found.number("perplexity"));
-  figures.set("scored_tokens", static_cast<std::int64_t>(result.stages.front().found.number("scored_tokens")));
   figures.set("nll_sha256", result.gate_sha256);
   figures.set("gguf", result.gguf.filename().string());
+  figures.set("gguf_sha256", result.gguf_sha256);
   std::vector<report::Record> states;
   for (const DeployStage& s : result.stages) {
     report::Record state;
@@ -171,6 +272,7 @@ report::Report deploy_report(const model::Model& base, const DeployConfig& confi
       state.set("nll_change_percent_high", c.interval ? std::optional(c.interval->high) : std::nullopt);
     }
     state.set("nll_sha256", s.found.text("nll_sha256"));
+    if (s.found.texts.contains("masks_sha256")) state.set("masks_sha256", s.found.text("masks_sha256"));
     states.push_back(std::move(state));
   }
   figures.set("states", std::move(states));
@@ -179,11 +281,12 @@ report::Report deploy_report(const model::Model& base, const DeployConfig& confi
   report::Section summary{"What was done", {}};
   summary.blocks.emplace_back(fmt::format(
       "Of {} ({} layers, hidden {}) {} in {} level{}: {}. After each level "
-      "it was fine-tuned on {} for {} steps of {} sequences of {} tokens, and it was scored on {}: {} tokens in {} "
+      "it was fine-tuned on {} for {} steps of {} sequences of {} tokens, learning rate {}, and it was scored on {}: "
+      "{} tokens in {} "
       "documents. The GGUF gives every token of that text the same bits as the model that {} (sha256 {}).",
       config.model, base.config.layers, base.config.hidden, dose_of(config), levels_to(config.sparsity).size(),
       levels_to(config.sparsity).size() == 1 ? "" : "s", rule_of(config.recipe), config.text, config.tune.steps,
-      config.tune.batch * config.tune.accumulation, config.tune.context, config.test,
+      config.tune.batch * config.tune.accumulation, config.tune.context, rate_of(config, base), config.test,
       static_cast<std::int64_t>(result.stages.front().found.number("scored_tokens")),
       result.stages.front().found.list("nll").size(), is_legacy(config) ? "was snapped, with its scale" : "was trained",
       result.gate_sha256));
@@ -206,34 +309,41 @@ report::Report deploy_report(const model::Model& base, const DeployConfig& confi
   for (const std::string& text : result.texts) texts.blocks.emplace_back(report::one_line(text));
   r.sections.push_back(std::move(texts));
   r.sections.push_back({"Beside the reference", {reference_table()}});
+  r.sections.push_back(again_section(base, config, result));
   return r;
 }
 
 std::string deploy_metadata(const DeployConfig& config, const DeployResult& result, const std::string& machine) {
   const StageFigures& baseline = result.stages.front().found;
   const StageFigures& last = result.stages.back().found;
+  const bool legacy = is_legacy(config);
+  // The reference scores its snapped model as it stands in memory, which quantises it online once more.
+  const StageFigures& end = legacy ? last_stage(result, kSnapStage) : last;
+  const std::string ppl = legacy ? "legacy_perplexity" : "perplexity";
   nlohmann::ordered_json j;
   j["base_model"] = config.model;
   j["method"] = "qat_ste";
   j["target_sparsity"] = config.sparsity;
   j["actual_sparsity"] = shipped(result).number("codes_zero_share");
-  j["pct_ternary"] = 100.0;
+  j["pct_ternary"] = 100 * last.number("ternary_share");
   j["progressive"] = levels_to(config.sparsity).size() > 1;
   j["ft_steps_per_level"] = config.tune.steps;
   j["ft_lr"] = config.tune.optimiser.lr;
   j["batch_size"] = config.tune.batch * config.tune.accumulation;
   j["seq_len"] = config.tune.context;
-  j["baseline_ppl"] = baseline.number("perplexity");
-  j["final_ppl"] = last.number("perplexity");
-  j["improvement"] = fmt::format("{:+.1f}%", 100 * (last.number("perplexity") / baseline.number("perplexity") - 1));
+  j["baseline_ppl"] = baseline.number(ppl);
+  j["final_ppl"] = end.number(ppl);
+  j["improvement"] = fmt::format("{:+.1f}%", 100 * (end.number(ppl) / baseline.number(ppl) - 1));
   j["gpu"] = nullptr;
   j["processor"] = machine;
   j["seed"] = config.tune.seed;
   j["protocol"] = prune::name(config.recipe.protocol);
-  j["scale_rule"] = is_legacy(config) ? "legacy-double in training and packed/, max in model.gguf" : "online";
+  j["ppl_protocol"] = legacy ? "legacy" : "full";
+  j["final_ppl_gguf"] = last.number(ppl);
+  j["scale_rule"] = legacy ? "legacy-double in training and packed/, max in model.gguf" : "online";
   j["lr_relative_to_rms"] = config.tune.optimiser.relative;
   prune::Recipe recipe = config.recipe;
-  if (is_legacy(config)) {
+  if (legacy) {
     recipe.percent = 100 * config.sparsity;
   } else {
     recipe.selection.sparsity = config.sparsity;
@@ -245,6 +355,9 @@ std::string deploy_metadata(const DeployConfig& config, const DeployResult& resu
   j["test"] = config.test;
   j["texts_sha256"] = result.texts_sha256;
   j["nll_sha256"] = result.gate_sha256;
+  j["gguf_sha256"] = result.gguf_sha256;
+  j["masks_sha256"] = nullptr;
+  if (const StageFigures* pruned = find_stage(result, "-prune")) j["masks_sha256"] = pruned->text("masks_sha256");
   return j.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
@@ -271,12 +384,12 @@ std::string deploy_card(const model::Model& base, const DeployConfig& config, co
   return card;
 }
 
-std::string write_deploy_report(const std::filesystem::path& folder, const model::Model& base,
-                                const DeployConfig& config, const DeployResult& result,
-                                const std::vector<LevelLosses>& losses, const std::string& machine) {
-  core::write_file_atomic(folder / "rpt_metadata.json", deploy_metadata(config, result, machine));
-  core::write_file_atomic(folder / "README.md", deploy_card(base, config, result));
-  return report::write_report(folder, deploy_report(base, config, result, losses));
+std::string write_deploy_report(RunDirectory& run, const model::Model& base, const DeployConfig& config,
+                                const DeployResult& result, const std::vector<LevelLosses>& losses,
+                                const Surroundings& around) {
+  core::write_file_atomic(run.folder() / "rpt_metadata.json", deploy_metadata(config, result, around.machine));
+  write_card(run, deploy_card(base, config, result), around.say);
+  return report::write_report(run.folder(), deploy_report(base, config, result, losses));
 }
 
 }  // namespace rpt::experiment

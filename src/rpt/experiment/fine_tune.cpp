@@ -13,6 +13,7 @@
 #include "rpt/prune/snap.h"
 #include "rpt/ternary/scale_rules.h"
 #include "rpt/train/run.h"
+#include "rpt/train/run_folder.h"
 #include "rpt/train/weight_hooks.h"
 
 namespace rpt::experiment {
@@ -38,6 +39,7 @@ std::unique_ptr<model::Model> fine_tune(std::unique_ptr<model::Model> start, con
                                         const train::TrainConfig& config, const train::TokenStream& stream,
                                         const fs::path& folder, const Surroundings& around, const FixedScales& scales) {
   const fs::path saved = folder / "model";
+  for (const fs::path& written : {saved, folder / "training.json"}) train::remove_leftovers(written);
   if (!fs::exists(saved)) {
     const model::Config shape = start->config;
     const auto parameters = train::Parameters::of_model(std::move(start), config.masters);

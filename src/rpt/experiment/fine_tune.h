@@ -34,10 +34,10 @@ struct FixedScales {
 
 /// Trains `start`, a model with latents, further on a stream, under masks where there are any, and leaves the run
 /// (train::run_training) in `folder` and the model in folder/model, a Hugging Face directory. Goes on where an earlier
-/// call was killed or interrupted, with the same bits; where the model is there already, nothing is trained. With
-/// fixed scales (train::FixedScaleHook) latents are left all the same, and nothing in the folder says how to read them.
-/// Returns the model as it was read again; nothing where it was interrupted. Throws: as train::run_training, the gate
-/// and model::open_model.
+/// call was killed or interrupted, with the same bits, and removes what that was writing; where the model is there
+/// already, nothing is trained. With fixed scales (train::FixedScaleHook) latents are left all the same, and nothing in
+/// the folder says how to read them. Returns the model as it was read again; nothing where it was interrupted. Throws:
+/// as train::run_training, the gate and model::open_model.
 std::unique_ptr<model::Model> fine_tune(std::unique_ptr<model::Model> start, const model::Masks* masks,
                                         const train::TrainConfig& config, const train::TokenStream& stream,
                                         const std::filesystem::path& folder, const Surroundings& around,

@@ -411,7 +411,7 @@ std::string to_json(const ReproduceConfig& c, const Bases& bases, const Texts& t
   j["seed"] = c.seed;
   j["calibration_tokens"] = c.calibration_tokens;
   j["tune"] = Json::parse(train::to_json(c.tune));
-  return j.dump();
+  return j.dump(-1, ' ', false, Json::error_handler_t::replace);  // names of files may be no UTF-8
 }
 
 ReproduceResult reproduce(const ReproduceConfig& config, const Bases& bases, const Texts& texts, RunDirectory& run,

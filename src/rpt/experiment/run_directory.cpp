@@ -11,6 +11,7 @@
 
 #include "rpt/core/atomic_file.h"
 #include "rpt/core/error.h"
+#include "rpt/train/run_folder.h"
 
 namespace rpt::experiment {
 namespace {
@@ -97,6 +98,7 @@ RunDirectory::RunDirectory(fs::path folder, std::string_view configuration) : fo
     throw ConfigError(fmt::format("{}: another process works on this run", folder_.string()));
   }
   try {
+    train::remove_leftovers(file);  // nobody else writes it: the lock is ours
     if (fs::exists(file)) {
       const Json begun = read_json(file);
       if (begun != wanted) {
@@ -155,6 +157,7 @@ std::optional<StageFigures> RunDirectory::stage(const std::string& stage,
   if (!found) return std::nullopt;
   const fs::path file = file_of(stage);
   make_folder(file.parent_path());
+  train::remove_leftovers(file);
   const Json json = {{"numbers", found->numbers}, {"texts", found->texts}, {"series", found->series}};
   core::write_file_atomic(file, json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
   return found;

@@ -99,6 +99,24 @@ std::string csv_quoted(std::string_view text) {
   return quoted + '"';
 }
 
+std::string shell_word(std::string_view text) {
+  constexpr std::string_view kPlain = "-_./:,=+";
+  const bool plain = !text.empty() && std::all_of(text.begin(), text.end(), [&](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           kPlain.find(c) != std::string_view::npos;
+  });
+  if (plain) return std::string(text);
+  std::string quoted = "'";
+  for (const char c : text) {
+    if (c == '\'') {
+      quoted += "'\\''";
+    } else {
+      quoted += c;
+    }
+  }
+  return quoted + '\'';
+}
+
 std::string latex_escaped(std::string_view text) {
   std::string escaped;
   for (const char c : text) {

@@ -26,6 +26,9 @@ std::string html_escaped(std::string_view text);
 /// A field of CSV (RFC 4180): quoted where it holds a comma, a quote, a line end, or white space at an end.
 std::string csv_quoted(std::string_view text);
 
+/// A word of a command line, quoted where a POSIX shell would read more than a word in it.
+std::string shell_word(std::string_view text);
+
 /// Text of LaTeX: special characters as commands, control characters as spaces.
 std::string latex_escaped(std::string_view text);
 

@@ -1,59 +1,16 @@
 // SPDX-License-Identifier: MIT
-#include <signal.h>
+#include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
-#include <thread>
 
 #include "rpt/core/atomic_file.h"
-#include "rpt/core/random.h"
-#include "tests/unit/cli/cli_testing.h"
-#include "tests/unit/cli/program_testing.h"
+#include "rpt/core/sha256.h"
+#include "rpt/model/masks.h"
+#include "rpt/model/model.h"
+#include "tests/unit/cli/deploy_testing.h"
 
 namespace rpt::cli {
 namespace {
-
-class Deploy : public CommandTest {
- protected:
-  /// Folder of a model of two small blocks, hardly trained.
-  std::string small_model() {
-    const Json config = {
-        {"model", {{"hidden", 128}, {"feed_forward", 128}, {"layers", 2}, {"heads", 2}, {"kv_heads", 1}}},
-        {"tokenizer", seedling_},
-        {"data", {{{"text", "sotu:test"}}}},
-        {"steps", 4},
-        {"batch", 4},
-        {"context", 32},
-        {"hold_out", 0}};
-    core::write_file_atomic(path("config.json"), config.dump());
-    EXPECT_EQ(rpt({"train", path("config.json"), path("base"), "--quiet"}).code, 0);
-    core::write_file_atomic(path("text.txt"), text(400));
-    core::write_file_atomic(path("test.jsonl"), lines(10));
-    return path("base/model");
-  }
-
-  std::vector<std::string> words(const std::string& model, const std::string& out) const {
-    return {"deploy",  model, path(out),   "--text", path("text.txt"), "--test", path("test.jsonl"), "--steps", "6",
-            "--batch", "2",   "--context", "32",     "--tokens",       "4",      "--quiet"};
-  }
-
-  std::string file(const std::string& name) const { return core::read_file(path(name)); }
-
-  static std::string lines(int count) {
-    std::string all;
-    for (int i = 0; i < count; ++i) {
-      all += Json({{"text", "Nobody came to hill " + std::to_string(i * 31) + " before winter."}}).dump() + "\n";
-    }
-    return all;
-  }
-
- private:
-  static std::string text(int count) {
-    std::string all;
-    for (int i = 0; i < count; ++i) all += "The house on hill " + std::to_string(i * i % 977) + " stood alone.\n\n";
-    return all;
-  }
-};
 
 TEST_F(Deploy, EndsWithAFileThatSaysWhatTheTrainedModelSaid) {
   const std::string model = small_model();
@@ -87,6 +44,16 @@ TEST_F(Deploy, EndsWithAFileThatSaysWhatTheTrainedModelSaid) {
                              "improvement", "gpu", "processor", "seed", "scale_rule", "recipe", "nll_sha256"}) {
     EXPECT_TRUE(metadata.contains(member)) << member;
   }
+  EXPECT_EQ(metadata["pct_ternary"], 100.0);
+  EXPECT_EQ(metadata["baseline_ppl"], r["baseline_perplexity"]);
+  EXPECT_EQ(metadata["final_ppl"], r["perplexity"]);
+  EXPECT_EQ(metadata["final_ppl_gguf"], r["perplexity"]);
+  EXPECT_EQ(metadata["gguf_sha256"], core::sha256_hex(file("run/model.gguf")));
+  const std::string last_masks = path("run/stages/level-10-prune/masks.safetensors");
+  EXPECT_EQ(metadata["masks_sha256"],
+            model::sha256_of(model::read_masks(last_masks, model::open_model(model)->config)));
+  EXPECT_EQ(r["states"][3]["masks_sha256"], metadata["masks_sha256"]);
+  EXPECT_NE(r["states"][1]["masks_sha256"], metadata["masks_sha256"]);
 
   // Once more: nothing is done again. Another configuration is refused.
   const std::string gguf = file("run/model.gguf");
@@ -106,6 +73,7 @@ TEST_F(Deploy, WithoutPruningItIsTheFineTune) {
   const Json r = json(all);
   ASSERT_EQ(r["states"].size(), 3U);
   EXPECT_EQ(r["states"][1]["state"], "0 % fine-tuned");
+  EXPECT_TRUE(Json::parse(file("run/rpt_metadata.json"))["masks_sha256"].is_null());
   EXPECT_EQ(file("run/report.md").find("That control is not part of this run"), std::string::npos) << "it is all of it";
 }
 
@@ -123,7 +91,8 @@ TEST_F(Deploy, LegacyEndsWithOneModelUnderThreeScales) {
             (std::vector<std::string>{"baseline", "5 % pruned", "5 % fine-tuned", "10 % pruned", "10 % fine-tuned",
                                       "snapped, quantised online again", "GGUF, scale max|w|"}));
   const auto score = [&](const std::string& what, const char* protocol) {
-    return json({"perplexity", path(what), "--text", path("long.jsonl"), "--protocol", protocol});
+    const std::string& place = what == model ? model : path(what);
+    return json({"perplexity", place, "--text", path("long.jsonl"), "--protocol", protocol});
   };
   const Json latents = score("run/latents", "full");
   EXPECT_EQ(latents["nll_sha256"], r["states"][4]["nll_sha256"]);
@@ -141,11 +110,77 @@ TEST_F(Deploy, LegacyEndsWithOneModelUnderThreeScales) {
   EXPECT_EQ(metadata["ft_lr"], 5e-4);
   EXPECT_EQ(metadata["actual_sparsity"], r["states"][5]["codes_zero_share"]) << "of the codes that are shipped";
   EXPECT_EQ(metadata["codes_removed"], r["states"][5]["codes_removed_share"]);
+  // Perplexities as the reference means them: its protocol, before and behind its snap.
+  const double before = score(model, "legacy")["perplexity"].get<double>();
+  const double after = score("run/packed", "legacy")["perplexity"].get<double>();
+  EXPECT_EQ(metadata["baseline_ppl"], before);
+  EXPECT_EQ(metadata["final_ppl"], after);
+  EXPECT_EQ(metadata["improvement"], fmt::format("{:+.1f}%", 100 * (after / before - 1)));
+  EXPECT_EQ(metadata["final_ppl_gguf"], score("run/model.gguf", "legacy")["perplexity"]);
+  EXPECT_NE(metadata["final_ppl_gguf"], metadata["final_ppl"]);
   EXPECT_NE(file("run/report.md").find("no gain of snapping"), std::string::npos);
   EXPECT_NE(file("run/README.md").find("no gain of snapping"), std::string::npos);
 
   all.insert(all.end(), {"--score", "random"});
   EXPECT_EQ(rpt(all).code, 2);
+}
+
+TEST_F(Deploy, ReportSaysHowToRunItAgain) {
+  const std::string model = small_model();
+  core::write_file_atomic(path("long.jsonl"), lines(30));
+  for (const char* protocol : {"sound", "legacy"}) {
+    auto all = words(model, protocol);
+    std::replace(all.begin(), all.end(), path("test.jsonl"), path("long.jsonl"));
+    all.insert(all.end(), {"--protocol", protocol, "--sparsity", "0.05", "--seed", "7", "--backward", "f32"});
+    all.insert(all.end(), {"--prompt", "Nobody came", "--prompt=-5 % of it"});
+    const Json said = json(all);
+    const Json figures = Json::parse(file(std::string(protocol) + "/report.json"))["figures"];
+    for (const char* member : {"version",
+                               "machines",
+                               "model",
+                               "base_sha256",
+                               "text",
+                               "test",
+                               "texts_sha256",
+                               "documents",
+                               "scored_tokens",
+                               "scoring",
+                               "seed",
+                               "protocol",
+                               "sparsity",
+                               "levels",
+                               "dose",
+                               "steps",
+                               "batch",
+                               "context",
+                               "lr",
+                               "lr_relative_to_rms",
+                               "lr_over_scale_low",
+                               "gguf_sha256",
+                               "nll_sha256"}) {
+      EXPECT_TRUE(figures.contains(member)) << member;
+      EXPECT_EQ(said[member], figures[member]) << member;
+    }
+    EXPECT_EQ(figures["documents"], 30);
+    EXPECT_EQ(figures["seed"], 7);
+    EXPECT_EQ(figures["protocol"], protocol);
+    EXPECT_EQ(figures["machines"].size(), 1U);
+    const std::string page = file(std::string(protocol) + "/report.md");
+    for (const char* part : {"## To run it again", "rpt deploy ", "Seed 7;", "scored by protocol full", " threads"}) {
+      EXPECT_NE(page.find(part), std::string::npos) << part;
+    }
+    EXPECT_EQ(page.find("lr/s") != std::string::npos, figures["protocol"] == "legacy");
+    EXPECT_EQ(figures["lr_over_scale_high"].is_number(), figures["protocol"] == "legacy");
+    // The command is one that does the same again.
+    std::vector<std::string> again = words_of(figures["run_again"]);
+    ASSERT_EQ(again.at(0), "rpt");
+    again.erase(again.begin());
+    ASSERT_EQ(again.at(2), "OUT");
+    again[2] = path(std::string(protocol) + "-again");
+    again.push_back("--quiet");
+    EXPECT_EQ(json(again)["gguf_sha256"], figures["gguf_sha256"]);
+    EXPECT_EQ(file(std::string(protocol) + "-again/run.json"), file(std::string(protocol) + "/run.json"));
+  }
 }
 
 TEST_F(Deploy, PrunesByAnyScore) {
@@ -171,6 +206,20 @@ TEST_F(Deploy, SaysWhatItsDoseCounts) {
   EXPECT_NE(file("run/README.md").find("5 % of the latents that were not 0 were zeroed"), std::string::npos);
   EXPECT_NE(file("run/report.md").find("5 % of the latents that were not 0 were zeroed"), std::string::npos);
   EXPECT_EQ(file("run/README.md").find("lost their code"), std::string::npos);
+}
+
+TEST_F(Deploy, NamesOfFilesNeedNotBeUtf8) {
+  const std::string model = small_model();
+  const std::string odd = path("t\xe4st.jsonl");  // Latin-1
+  std::filesystem::copy_file(path("test.jsonl"), odd);
+  auto all = words(model, "run");
+  std::replace(all.begin(), all.end(), path("test.jsonl"), odd);
+  all.insert(all.end(), {"--sparsity", "0"});
+  for (int i = 0; i < 2; ++i) {  // begun, and gone on with
+    const Outcome o = rpt(all);
+    EXPECT_EQ(o.code, 0) << o.err;
+  }
+  EXPECT_EQ(Json::parse(file("run/run.json"))["test"], path("t\xef\xbf\xbdst.jsonl"));
 }
 
 TEST_F(Deploy, WhatIsTrainedOnIsNotScored) {
@@ -218,25 +267,6 @@ TEST_F(Deploy, RefusesAtOnceWhatItCouldNotFinish) {
   }
 }
 
-TEST_F(Deploy, MakesAgainWhatIsGone) {
-  const std::string model = small_model();
-  auto all = words(model, "run");
-  all.insert(all.end(), {"--sparsity", "0.05"});
-  ASSERT_EQ(rpt(all).code, 0);
-  const std::string gguf = file("run/model.gguf");
-  const std::string masks = file("run/stages/level-5-prune/masks.safetensors");
-  std::filesystem::remove(path("run/model.gguf"));
-  std::filesystem::remove_all(path("run/packed"));
-  std::filesystem::remove(path("run/stages/level-5-prune/masks.safetensors"));
-  ASSERT_EQ(rpt(all).code, 0);
-  EXPECT_EQ(file("run/model.gguf"), gguf);
-  EXPECT_EQ(file("run/stages/level-5-prune/masks.safetensors"), masks);
-  EXPECT_TRUE(std::filesystem::exists(path("run/packed")));
-  core::write_file_atomic(path("run/model.gguf"), gguf.substr(0, gguf.size() / 2));
-  ASSERT_EQ(rpt(all).code, 0);
-  EXPECT_EQ(file("run/model.gguf"), gguf);
-}
-
 TEST_F(Deploy, RefusesWhatItCannotUse) {
   const std::string model = small_model();
   std::filesystem::create_directory(path("full"));
@@ -275,41 +305,6 @@ TEST_F(Deploy, RefusesWhatItCannotUse) {
   all.push_back("--dry-run");
   EXPECT_GT(json(all)["memory_bytes"].get<double>(), 0);
   EXPECT_FALSE(std::filesystem::exists(path("run")));
-}
-
-class SlowDeploy : public Deploy {};
-
-TEST_F(SlowDeploy, KilledAtRandomMomentsEndsWithTheSameFile) {
-  const std::string program = kProgramFolder + "/rpt";
-  ASSERT_TRUE(std::filesystem::exists(program)) << program;
-  const std::string model = small_model();
-  const auto start = [&](const std::string& out) {
-    auto all = words(model, out);
-    all[8] = "40";  // steps
-    return start_program(program, all);
-  };
-  const auto begun = std::chrono::steady_clock::now();
-  ASSERT_EQ(wait_for(start("whole")).status, 0);
-  const auto whole = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begun);
-  core::Random random(20261122);
-  int kills = 0;
-  for (int attempt = 0; attempt < 400; ++attempt) {
-    const pid_t child = start("cut");
-    if (kills < 20) {
-      std::this_thread::sleep_for(whole / 4 * random.uniform());
-      kill(child, SIGKILL);
-    }
-    const int status = wait_for(child).status;
-    if (WIFSIGNALED(status)) {
-      ++kills;
-      continue;
-    }
-    ASSERT_EQ(status, 0);
-    if (kills >= 20) break;
-    std::filesystem::remove_all(path("cut"));  // it was done before the last kill: once more from the start
-  }
-  EXPECT_EQ(kills, 20);
-  EXPECT_EQ(file("cut/model.gguf"), file("whole/model.gguf"));
 }
 
 }  // namespace

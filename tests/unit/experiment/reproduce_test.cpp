@@ -398,6 +398,14 @@ TEST(Reproduce, ReportHoldsEveryContrast) {
   EXPECT_NE(reproduce_command(config, "OUT").find("--test 'it'\\''s a test.jsonl'"), std::string::npos);
 }
 
+TEST(Reproduce, NamesOfFilesNeedNotBeUtf8) {
+  ReproduceConfig config = config_of(0);
+  config.text = "t\xe4xt.txt";  // Latin-1
+  std::string json;
+  ASSERT_NO_THROW(json = to_json(config, {}, {}));
+  EXPECT_EQ(nlohmann::json::parse(json)["text"], "t\xef\xbf\xbdxt.txt");
+}
+
 TEST(Reproduce, EstimatesWithinAQuarterAfterATenth) {
   const ReproduceConfig config = config_of(5);
   const ReproduceResult result = run_of(config);

@@ -102,6 +102,13 @@ TEST_F(RunFolder, ARunThatWasKilledBeforeItBeganIsNoObstacle) {
   core::write_file_atomic(out() / ".lock", "");
   core::write_file_atomic(out() / "run.json.tmp.1234.0", "{\"a");
   EXPECT_NO_THROW(RunDirectory(out(), R"({"a": 1})"));
+  EXPECT_FALSE(std::filesystem::exists(out() / "run.json.tmp.1234.0"));
+  RunDirectory run(out(), R"({"a": 1})");
+  core::write_file_atomic(run.stage_folder("one") / "kept", "x");
+  core::write_file_atomic(out() / "stages/one.json.tmp.1234.1", "{");
+  static_cast<void>(run.stage("one", [] { return StageFigures{}; }));
+  EXPECT_FALSE(std::filesystem::exists(out() / "stages/one.json.tmp.1234.1"));
+  EXPECT_TRUE(std::filesystem::exists(out() / "stages/one/kept"));
 }
 
 TEST_F(RunFolder, DamagedFilesAreNamed) {

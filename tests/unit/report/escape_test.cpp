@@ -56,6 +56,15 @@ TEST(Escape, CsvIsQuotedWhereItMustBe) {
   EXPECT_EQ(csv_quoted("a\t"), "\"a\t\"");
 }
 
+TEST(Escape, ShellWordsAreOneWord) {
+  EXPECT_EQ(shell_word("runs/a-1_b.jsonl"), "runs/a-1_b.jsonl");
+  EXPECT_EQ(shell_word("sotu:train"), "sotu:train");
+  EXPECT_EQ(shell_word(""), "''");
+  EXPECT_EQ(shell_word("two words"), "'two words'");
+  EXPECT_EQ(shell_word("it's $HOME"), "'it'\\''s $HOME'");
+  EXPECT_EQ(shell_word("größe"), "'größe'");
+}
+
 TEST(Escape, LatexSpecialsAreCommands) {
   EXPECT_EQ(latex_escaped("a_b & 5% of $x #1 {y}"), "a\\_b \\& 5\\% of \\$x \\#1 \\{y\\}");
   EXPECT_EQ(latex_escaped("\\~^<>|"),
