@@ -23,8 +23,8 @@ using Body = std::function<void(std::int64_t, std::int64_t)>;
 /// How often a waiting thread looks again at once: about 20 µs, longer than the gaps between the layers of a forward,
 /// shorter than anything that other programs would miss.
 constexpr int kSpins = 1000;
-/// How often it then looks again after others had their turn, before it sleeps: some 200 µs where there are none. Shares
-/// of a large product end so far apart, and to be woken up takes tens of microseconds.
+/// How often it then looks again after others had their turn, before it sleeps: some 200 µs where there are none.
+/// Shares of a large product end so far apart, and to be woken up takes tens of microseconds.
 constexpr int kTurns = 500;
 
 void relax() {

@@ -61,7 +61,8 @@ std::optional<report::CaptionedTable> scale_table(const ReproduceResult& result,
       std::vector<report::Cell> row{title(arm), name(gauge)};
       for (const auto& [type, ratio] : types) {
         const auto at = means.find(type);
-        row.push_back(at == means.end() ? report::Cell() : report::Cell(at->second));
+        row.emplace_back();
+        if (at != means.end()) row.back() = at->second;
       }
       table.add_row(std::move(row));
     }

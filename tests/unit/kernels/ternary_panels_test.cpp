@@ -16,10 +16,6 @@ RPT_TEST_ON_EVERY_ISA(TernaryPanels);
 
 constexpr std::int64_t kSizes[] = {1, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 130};
 
-std::vector<std::uint8_t> bytes(const core::AlignedBuffer<std::uint8_t>& buffer) {
-  return {buffer.data(), buffer.data() + buffer.size()};
-}
-
 core::AlignedBuffer<std::uint8_t> panel_of(std::int64_t terms) {
   core::AlignedBuffer<std::uint8_t> panel(static_cast<std::size_t>((terms + 3) / 4 * 4 * kTernaryPanelColumns + 64));
   for (std::uint8_t& b : panel.span()) b = 0xa5;
