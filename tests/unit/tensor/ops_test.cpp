@@ -62,7 +62,9 @@ TEST(MatmulTernary, IsTheFormula) {
 TEST(MatmulTernary, ManyTokensAreAsTheReferenceHasThem) {
   core::Random random(11);
   const std::string best(kernels::active().name);
-  for (const auto& [tokens, rows] : {std::pair<int, int>{127, 300}, {128, 300}, {203, 300}, {130, 1}, {400, 65}}) {
+  for (const auto& size : {std::pair<int, int>{127, 300}, {128, 300}, {203, 300}, {130, 1}, {400, 65}}) {
+    const int tokens = size.first;  // no bindings: clang 14 does not capture them in a lambda
+    const int rows = size.second;
     for (const std::int64_t columns : {1, 33, 100, 128, 384}) {
       const std::int64_t blocks = (columns + 127) / 128;
       std::vector<std::uint8_t> codes(static_cast<std::size_t>(rows * blocks * 32));
