@@ -10,6 +10,7 @@
 
 #include "rpt/core/atomic_file.h"
 #include "rpt/experiment/reproduce_report.h"
+#include "rpt/report/escape.h"
 
 namespace rpt::experiment {
 namespace {
@@ -104,17 +105,6 @@ std::vector<std::string> not_asked(const ReproduceConfig& config) {
   return issues;
 }
 
-/// A word of a command line, quoted where a shell would read more than a word in it.
-std::string shell_word(const std::string& text) {
-  const bool plain = !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
-    return std::isalnum(c) != 0 || std::string_view("-_./:,=+").find(static_cast<char>(c)) != std::string_view::npos;
-  });
-  if (plain) return text;
-  std::string out = "'";
-  for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return out + "'";
-}
-
 std::string readme(const ReproduceConfig& config) {
   return fmt::format(
       "# A run of `rpt reproduce`\n\n"
@@ -139,11 +129,11 @@ std::string stages_done(const ReproduceResult& result, const ReproduceConfig& co
 
 std::string reproduce_command(const ReproduceConfig& config, const std::string& folder) {
   const train::TrainConfig& t = config.tune;
-  std::string command = "rpt reproduce " + shell_word(folder) + (config.full ? " --full" : " --quick");
-  for (const std::string& base : config.bases) command += " --base " + shell_word(base);
-  command += " --text " + shell_word(config.text);
-  if (config.test != config.text + " (held out)") command += " --test " + shell_word(config.test);
-  command += " --retention " + (config.retention.empty() ? "none" : shell_word(config.retention));
+  std::string command = "rpt reproduce " + report::shell_word(folder) + (config.full ? " --full" : " --quick");
+  for (const std::string& base : config.bases) command += " --base " + report::shell_word(base);
+  command += " --text " + report::shell_word(config.text);
+  if (config.test != config.text + " (held out)") command += " --test " + report::shell_word(config.test);
+  command += " --retention " + (config.retention.empty() ? "none" : report::shell_word(config.retention));
   return command + fmt::format(" --steps {} --batch {} --context {} --lr {} --stride {} --seeds {} --seed {}", t.steps,
                                t.batch, t.context, t.optimiser.lr, config.stride, config.seeds, config.seed);
 }

@@ -35,15 +35,31 @@ struct AttentionGradients {
   Doubles q, k, v;
 };
 
+/// The gradients of `heads` query heads over one key/value head, in double, heads side by side: q [T, heads · d].
 AttentionGradients attention_gradients(const Doubles& q, const Doubles& k, const Doubles& v, const Doubles& dout,
-                                       std::size_t positions, std::size_t d) {
-  AttentionGradients g{Doubles(q.size()), Doubles(q.size()), Doubles(q.size())};
-  const auto size = static_cast<std::int64_t>(d);
-  const auto count = static_cast<std::int64_t>(positions);
-  Doubles scratch(static_cast<std::size_t>(attention_backward_scratch(count, size, 1, false)));
-  reference::attention_backward<double>({q.data(), dout.data(), g.q.data(), size, k.data(), v.data(), g.k.data(),
-                                         g.v.data(), size, 1, count, size, 1 / std::sqrt(static_cast<double>(d)),
-                                         scratch.data()});
+                                       std::int64_t d, std::int64_t heads = 1, bool in_bf16 = false) {
+  const auto positions = static_cast<std::int64_t>(k.size()) / d;
+  AttentionGradients g{Doubles(q.size()), Doubles(k.size()), Doubles(k.size())};
+  Doubles scratch(static_cast<std::size_t>(2 * positions));
+  const reference::AttentionBackwardOf<double> a{q.data(),
+                                                 dout.data(),
+                                                 g.q.data(),
+                                                 heads * d,
+                                                 k.data(),
+                                                 v.data(),
+                                                 g.k.data(),
+                                                 g.v.data(),
+                                                 d,
+                                                 heads,
+                                                 positions,
+                                                 d,
+                                                 1 / std::sqrt(static_cast<double>(d)),
+                                                 scratch.data()};
+  if (in_bf16) {
+    reference::attention_backward_bf16(a);
+  } else {
+    reference::attention_backward(a);
+  }
   return g;
 }
 
@@ -56,7 +72,7 @@ TEST(AttentionBackwardReference, AgainstFiniteDifferences) {
   const Doubles k = random_doubles(random, n, -1, 1);
   const Doubles v = random_doubles(random, n, -1, 1);
   const Doubles dout = random_doubles(random, n, -1, 1);
-  const AttentionGradients g = attention_gradients(q, k, v, dout, positions, d);
+  const AttentionGradients g = attention_gradients(q, k, v, dout, static_cast<std::int64_t>(d));
   expect_gradient([&](const Doubles& moved) { return attention(moved, k, v, positions, d); }, q, dout, g.q);
   expect_gradient([&](const Doubles& moved) { return attention(q, moved, v, positions, d); }, k, dout, g.k);
   expect_gradient([&](const Doubles& moved) { return attention(q, k, moved, positions, d); }, v, dout, g.v);
@@ -97,7 +113,7 @@ TEST_P(AttentionGradient, OfOneHeadAmongOthers) {
       const Doubles k = random_doubles(random, n, -1, 1);
       const Doubles v = random_doubles(random, n, -1, 1);
       const Doubles dout = random_doubles(random, n, -1, 1);
-      const AttentionGradients expected = attention_gradients(q, k, v, dout, positions, d);
+      const AttentionGradients expected = attention_gradients(q, k, v, dout, static_cast<std::int64_t>(d));
       // Heads stand beside others; nothing of those, and nothing that was in the scratch space, is read.
       const std::size_t stride = 2 * d + 8;
       const std::size_t key_stride = d + 8;
@@ -153,34 +169,6 @@ TEST_P(AttentionGradient, OfOneHeadAmongOthers) {
   }
 }
 
-/// The gradients of `heads` query heads over one key/value head, in double, heads side by side: q [T, heads · d].
-AttentionGradients group_gradients(const Doubles& q, const Doubles& k, const Doubles& v, const Doubles& dout,
-                                   std::int64_t heads, std::int64_t d, bool in_bf16) {
-  const auto positions = static_cast<std::int64_t>(k.size()) / d;
-  AttentionGradients g{Doubles(q.size()), Doubles(k.size()), Doubles(k.size())};
-  Doubles scratch(static_cast<std::size_t>(2 * positions));
-  const reference::AttentionBackwardOf<double> a{q.data(),
-                                                 dout.data(),
-                                                 g.q.data(),
-                                                 heads * d,
-                                                 k.data(),
-                                                 v.data(),
-                                                 g.k.data(),
-                                                 g.v.data(),
-                                                 d,
-                                                 heads,
-                                                 positions,
-                                                 d,
-                                                 1 / std::sqrt(static_cast<double>(d)),
-                                                 scratch.data()};
-  if (in_bf16) {
-    reference::attention_backward_bf16(a);
-  } else {
-    reference::attention_backward(a);
-  }
-  return g;
-}
-
 struct GroupGradients {
   std::vector<float> q, k, v;
 };
@@ -232,7 +220,7 @@ TEST_P(AttentionGradient, OfGroups) {
         const Doubles k = random_doubles(random, positions * d, -1, 1);
         const Doubles v = random_doubles(random, positions * d, -1, 1);
         const Doubles dout = random_doubles(random, positions * heads * d, -1, 1);
-        const AttentionGradients exact = group_gradients(q, k, v, dout, heads, d, false);
+        const AttentionGradients exact = attention_gradients(q, k, v, dout, d, heads);
         const GroupGradients found = found_gradients(table(), false, q, k, v, dout, heads, d);
         // Roundings of sums of D, T and heads · T terms, each half a unit, a dozen of each kind.
         const double bound = 0x1p-24 * (64 + 12 * std::sqrt(static_cast<double>(d + heads * positions)));
@@ -240,7 +228,7 @@ TEST_P(AttentionGradient, OfGroups) {
         EXPECT_LT(relative_distance(found.k, exact.k), bound) << heads << ' ' << d << ' ' << positions;
         EXPECT_LT(relative_distance(found.v, exact.v), bound) << heads << ' ' << d << ' ' << positions;
         if (d % 32 != 0) continue;
-        const AttentionGradients rounded = group_gradients(q, k, v, dout, heads, d, true);
+        const AttentionGradients rounded = attention_gradients(q, k, v, dout, d, heads, true);
         const GroupGradients bf16 = found_gradients(table(), true, q, k, v, dout, heads, d);
         // Against the same roundings: those of p and ds, where float32 and double fall on two sides of a tie, are off
         // by a unit of bf16 in a few of a thousand terms. Against none: two roundings of 2^-9 a term, and those of the
