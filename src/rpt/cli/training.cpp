@@ -125,8 +125,13 @@ int dry_run(const TrainingJob& job, const model::Model& model, const train::Toke
   const double seconds = tokens * train::guess_seconds_per_token(shape, c, peak);
   const std::int64_t scoring = watch.bytes() > 0 ? evaluate::kBatchTokens : 0;
   const std::uint64_t masks = job.held_bytes(model);
-  const train::RunMemory memory =
-      train::run_memory(shape, c, {stream.tokens.size(), watch.bytes(), watch.part_bytes(), scoring, masks});
+  const train::RunMemory memory = train::run_memory(shape, c,
+                                                    {.stream_tokens = stream.tokens.size(),
+                                                     .watched_bytes = watch.bytes(),
+                                                     .largest_bytes = watch.largest_bytes(),
+                                                     .part_bytes = watch.largest_part_bytes(),
+                                                     .scoring_tokens = scoring,
+                                                     .mask_bytes = masks});
   const std::uint64_t models = c.stop_on_overfitting ? 2 : 1;  // the best one beside the last
   const std::uint64_t disk = train::checkpoint_bytes(shape, c) * static_cast<std::uint64_t>(c.keep_checkpoints + 1) +
                              models * static_cast<std::uint64_t>(train::parameter_count(shape)) * 2;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "rpt/core/memory.h"
 #include "rpt/evaluate/perplexity.h"
 
 namespace rpt::cli {
@@ -73,6 +74,7 @@ void Watch::add(const std::string& name, std::vector<text::EncodedConversation> 
 std::vector<train::Evaluation> Watch::score(const model::Model& model, bool complete) const {
   std::vector<train::Evaluation> list;
   for (const Watched& text : texts_) {
+    if (complete) core::return_freed_memory();  // the last text's plan: ten times its size
     const evaluate::ScoringPlan plan =
         text.conversations.empty()
             ? evaluate::plan_scoring(complete ? text.whole : text.part, evaluate::text_model(model), {})
@@ -90,10 +92,16 @@ std::uint64_t Watch::bytes() const {
   return sum;
 }
 
-std::uint64_t Watch::part_bytes() const {
-  std::uint64_t sum = 0;
-  for (const Watched& text : texts_) sum += text.part_bytes;
-  return sum;
+std::uint64_t Watch::largest_bytes() const {
+  std::uint64_t largest = 0;
+  for (const Watched& text : texts_) largest = std::max(largest, text.bytes);
+  return largest;
+}
+
+std::uint64_t Watch::largest_part_bytes() const {
+  std::uint64_t largest = 0;
+  for (const Watched& text : texts_) largest = std::max(largest, text.part_bytes);
+  return largest;
 }
 
 std::string describe(const std::vector<train::Evaluation>& list) {

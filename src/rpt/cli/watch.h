@@ -27,8 +27,9 @@ class Watch {
 
   /// Bytes of all texts, whole.
   std::uint64_t bytes() const;
-  /// Bytes of the parts that are scored on the way.
-  std::uint64_t part_bytes() const;
+  /// Bytes of the largest text, and of the largest part that is scored on the way.
+  std::uint64_t largest_bytes() const;
+  std::uint64_t largest_part_bytes() const;
 
  private:
   /// Either a text or conversations.

@@ -21,6 +21,7 @@ double deploy_memory(const DeployConfig& config, const model::Config& shape, con
   for (const std::string& d : texts.test.documents) test_bytes += d.size();
   train::Surroundings around{.stream_tokens = train_bytes / kBytesPerToken,
                              .watched_bytes = train_bytes + test_bytes,
+                             .largest_bytes = test_bytes,
                              .part_bytes = test_bytes,
                              .scoring_tokens = 2048};
   if (config.sparsity > 0 || is_legacy(config)) {

@@ -103,8 +103,9 @@ std::uint64_t scoring_bytes(const model::Config& c, std::int64_t tokens) {
   return bytes(tokens * 4 * (c.layers * c.kv_size() + c.hidden) + block * (forward_bytes(c) + tape_bytes(c)));
 }
 
-/// Bytes that scoring takes for each byte of a text: its tokens, windows, likelihoods. Measured.
-constexpr std::uint64_t kWatchedFactor = 20;
+/// Bytes that scoring takes for each byte of a text: its tokens, windows, likelihoods. One text is scored after the
+/// other. Measured.
+constexpr std::uint64_t kScoredFactor = 12;
 
 /// Code and libraries, and what tokenizer, oneDNN and allocator keep for themselves, in all and for each thread.
 /// Measured.
@@ -154,10 +155,10 @@ RunMemory run_memory(const model::Config& c, const TrainConfig& run, const Surro
   const std::uint64_t scoring = around.scoring_tokens > 0 ? scoring_bytes(c, around.scoring_tokens) : 0;
   const std::uint64_t held = 5 * around.stream_tokens + around.watched_bytes;
   m.scoring = scoring + (run.stop_on_overfitting ? saved : 0);
-  m.texts = held + kWatchedFactor * around.part_bytes;
+  m.texts = held + kScoredFactor * around.part_bytes;
   m.program = kProgramBytes + kThreadBytes * static_cast<std::uint64_t>(core::threads());
   const std::uint64_t moments = 2 * Moment::bytes(run.optimiser.state, parameter_count(c));
-  m.at_end = m.weights - moments + saved + scoring + held + kWatchedFactor * around.watched_bytes + m.program;
+  m.at_end = m.weights - moments + saved + scoring + held + kScoredFactor * around.largest_bytes + m.program;
   return m;
 }
 

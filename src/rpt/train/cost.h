@@ -26,8 +26,9 @@ double guess_seconds_per_token(const model::Config& config, const TrainConfig& r
 /// What stands in memory beside a step.
 struct Surroundings {
   std::uint64_t stream_tokens = 0;  ///< of the text that is trained on
-  std::uint64_t watched_bytes = 0;  ///< of the texts that are scored, whole
-  std::uint64_t part_bytes = 0;     ///< of the parts of them that are scored on the way
+  std::uint64_t watched_bytes = 0;  ///< of the texts that are held to be scored, all together
+  std::uint64_t largest_bytes = 0;  ///< of the largest of them, scored whole at the end
+  std::uint64_t part_bytes = 0;     ///< of the largest part of a text that is scored on the way
   std::int64_t scoring_tokens = 0;  ///< that scoring runs through the model together; 0 where nothing is scored
   std::uint64_t mask_bytes = 0;     ///< of masks that are held; those of `revive` follow from the configuration
 };

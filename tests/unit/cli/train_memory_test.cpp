@@ -81,6 +81,9 @@ const Run kRuns[] = {
     {"small_model_large_text",
      R"({"model": {"hidden": 128, "feed_forward": 384, "layers": 2, "heads": 2, "kv_heads": 1},
          "batch": 2, "context": 64, "also_evaluate": ["wikitext-2:validation"]})"},
+    {"small_model_two_texts",
+     R"({"model": {"hidden": 128, "feed_forward": 384, "layers": 2, "heads": 2, "kv_heads": 1},
+         "batch": 2, "context": 64, "also_evaluate": ["wikitext-2:validation", "wikitext-2:test"]})"},
 };
 
 INSTANTIATE_TEST_SUITE_P(SlowRuns, SlowTrainMemory, ::testing::ValuesIn(kRuns),
