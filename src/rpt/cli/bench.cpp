@@ -236,6 +236,7 @@ report::Record product_record(const train::MeasuredProduct& m) {
   r.set("n", m.product.n);
   r.set("k", m.product.k);
   r.set("count", m.product.count);
+  r.set("operations", m.product.operations());
   r.set("gflops", m.rate / 1e9);
   r.set("own_gflops", m.own_rate / 1e9);
   return r;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <map>
 #include <tuple>
 
 #include "rpt/core/machine.h"
@@ -62,7 +63,32 @@ void add_head(std::vector<StepProduct>& products, const model::Config& c, std::i
   add("dW", c.vocabulary, c.hidden, rows);
 }
 
-/// The products of `count` pieces of `tokens` tokens each; of `several` pieces all but the first add to dW.
+/// The products of attention for `sequences` sequences.
+void add_attention(std::vector<StepProduct>& products, const model::Config& c, std::int64_t sequences,
+                   std::int64_t context, const StepOptions& options) {
+  const ProductType backward =
+      model::attention_in_bf16(model::runnable(options.backward), c.head_size) ? ProductType::bf16 : ProductType::f32;
+  const std::int64_t once = sequences * c.heads * c.layers;
+  StepProduct p;
+  p.causal = true;
+  p.m = context;
+  const auto add = [&](const char* name, bool of_pairs, ProductType type, std::int64_t count) {
+    p.name = fmt::format("attention {}", name);
+    p.type = type;
+    p.n = of_pairs ? context : c.head_size;
+    p.k = of_pairs ? c.head_size : context;
+    p.count = count;
+    products.push_back(p);
+  };
+  const std::int64_t forward = options.checkpoint_activations ? 2 * once : once;
+  add("scores", true, ProductType::f32, forward);
+  add("values", false, ProductType::f32, forward);
+  add("dP", true, backward, once);
+  for (const char* name : {"dQ", "dK", "dV"}) add(name, false, backward, once);
+}
+
+/// The products of BitLinears and head in `count` pieces of `tokens` tokens each; of `several` pieces all but the first
+/// add to dW.
 void add_piece(std::vector<StepProduct>& products, const model::Config& c, std::int64_t tokens, std::int64_t count,
                bool several, const StepOptions& options) {
   if (tokens == 0) return;
@@ -94,6 +120,16 @@ void add_piece(std::vector<StepProduct>& products, const model::Config& c, std::
   several = several || tokens > most;
   add_head(products, c, most, count * (tokens / most), product_type(options.head), several);
   add_head(products, c, tokens % most, count, product_type(options.head), several);
+}
+
+/// The product that is timed for a product: it, or for one of attention a square one that shows what the type can do.
+StepProduct timed(const StepProduct& p) {
+  if (!p.causal) return p;
+  constexpr std::int64_t kSize = 1024;
+  StepProduct square;
+  square.type = p.type;
+  square.m = square.n = square.k = kSize;
+  return square;
 }
 
 /// What decides how fast a product is.
@@ -191,7 +227,9 @@ std::string_view name(ProductType type) {
 }
 
 double StepProduct::operations() const {
-  return 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) * static_cast<double>(count);
+  // Of M² pairs of positions M (M + 1) / 2 count, and one of N and K is M.
+  const double of_rows = causal ? static_cast<double>(m + 1) : 2.0 * static_cast<double>(m);
+  return of_rows * static_cast<double>(n) * static_cast<double>(k) * static_cast<double>(count);
 }
 
 std::vector<StepProduct> step_products(const model::Config& c, std::int64_t batch, std::int64_t context,
@@ -200,6 +238,7 @@ std::vector<StepProduct> step_products(const model::Config& c, std::int64_t batc
   const std::int64_t together = rows_together(batch, context);
   add_piece(products, c, together * context, batch / together, batch > together, options);
   add_piece(products, c, batch % together * context, 1, true, options);
+  add_attention(products, c, batch, context, options);
   return products;
 }
 
@@ -213,13 +252,22 @@ double ComposedLimit::product_seconds() const {
   return sum;
 }
 
+double LimitMeter::Timing::own_rate() const {
+  return product.operations() / static_cast<double>(product.count) / median(own);
+}
+
+double LimitMeter::Timing::rate() const {
+  return int8.empty() ? own_rate() : std::max(own_rate(), own_rate() * median(own) / median(int8));
+}
+
 LimitMeter::LimitMeter(std::vector<StepProduct> products, double optimiser_bytes)
     : products_(std::move(products)), optimiser_bytes_(optimiser_bytes) {
   for (const StepProduct& p : products_) {
-    const auto same = [&](const Timing& t) { return key(t.product) == key(p); };
+    const StepProduct representative = timed(p);
+    const auto same = [&](const Timing& t) { return key(t.product) == key(representative); };
     const auto found = std::find_if(timings_.begin(), timings_.end(), same);
     timing_of_.push_back(static_cast<std::size_t>(found - timings_.begin()));
-    if (found == timings_.end()) timings_.push_back({p, {}, {}});
+    if (found == timings_.end()) timings_.push_back({representative, {}, {}});
   }
 }
 
@@ -243,12 +291,15 @@ void LimitMeter::measure() {
 
 ComposedLimit LimitMeter::limit() const {
   ComposedLimit limit{{}, optimiser_bytes_, bandwidth_};
+  std::map<ProductType, double> best_of_type;
+  for (const Timing& t : timings_) {
+    double& best = best_of_type[t.product.type];
+    best = std::max(best, t.rate());
+  }
   for (std::size_t i = 0; i < products_.size(); ++i) {
     const Timing& t = timings_[timing_of_[i]];
-    const double operations = products_[i].operations() / static_cast<double>(products_[i].count);
-    const double own = operations / median(t.own);
-    const double best = t.int8.empty() ? own : std::max(own, operations / median(t.int8));
-    limit.products.push_back({products_[i], best, own});
+    const double best = products_[i].causal ? best_of_type.at(products_[i].type) : t.rate();
+    limit.products.push_back({products_[i], best, products_[i].causal ? best : t.own_rate()});
   }
   return limit;
 }

@@ -25,7 +25,7 @@ std::string_view name(ProductType type);
 
 /// A product c [M, N] = a [M, K] · b [K, N] of a step, as it is computed there.
 struct StepProduct {
-  std::string name;  ///< the weight and the pass: "attn_q forward", "attn_q dX", "attn_q dW"
+  std::string name;  ///< the weight and the pass: "attn_q forward", "attn_q dX", "attn_q dW"; or "attention scores"
   ProductType type = ProductType::bf16;
   std::int64_t m = 0;
   std::int64_t n = 0;
@@ -34,15 +34,17 @@ struct StepProduct {
   bool b_transposed = false;
   bool scaled = false;      ///< by a factor that is not 1
   bool accumulate = false;  ///< added to c
-  std::int64_t count = 1;   ///< how often a step computes it
+  bool causal = false;     ///< of attention: its M positions see themselves and those before, (M + 1) / 2M of it counts
+  std::int64_t count = 1;  ///< how often a step computes it
 
-  /// Of all `count` of them: 2·M·N·K each.
+  /// Of all `count` of them: 2·M·N·K each, or what counts of it.
   double operations() const;
 };
 
 /// The products of one step over `batch` sequences of `context` tokens, rows_together() of them at a time: three for
-/// each BitLinear, and the head's three in pieces of HeadLoss::rows_at_once. Where activations are checkpointed, the
-/// forward ones of blocks come twice. Attention is not among them.
+/// each BitLinear, six of each sequence and head of attention (scores, weighted values, and the four of their
+/// gradients; that the backward pass makes the scores again does not count), and the output head's three in pieces of
+/// HeadLoss::rows_at_once. Where activations are checkpointed, the forward ones of blocks come twice.
 std::vector<StepProduct> step_products(const model::Config& config, std::int64_t batch, std::int64_t context,
                                        const StepOptions& options);
 
@@ -54,7 +56,8 @@ double optimiser_bytes(const model::Config& config);
 struct MeasuredProduct {
   StepProduct product;
   double rate = 0;      ///< the limit's
-  double own_rate = 0;  ///< of what the step calls, which for ternary and int8 is more than the product
+  double own_rate = 0;  ///< of what the step calls, which for ternary and int8 is more than the product; of attention,
+                        ///< whose kernels are not timed alone, the limit's
 };
 
 struct ComposedLimit {
@@ -80,7 +83,8 @@ class LimitMeter {
 
   /// Medians over all calls of measure(), of which there must have been one; the bandwidth is the best one. The limit
   /// of a ternary product is the better of tensor::matmul_ternary and, where the processor has it, the int8 product of
-  /// the same shape (tensor::multiply_int8) of codes that are unpacked already.
+  /// the same shape (tensor::multiply_int8) of codes that are unpacked already; that of an attention product the best
+  /// rate of its type, be it of another product of the step or of a square one of 1,024.
   ComposedLimit limit() const;
 
  private:
@@ -89,6 +93,9 @@ class LimitMeter {
     StepProduct product;
     std::vector<double> own;   ///< seconds of tensor::matmul_ternary or tensor::multiply
     std::vector<double> int8;  ///< seconds of tensor::multiply_int8; none for other types and processors
+
+    double own_rate() const;  ///< operations a second of `own`
+    double rate() const;      ///< of the better one
   };
 
   std::vector<StepProduct> products_;

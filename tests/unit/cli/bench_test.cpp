@@ -49,7 +49,7 @@ TEST_F(TimedBench, TrainTellsSpeedLimitAndMemory) {
   for (const char* part : {"forward_seconds", "loss_seconds", "backward_seconds", "optimiser_seconds"}) {
     EXPECT_GT(r[part], 0.0) << part;
   }
-  ASSERT_EQ(r["products"].size(), 24U);
+  ASSERT_EQ(r["products"].size(), 30U);
   for (const Json& p : r["products"]) EXPECT_GT(p["gflops"], 0.0) << p;
 }
 

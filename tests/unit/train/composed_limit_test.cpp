@@ -40,7 +40,7 @@ double operations(const std::vector<StepProduct>& products) {
 
 TEST(StepProducts, EachLinearHasThreeOfItsShape) {
   const auto products = step_products(small_shape(), 2, 32, {});
-  ASSERT_EQ(products.size(), 7U * 3 + 3);  // 64 tokens fit one piece of the head
+  ASSERT_EQ(products.size(), 7U * 3 + 3 + 6);  // 64 tokens fit one piece of the head
   const StepProduct& forward = find(products, "attn_k forward");
   EXPECT_EQ(forward.type, ProductType::ternary);
   EXPECT_EQ(std::tuple(forward.m, forward.n, forward.k), std::tuple(64, 32, 64));
@@ -55,7 +55,10 @@ TEST(StepProducts, EachLinearHasThreeOfItsShape) {
   EXPECT_EQ(std::tuple(dw.m, dw.n, dw.k), std::tuple(64, 160, 64));
   EXPECT_EQ(std::tuple(dw.a_transposed, dw.b_transposed, dw.scaled, dw.accumulate),
             std::tuple(true, false, false, false));
-  for (const StepProduct& p : products) EXPECT_EQ(p.count, p.name.starts_with("head") ? 1 : 3) << p.name;
+  for (const StepProduct& p : products) {
+    if (p.causal) continue;
+    EXPECT_EQ(p.count, p.name.starts_with("head") ? 1 : 3) << p.name;
+  }
   const StepProduct& head = find(products, "head dX, 64 rows");
   EXPECT_EQ(std::tuple(head.m, head.n, head.k), std::tuple(64, 64, 300));
 }
@@ -74,17 +77,52 @@ TEST(StepProducts, TypesAreThoseOfTheStep) {
 TEST(StepProducts, TheHeadComesInPieces) {
   const std::int64_t most = HeadLoss::rows_at_once(small_shape().vocabulary);
   const auto products = step_products(small_shape(), 1, 2 * most + 10, {});
-  ASSERT_EQ(products.size(), 7U * 3 + 6);
+  ASSERT_EQ(products.size(), 7U * 3 + 6 + 6);
   EXPECT_EQ(find(products, "head forward, " + std::to_string(most) + " rows").count, 2);
   EXPECT_EQ(find(products, "head forward, 10 rows").count, 1);
-  EXPECT_EQ(step_products(small_shape(), 1, 2 * most, {}).size(), 7U * 3 + 3);
+  EXPECT_EQ(step_products(small_shape(), 1, 2 * most, {}).size(), 7U * 3 + 3 + 6);
 }
 
-TEST(StepProducts, TheirOperationsAreThoseOfAStepWithoutAttention) {
+TEST(StepProducts, AttentionHasSixOfEachSequenceAndHead) {
+  StepOptions options;
+  options.backward = model::BackwardType::f32;
+  const auto products = step_products(small_shape(), 40, 50, options);
+  const auto expect = [&](const char* name, std::int64_t n, std::int64_t k) {
+    const StepProduct& p = find(products, std::string("attention ") + name);
+    EXPECT_TRUE(p.causal);
+    EXPECT_EQ(p.type, ProductType::f32);
+    EXPECT_EQ(std::tuple(p.m, p.n, p.k), std::tuple(50, n, k)) << name;
+    EXPECT_EQ(p.count, 3 * 40 * 4);
+    // Position t sees t + 1: 1 + 2 + … + 50 of the 2,500 pairs.
+    EXPECT_EQ(p.operations(), 3 * 40 * 4 * 2.0 * 1275 * 16) << name;
+  };
+  expect("scores", 50, 16);
+  expect("values", 16, 50);
+  expect("dP", 50, 16);
+  for (const char* name : {"dQ", "dK", "dV"}) expect(name, 16, 50);
+}
+
+TEST(StepProducts, AttentionsGradientsAreOfTheTypeOfTheStep) {
+  model::Config c = small_shape();
+  c.head_size = 32;
+  for (const auto type : {model::BackwardType::bf16, model::BackwardType::f32}) {
+    StepOptions options;
+    options.backward = type;
+    const auto products = step_products(c, 2, 32, options);
+    EXPECT_EQ(find(products, "attention scores").type, ProductType::f32);
+    EXPECT_EQ(find(products, "attention dK").type,
+              model::attention_in_bf16(type, c.head_size) ? ProductType::bf16 : ProductType::f32);
+  }
+}
+
+TEST(StepProducts, TheirOperationsAreThoseOfAStep) {
   const model::Config c = small_shape();
   for (const std::int64_t context : {1, 64, 5000}) {
     const double tokens = 3.0 * static_cast<double>(context);
-    EXPECT_EQ(operations(step_products(c, 3, context, {})), tokens * operations_per_token(c, 0)) << context;
+    // operations_per_token has half of all pairs; here those of a token with itself come whole.
+    const double diagonal = 6.0 * 64 * 3;
+    EXPECT_EQ(operations(step_products(c, 3, context, {})), tokens * (operations_per_token(c, context) + diagonal))
+        << context;
   }
 }
 
@@ -96,7 +134,8 @@ TEST(StepProducts, CheckpointedActivationsRunTheForwardAgain) {
   EXPECT_EQ(find(products, "attn_q forward").count, 6);
   EXPECT_EQ(find(products, "attn_q dX").count, 3);
   const double weights = 3.0 * (64 * 64 * 2 + 64 * 32 * 2 + 3 * 64 * 160);
-  EXPECT_EQ(operations(products), once + 2 * 64 * weights);
+  const double attention = 64 * 3 * 2.0 * 64 * 33;  // tokens, layers, scores and values, hidden, pairs a token
+  EXPECT_EQ(operations(products), once + 2 * 64 * weights + attention);
 }
 
 TEST(ComposedLimit, AddsProductsAndTraffic) {
@@ -154,6 +193,21 @@ TEST(LimitMeter, EqualProductsShareAMeasurement) {
   EXPECT_EQ(rate("attn_q dX"), rate("attn_output dX"));  // both 64 by 64
   EXPECT_EQ(rate("attn_k dW"), rate("attn_v dW"));
   EXPECT_EQ(rate("ffn_gate forward"), rate("ffn_up forward"));
+  EXPECT_EQ(rate("attention scores"), rate("attention values"));
+}
+
+TEST(LimitMeter, AttentionHasTheBestRateOfItsType) {
+  StepOptions options;
+  options.backward = model::BackwardType::f32;
+  LimitMeter meter(step_products(small_shape(), 2, 16, options), 1);
+  meter.measure();
+  double best = 0;
+  double attention = 0;
+  for (const MeasuredProduct& m : meter.limit().products) {
+    if (m.product.causal) attention = m.rate;
+    if (!m.product.causal && m.product.type == ProductType::f32) best = std::max(best, m.rate);
+  }
+  EXPECT_GE(attention, best);
 }
 
 TEST(Median, IsTheMiddleOne) {

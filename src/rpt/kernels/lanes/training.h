@@ -139,25 +139,35 @@ void gradient_codes(const GradientCodes& a) noexcept {
   const auto next = V::broadcast_int(16 * kStep);
   const auto row_inverse = V::broadcast(a.row_inverse);
   const auto factor = V::broadcast(a.factor);
-  const auto round = [&](std::int64_t from, typename V::Int bits) {
+  const auto round = [&](std::int64_t from, typename V::Int bits, auto part) {
     const auto u = V::mul(V::to_float(bits), V::broadcast(0x1p-16F));
-    for_each_16(a.n - from < 16 ? a.n - from : 16, [&](std::int64_t, auto part) {
-      const auto x = V::load(a.x + from, part);
-      V::store_int8(a.by_row + from, round_by<V>(V::mul(x, row_inverse), u), part);
-      const auto scaled = V::mul(V::mul(x, factor), V::load(a.column_inverse + from, part));
-      V::store_int8(a.by_column + from, round_by<V>(scaled, u), part);
-    });
+    const auto x = V::load(a.x + from, part);
+    V::store_int8(a.by_row + from, round_by<V>(V::mul(x, row_inverse), u), part);
+    const auto scaled = V::mul(V::mul(x, factor), V::load(a.column_inverse + from, part));
+    V::store_int8(a.by_column + from, round_by<V>(scaled, u), part);
   };
-  for (std::int64_t i = 0; i < a.n; i += 32) {
+  const auto low = [](typename V::Int bits) { return V::bit_and(bits, V::broadcast_int(0xffffU)); };
+  const auto high = [](typename V::Int bits) { return V::template shift_right<16>(bits); };
+  const auto draw = [&] {
     auto h = V::exclusive_or(counter, V::template shift_right<16>(counter));
     h = V::mul(h, V::broadcast_int(0x85ebca6bU));
     h = V::exclusive_or(h, V::template shift_right<13>(h));
     h = V::mul(h, V::broadcast_int(0xc2b2ae35U));
-    h = V::exclusive_or(h, V::template shift_right<16>(h));
-    round(i, V::bit_and(h, V::broadcast_int(0xffffU)));
-    if (i + 16 < a.n) round(i + 16, V::template shift_right<16>(h));
     counter = V::add(counter, next);
+    return V::exclusive_or(h, V::template shift_right<16>(h));
+  };
+  std::int64_t i = 0;
+  for (; i + 32 <= a.n; i += 32) {
+    const auto bits = draw();
+    round(i, low(bits), All{});
+    round(i + 16, high(bits), All{});
   }
+  if (i == a.n) return;
+  const auto bits = draw();
+  const std::int64_t left = a.n - i;
+  if (left < 16) return round(i, low(bits), First{static_cast<int>(left)});
+  round(i, low(bits), All{});
+  if (left > 16) round(i + 16, high(bits), First{static_cast<int>(left - 16)});
 }
 
 /// Replaces the entries of training.
