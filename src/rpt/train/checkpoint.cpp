@@ -66,6 +66,20 @@ std::vector<StoredBuffer> stored_buffers(Parameters& parameters, Adamw& optimise
   return list;
 }
 
+/// SHA-256 over the names and bytes of buffers, whose bytes `bytes_of` gives.
+template <typename BytesOf>
+std::string sha256_of_buffers(const std::vector<StoredBuffer>& buffers, const BytesOf& bytes_of) {
+  std::vector<std::string> digests(buffers.size());
+  core::parallel_for(std::ssize(buffers), 1, [&](std::int64_t begin, std::int64_t end) {
+    for (auto i = static_cast<std::size_t>(begin); std::cmp_less(i, end); ++i) {
+      digests[i] = core::sha256_hex(bytes_of(buffers[i]));
+    }
+  });
+  std::string text;
+  for (std::size_t i = 0; i < buffers.size(); ++i) text += fmt::format("{} {}\n", buffers[i].name, digests[i]);
+  return core::sha256_hex(text);
+}
+
 /// What state.json says of the types.
 struct StoredTypes {
   std::string masters;
@@ -77,7 +91,7 @@ StoredTypes types_of(const Parameters& parameters, const Adamw& optimiser) {
   return {std::string(name(parameters.masters())), std::string(name(optimiser.state()))};
 }
 
-Json to_json(const RunState& s, const Parameters& parameters, const Adamw& optimiser) {
+Json to_json(const RunState& s, const Parameters& parameters, const Adamw& optimiser, const std::string& values) {
   const StoredTypes types = types_of(parameters, optimiser);
   Json j;
   j["version"] = kVersion;
@@ -85,6 +99,7 @@ Json to_json(const RunState& s, const Parameters& parameters, const Adamw& optim
   j["optimiser_steps"] = optimiser.steps_taken();
   j["masters"] = types.masters;
   j["state"] = types.state;
+  j["values_sha256"] = values;
   j["sampler"] = {{"epoch", s.sampler.epoch},
                   {"position", s.sampler.position},
                   {"random", {s.sampler.random.seed, s.sampler.random.stream, s.sampler.random.position}}};
@@ -138,6 +153,7 @@ struct StoredState {
   RunState run;
   std::int64_t optimiser_steps = 0;
   StoredTypes types;
+  std::string values_sha256;  ///< over state.safetensors; empty in older checkpoints
 };
 
 StoredState from_json(const Json& j, const std::string& file) {
@@ -152,6 +168,7 @@ StoredState from_json(const Json& j, const std::string& file) {
   StoredState stored;
   j.at("masters").get_to(stored.types.masters);
   j.at("state").get_to(stored.types.state);
+  stored.values_sha256 = j.value("values_sha256", std::string());
   RunState& s = stored.run;
   s.step = reader.integer("step", 0, kMostSteps);
   s.idle_steps = reader.integer("idle_steps", 0, s.step, 0);
@@ -244,7 +261,9 @@ void save_checkpoint(const fs::path& folder, const Parameters& parameters, Adamw
     writer.write(b.data, b.bytes());
   }
   writer.commit();
-  core::write_file_atomic(target.path() / "state.json", to_json(state, parameters, optimiser).dump(2) + "\n");
+  const std::string values =
+      sha256_of_buffers(buffers, [](const StoredBuffer& b) { return std::span<const std::byte>(b.data, b.bytes()); });
+  core::write_file_atomic(target.path() / "state.json", to_json(state, parameters, optimiser, values).dump(2) + "\n");
   target.commit();
   on_disk(folder, [&] {
     remove_leftovers(folder);
@@ -296,6 +315,14 @@ RunState load_checkpoint(const fs::path& checkpoint, Parameters& parameters, Ada
     if (t == nullptr || t->type != b.type || t->elements() != b.elements) {
       throw ConfigError(fmt::format("{}: no {} of {} {} values, as the model of this run has", file.name(), b.name,
                                     b.elements, tensor::name(b.type)));
+    }
+  }
+  if (!stored.values_sha256.empty()) {
+    const std::string found = sha256_of_buffers(buffers, [&](const StoredBuffer& b) {
+      return std::span<const std::byte>(file.find(b.name)->data.data(), b.bytes());
+    });
+    if (found != stored.values_sha256) {
+      throw FormatError(file.name(), 0, "values", "the SHA-256 that state.json has, " + stored.values_sha256, found);
     }
   }
   for (const StoredBuffer& b : buffers) std::memcpy(b.data, file.find(b.name)->data.data(), b.bytes());

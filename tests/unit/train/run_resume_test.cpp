@@ -278,6 +278,33 @@ TEST_F(RunResume, DamagedStatesAreNamed) {
   EXPECT_EQ(run(true).steps, 5);
 }
 
+TEST_F(RunResume, AChangedBitOfWeightsOrMomentsIsRefused) {
+  run(false, 3);
+  const fs::path file = run_ / "checkpoints/step-00000003/state.safetensors";
+  const std::string good = core::read_file(file);
+  for (const std::size_t from_end : {std::size_t{1}, std::size_t{1000}, good.size() / 2}) {
+    std::string bad = good;
+    char& byte = bad[bad.size() - from_end];
+    byte = static_cast<char>(byte ^ 1);
+    core::write_file_atomic(file, bad);
+    const std::string refused = refusal(true);
+    EXPECT_NE(refused.find(file.string()), std::string::npos) << refused;
+    EXPECT_NE(refused.find("expected the SHA-256 that state.json has"), std::string::npos) << refused;
+  }
+  core::write_file_atomic(file, good);
+  EXPECT_EQ(run(true).steps, 5);
+}
+
+TEST_F(RunResume, CheckpointsWithoutASumOfTheirValuesGoOn) {
+  run(false, 3);
+  const fs::path file = run_ / "checkpoints/step-00000003/state.json";
+  Json j = Json::parse(core::read_file(file));
+  EXPECT_EQ(j.at("values_sha256").get<std::string>().size(), 64U);
+  j.erase("values_sha256");
+  core::write_file_atomic(file, j.dump());
+  EXPECT_EQ(run(true).steps, 5);
+}
+
 TEST_F(RunResume, WhatAKilledProcessMovedAwayComesBack) {
   const auto put = [&](const std::string& name, const std::string& text) {
     fs::create_directories(run_ / name);
