@@ -11,6 +11,7 @@
 #include "rpt/core/memory.h"
 #include "rpt/experiment/deploy_cost.h"
 #include "rpt/experiment/deploy_report.h"
+#include "rpt/experiment/legacy_run.h"
 
 namespace rpt::cli {
 namespace {
@@ -37,21 +38,6 @@ struct DeployOptions {
   train::TrainConfig tune = default_tune();
 };
 
-/// The fine-tune of the reference's pipeline (RPT, deploy/rpt_deploy_a100.py) with two differences: float32 masters
-/// where it has bfloat16, and no decay of gains. Its batch of 8 is the default anyway.
-void follow_reference(train::TrainConfig& tune, bool own_lr) {
-  tune.sampling = train::Sampling::legacy;
-  train::AdamwOptions& o = tune.optimiser;
-  if (!own_lr) o.lr = 5e-4;
-  o.relative = false;
-  o.clipping = train::Clipping::global;
-  o.beta1 = 0.9;
-  o.beta2 = 0.999;
-  o.eps = 1e-8;
-  o.weight_decay = 0.01;
-  o.state = train::StateType::bf16;
-}
-
 int run_deploy(DeployOptions options, Context& context) {
   core::keep_freed_memory();
   const auto base = open_bitnet_model(options.model, "deploying", context);
@@ -65,7 +51,8 @@ int run_deploy(DeployOptions options, Context& context) {
   config.recipe.seed = context.common.seed;
   config.tune = options.tune;
   if (experiment::is_legacy(config)) {
-    follow_reference(config.tune, options.own_lr);
+    experiment::follow_reference(config.tune);
+    if (options.own_lr) config.tune.optimiser.lr = options.tune.optimiser.lr;
   } else {
     config.recipe.score = prune::parse_score(options.score);
     config.recipe.selection.scope = prune::parse_scope(options.scope);

@@ -106,10 +106,23 @@ class Runner {
                               cell.fine_tune ? fmt::format(", fine-tune {}", *cell.fine_tune + 1) : "", nll,
                               duration(remaining(plan))));
     }
+    if (config_.full && result_.cells.size() == plan.size()) add_legacy();
     return std::move(result_);
   }
 
  private:
+  /// The reference's pipeline on every base, each in a folder of its own.
+  void add_legacy() {
+    for (std::size_t base = 0; base < bases_.size(); ++base) {
+      const DeployConfig config = legacy_config(config_.bases[base], *bases_[base], config_.tune, config_.test, texts_);
+      around_.say(fmt::format("{}: the reference's pipeline", config.model));
+      auto found = run_legacy(*bases_[base], config, texts_, run_.folder() / "legacy" / fmt::format("base{}", base + 1),
+                              around_);
+      if (!found) return;
+      result_.legacy.push_back(std::move(*found));
+    }
+  }
+
   /// What the stage found. Nothing where it was interrupted, or failed by its numbers: a training that diverges does so
   /// whenever it is tried again, and must not keep back what the others found.
   std::optional<StageFigures> attempt(const ReproduceCell& cell) {
@@ -139,6 +152,11 @@ class Runner {
       if (run_.finished(plan[i].stage())) continue;
       const WorkAmounts more = work_of(plan[i], config_);
       for (std::size_t w = 0; w < left.of.size(); ++w) left.of[w] += more.of[w];
+    }
+    if (config_.full) {  // two levels each, and what little its protocol scores beside the seven states
+      const auto runs = static_cast<double>(bases_.size() - result_.legacy.size());
+      left[Work::tuning] += 2 * runs * static_cast<double>(config_.tune.steps);
+      left[Work::scoring] += 7 * runs;
     }
     return estimate_.seconds(left);
   }
@@ -331,6 +349,7 @@ void require_usable(const Bases& bases, const ReproduceConfig& config, const Tex
   for (std::size_t i = 0; i < bases.size(); ++i) {
     const model::Model& base = *bases[i];
     require_usable(base, texts, config.tune);
+    if (config.full) require_usable(base, legacy_config(config.bases[i], base, config.tune, config.test, texts), texts);
     prune::require_alive(base, {.sparsity = largest_dose(config)}, config.bases[i]);
     for (const std::string_view prompt : kSamplePrompts) require_prompt(base, prompt);
     const auto window = [](const model::Model& m) {
@@ -422,7 +441,8 @@ ReproduceResult reproduce(const ReproduceConfig& config, const Bases& bases, con
 }
 
 bool is_complete(const ReproduceResult& result, const ReproduceConfig& config) {
-  return result.cells.size() == plan_cells(config).size();
+  return result.cells.size() == plan_cells(config).size() &&
+         (!config.full || result.legacy.size() == config.bases.size());
 }
 
 }  // namespace rpt::experiment

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "rpt/experiment/arms.h"
+#include "rpt/experiment/legacy_run.h"
 #include "rpt/experiment/measure.h"
 #include "rpt/experiment/run_directory.h"
 #include "rpt/experiment/time_estimate.h"
@@ -69,6 +70,7 @@ struct ReproduceResult {
   /// series losses; for what was measured in one go seconds_tuning, seconds_scoring and seconds_masking; guess_… what
   /// was guessed of them before anything was measured.
   std::vector<std::pair<ReproduceCell, StageFigures>> cells;
+  std::vector<LegacyRun> legacy;          ///< of full runs, a base each, behind everything else
   std::vector<std::string> bases_sha256;  ///< as sha256_of()
   std::string texts_sha256;
   std::exception_ptr failure;  ///< a NumericError that names its stage, where one ended the run
@@ -102,7 +104,7 @@ void require_nothing_fuller(const ReproduceConfig& config, const RunDirectory& r
 ReproduceResult reproduce(const ReproduceConfig& config, const Bases& bases, const Texts& texts, RunDirectory& run,
                           const Surroundings& around);
 
-/// Whether every stage of the plan is done.
+/// Whether every stage of the plan is done, and the reference's pipeline where the run has it.
 bool is_complete(const ReproduceResult& result, const ReproduceConfig& config);
 
 }  // namespace rpt::experiment

@@ -233,6 +233,7 @@ report::Record figures_of(const ReproduceConfig& config, const ReproduceResult& 
   }
   figures.set("checks", std::move(checks));
   figures.set("reference", reference_records(config, result));
+  figures.set("legacy", legacy_records(result.legacy));
   std::vector<report::Record> cells;
   for (const auto& [cell, found] : result.cells) cells.push_back(to_record(config, cell, found));
   figures.set("cells", std::move(cells));
@@ -394,7 +395,9 @@ report::Report reproduce_report(const ReproduceConfig& config, const ReproduceRe
   add_if(gauges, gauge_plot(result, config));
   r.sections.push_back(std::move(gauges));
 
-  r.sections.push_back({"Beside the reference", {reference_table(config, result)}});
+  report::Section reference{"Beside the reference", {reference_table(config, result)}};
+  if (!result.legacy.empty()) reference.blocks.emplace_back(legacy_table(result.legacy));
+  r.sections.push_back(std::move(reference));
   r.sections.push_back({"What does not hold", {reproduce_known_issues(config, result, findings)}});
   r.sections.push_back({"To run it again", {reproduce_command(config, "OUT")}});
   return r;

@@ -40,6 +40,22 @@ TEST(UnfinishedReproduce, ReportsWhatIsThere) {
   }
 }
 
+TEST(UnfinishedReproduce, AFullRunIsNotCompleteBeforeTheReferencesPipelineRanOnEveryBase) {
+  const ReproduceConfig config = config_of(5, true);
+  ReproduceResult result = run_of(config);
+  EXPECT_TRUE(is_complete(result, config));
+  const auto figures = [&] {
+    const std::string report = report::to_json(reproduce_report(config, result, findings_of(result, config)));
+    return nlohmann::json::parse(report)["figures"];
+  };
+  EXPECT_EQ(figures()["legacy"][4]["model"], "base 5");
+  EXPECT_EQ(figures()["legacy"][4]["legacy_perplexity"], 94.0);
+  result.legacy.pop_back();
+  EXPECT_FALSE(is_complete(result, config));
+  EXPECT_EQ(figures()["complete"], false);
+  EXPECT_EQ(figures()["legacy"].size(), 4U);
+}
+
 TEST(UnfinishedReproduce, SaysNothingOfMeansOfDifferentBases) {
   const ReproduceConfig config = config_of(5);
   ReproduceResult result = run_of(config);

@@ -88,6 +88,15 @@ class ReproduceFolder : public ::testing::Test {
 inline ReproduceResult run_of(const ReproduceConfig& config) {
   ReproduceResult result;
   for (const ReproduceCell& cell : plan_cells(config)) result.cells.emplace_back(cell, made_up(cell));
+  for (std::size_t b = 0; config.full && b < config.bases.size(); ++b) {
+    DeployStage state{"baseline", "baseline", {}};
+    state.found.numbers = {{"legacy_perplexity", 90.0 + static_cast<double>(b)},
+                           {"legacy_nll", 4.5},
+                           {"legacy_tokens", 800},
+                           {"mean_nll", 4.4},
+                           {"perplexity", 81.5}};
+    result.legacy.push_back({config.bases[b], {state}, "sum"});
+  }
   return result;
 }
 
