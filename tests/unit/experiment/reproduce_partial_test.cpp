@@ -133,11 +133,35 @@ TEST_F(ReproduceRun, ReturnsWhatIsFinishedWhereItIsInterrupted) {
   Surroundings around;
   around.interrupted = [&] { return done(2); };
   const ReproduceResult result = reproduce(config_, bases_, texts_, *run_, around);
-  EXPECT_FALSE(result.failure);
+  EXPECT_TRUE(result.interrupted && result.failures.empty());
   expect_what_is_there(result);
 }
 
-TEST_F(ReproduceRun, ReturnsWhatIsFinishedWhereAStageFailsByItsNumbers) {
+TEST_F(ReproduceRun, AStageThatFailsByItsNumbersKeepsBackNoOther) {
+  Surroundings around;
+  std::string said;
+  around.say = [&](const std::string& line) { said += line + "\n"; };
+  int asked = 0;
+  around.interrupted = [&]() -> bool {
+    // Stage 1 is asked for, and fails; what comes behind it is done, up to the stage that is interrupted.
+    if (done(0) && ++asked == 1) throw NumericError("step 7: the training has diverged", 0);
+    return done(3);
+  };
+  const ReproduceResult result = reproduce(config_, bases_, texts_, *run_, around);
+  ASSERT_EQ(result.cells.size(), 4U);
+  const std::size_t finished[] = {0, 2, 3, 7};
+  for (std::size_t i = 0; i < 4; ++i) EXPECT_EQ(result.cells[i].first, plan_[finished[i]]);
+  EXPECT_TRUE(result.interrupted);
+  ASSERT_EQ(result.failures.size(), 1U);
+  EXPECT_EQ(result.failures[0].stage, plan_[1].stage());
+  EXPECT_NE(said.find("stage " + plan_[1].stage() + " failed, and the others go on"), std::string::npos) << said;
+  EXPECT_NE(said.find("4/" + std::to_string(plan_.size()) + " "), std::string::npos) << said;
+  const std::string failed = "Failed: stage " + plan_[1].stage() + ": step 7: the training has diverged.";
+  const std::string report = report::to_json(reproduce_report(config_, result, findings_of(result, config_)));
+  EXPECT_NE(report.find(failed), std::string::npos);
+}
+
+TEST_F(ReproduceRun, ReturnsWhatIsFinishedWhereStagesFailByTheirNumbers) {
   Surroundings around;
   around.interrupted = [&]() -> bool {
     if (done(2)) throw NumericError("step 7: the training has diverged", 0);
@@ -145,11 +169,14 @@ TEST_F(ReproduceRun, ReturnsWhatIsFinishedWhereAStageFailsByItsNumbers) {
   };
   const ReproduceResult result = reproduce(config_, bases_, texts_, *run_, around);
   expect_what_is_there(result);
-  ASSERT_TRUE(result.failure);
+  EXPECT_FALSE(result.interrupted);
+  EXPECT_EQ(result.failures.size(), plan_.size() - 4);
   try {
-    std::rethrow_exception(result.failure);
+    result.throw_failures();
+    FAIL();
   } catch (const NumericError& e) {
-    EXPECT_EQ(e.what(), "stage " + plan_[3].stage() + ": step 7: the training has diverged");
+    EXPECT_EQ(e.what(), "stage " + plan_[3].stage() + ": step 7: the training has diverged; " +
+                            std::to_string(plan_.size() - 5) + " more failed too");
   }
 }
 
