@@ -66,6 +66,36 @@ TEST(UnfinishedReproduce, FirstFineTunesCountWhileSecondOnesAreMissing) {
   EXPECT_FALSE(arm_of(result, config, BaseGauge::own, declared_arm(), true));
 }
 
+// A second fine-tune that goes 5 % worse, and is done of no pruning and of the declared arm alone, is no effect of
+// others.
+TEST(UnfinishedReproduce, ComparesFineTunesThatBothArmsHave) {
+  const ReproduceConfig config = config_of(5, true, 2);
+  ReproduceResult result = run_of(config);
+  const TreatmentArm random{.treatment = Treatment::score,
+                            .dose = kDeclaredDose,
+                            .score = prune::Score::random,
+                            .scope = prune::Scope::global};
+  std::erase_if(result.cells, [&](const auto& entry) {
+    return entry.first.fine_tune == 1U && entry.first.arm != untouched_arm() && entry.first.arm != declared_arm();
+  });
+  for (auto& [cell, found] : result.cells) {
+    if (cell.fine_tune != 1U) continue;
+    for (double& nll : found.series["nll"]) nll *= 1.05;
+  }
+  std::size_t seen = 0;
+  for (const Comparison& c : findings_of(result, config).comparisons) {
+    if (!c.fine_tuned || c.retention) continue;
+    if (c.declared) {
+      EXPECT_EQ(c.seeds, 2U);
+    }
+    if (c.arm != title(random)) continue;
+    EXPECT_EQ(c.seeds, 1U);
+    EXPECT_NEAR(c.contrast.estimate, 0, 1e-9) << c.name << " against " << c.against;
+    ++seen;
+  }
+  EXPECT_EQ(seen, 1U);
+}
+
 TEST_F(ReproduceFolder, ALesserReportLeavesAFullerOne) {
   const ReproduceConfig config = config_of(5);
   const ReproduceResult whole = run_of(config);
