@@ -129,12 +129,12 @@ int run_reproduce(const ReproduceOptions& options, Context& context) {
     result = experiment::reproduce(config, bases, texts, run, around);
   }
   const bool complete = experiment::is_complete(result, config);
-  if (!complete && !result.failure) {
+  if (result.interrupted) {
     context.say(fmt::format("interrupted after {}: the same command goes on", experiment::stages_done(result, config)));
   }
   experiment::Findings findings;
   if (!result.cells.empty()) findings = leave_report(config, result, run, around.machine, context);
-  if (result.failure) std::rethrow_exception(result.failure);
+  result.throw_failures();
   for (const experiment::ExactCheck& check : findings.checks) {
     if (!check.passed()) {
       throw CheckError(fmt::format("{}: only {} of {}", check.name, check.equal, check.pairs));

@@ -87,68 +87,78 @@ class Runner {
     for (const ReproduceCell& cell : plan) {
       if (const auto before = run_.finished(cell.stage())) learn(estimate_, cell, config_, *before);
     }
-    around_.say(fmt::format("{} stages, about {} to go", plan.size(), duration(remaining(plan))));
-    for (const ReproduceCell& cell : plan) {
-      const bool was_there = run_.finished(cell.stage()).has_value();
-      std::optional<StageFigures> found = attempt(cell);
-      if (!found) {
-        add_finished_behind(plan);
-        break;
-      }
-      if (cell.fine_tune) fs::remove_all(run_.stage_folder(cell.stage()));  // all that is wanted of it is in `found`
-      if (!was_there) learn(estimate_, cell, config_, *found);
-      warn_of_other_machine(cell.stage(), *found, around_);
-      const double nll = found->number("mean_nll");
-      result_.cells.emplace_back(cell, std::move(*found));
-      if (was_there) continue;
-      around_.say(fmt::format("{}/{} {}, gauge {}, {}{}: NLL {:.4f}; about {} to go", result_.cells.size(), plan.size(),
-                              config_.bases[cell.base], name(cell.gauge), title(cell.arm),
-                              cell.fine_tune ? fmt::format(", fine-tune {}", *cell.fine_tune + 1) : "", nll,
-                              duration(remaining(plan))));
-    }
-    if (config_.full && result_.cells.size() == plan.size()) add_legacy();
+    around_.say(fmt::format("{} stages, about {} to go", plan.size(), duration(remaining(plan, 0))));
+    for (at_ = 0; at_ < plan.size() && !result_.interrupted; ++at_) work_off(plan);
+    for (; at_ < plan.size(); ++at_) take_up(plan[at_]);
+    if (config_.full && !result_.interrupted) add_legacy();
     return std::move(result_);
   }
 
  private:
   /// The reference's pipeline on every base, each in a folder of its own.
   void add_legacy() {
-    for (std::size_t base = 0; base < bases_.size(); ++base) {
+    for (std::size_t base = 0; base < bases_.size() && !result_.interrupted; ++base) {
+      const std::string place = fmt::format("legacy/base{}", base + 1);
       const DeployConfig config = legacy_config(config_.bases[base], *bases_[base], config_.tune, config_.test, texts_);
       around_.say(fmt::format("{}: the reference's pipeline", config.model));
-      auto found = run_legacy(*bases_[base], config, texts_, run_.folder() / "legacy" / fmt::format("base{}", base + 1),
-                              around_);
-      if (!found) return;
-      result_.legacy.push_back(std::move(*found));
+      try {
+        auto found = run_legacy(*bases_[base], config, texts_, run_.folder() / place, around_);
+        result_.interrupted = !found;
+        if (found) result_.legacy.push_back(std::move(*found));
+      } catch (const NumericError& e) {
+        fail(place, e);
+      }
     }
   }
 
+  void fail(const std::string& stage, const NumericError& e) {
+    result_.failures.push_back({stage, e.what(), e.row()});
+    around_.say(fmt::format("stage {} failed, and the others go on: {}", stage, e.what()));
+  }
+
+  /// The stage at hand: done, or as an earlier run left it.
+  void work_off(const std::vector<ReproduceCell>& plan) {
+    const ReproduceCell& cell = plan[at_];
+    const bool was_there = run_.finished(cell.stage()).has_value();
+    std::optional<StageFigures> found = attempt(cell);
+    if (!found) return;
+    if (cell.fine_tune) fs::remove_all(run_.stage_folder(cell.stage()));  // all that is wanted of it is in `found`
+    if (!was_there) learn(estimate_, cell, config_, *found);
+    warn_of_other_machine(cell.stage(), *found, around_);
+    const double nll = found->number("mean_nll");
+    result_.cells.emplace_back(cell, std::move(*found));
+    if (was_there) return;
+    around_.say(fmt::format("{}/{} {}, gauge {}, {}{}: NLL {:.4f}; about {} to go", at_ + 1, plan.size(),
+                            config_.bases[cell.base], name(cell.gauge), title(cell.arm),
+                            cell.fine_tune ? fmt::format(", fine-tune {}", *cell.fine_tune + 1) : "", nll,
+                            duration(remaining(plan, at_ + 1))));
+  }
+
   /// What the stage found. Nothing where it was interrupted, or failed by its numbers: a training that diverges does so
-  /// whenever it is tried again, and must not keep back what the others found.
+  /// whenever it is tried again, and must not keep back what the others find.
   std::optional<StageFigures> attempt(const ReproduceCell& cell) {
     try {
-      return run_.stage(cell.stage(), [&] { return work_on(cell); });
+      std::optional<StageFigures> found = run_.stage(cell.stage(), [&] { return work_on(cell); });
+      result_.interrupted = !found;
+      return found;
     } catch (const NumericError& e) {
-      result_.failure =
-          std::make_exception_ptr(NumericError(fmt::format("stage {}: {}", cell.stage(), e.what()), e.row()));
+      fail(cell.stage(), e);
       return std::nullopt;
     }
   }
 
-  /// Takes up what earlier runs finished behind the stage at which this one ended.
-  void add_finished_behind(const std::vector<ReproduceCell>& plan) {
-    for (std::size_t i = result_.cells.size() + 1; i < plan.size(); ++i) {
-      auto before = run_.finished(plan[i].stage());
-      if (!before) continue;
-      warn_of_other_machine(plan[i].stage(), *before, around_);
-      result_.cells.emplace_back(plan[i], std::move(*before));
-    }
+  /// A stage behind an interrupted one, where an earlier run finished it.
+  void take_up(const ReproduceCell& cell) {
+    auto before = run_.finished(cell.stage());
+    if (!before) return;
+    warn_of_other_machine(cell.stage(), *before, around_);
+    result_.cells.emplace_back(cell, std::move(*before));
   }
 
-  /// Seconds that the stages behind the last one will take.
-  double remaining(const std::vector<ReproduceCell>& plan) const {
+  /// Seconds that the stages from `first` on will take.
+  double remaining(const std::vector<ReproduceCell>& plan, std::size_t first) const {
     WorkAmounts left;
-    for (std::size_t i = result_.cells.size(); i < plan.size(); ++i) {
+    for (std::size_t i = first; i < plan.size(); ++i) {
       if (run_.finished(plan[i].stage())) continue;
       const WorkAmounts more = work_of(plan[i], config_);
       for (std::size_t w = 0; w < left.of.size(); ++w) left.of[w] += more.of[w];
@@ -261,6 +271,7 @@ class Runner {
   std::optional<prune::Calibration> calibration_;
   std::pair<std::size_t, BaseGauge> calibrated_;
   std::map<std::size_t, train::TokenStream> streams_;
+  std::size_t at_ = 0;  ///< of the plan
   ReproduceResult result_;
 };
 
@@ -305,6 +316,14 @@ std::uint64_t seed_of(const ReproduceConfig& config, const ReproduceCell& cell) 
 const StageFigures* ReproduceResult::find(const ReproduceCell& cell) const {
   const auto at = std::find_if(cells.begin(), cells.end(), [&](const auto& entry) { return entry.first == cell; });
   return at == cells.end() ? nullptr : &at->second;
+}
+
+void ReproduceResult::throw_failures() const {
+  if (failures.empty()) return;
+  const StageFailure& first = failures.front();
+  std::string message = fmt::format("stage {}: {}", first.stage, first.message);
+  if (failures.size() > 1) message += fmt::format("; {} more failed too", failures.size() - 1);
+  throw NumericError(message, first.row);
 }
 
 WorkAmounts work_of(const ReproduceCell& cell, const ReproduceConfig& config) {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 #include <cstdint>
-#include <exception>
 #include <memory>
 #include <optional>
 #include <string>
@@ -65,6 +64,13 @@ std::vector<ReproduceCell> plan_cells(const ReproduceConfig& config);
 /// nothing else.
 std::uint64_t seed_of(const ReproduceConfig& config, const ReproduceCell& cell);
 
+/// A stage whose training diverged, or that failed by its numbers otherwise.
+struct StageFailure {
+  std::string stage;
+  std::string message;
+  std::int64_t row = 0;  ///< as NumericError's
+};
+
 struct ReproduceResult {
   /// As scored(), add_samples() and add_account() (against the base) leave them; texts masks_sha256; of fine-tunes the
   /// series losses; for what was measured in one go seconds_tuning, seconds_scoring and seconds_masking; guess_… what
@@ -73,10 +79,13 @@ struct ReproduceResult {
   std::vector<LegacyRun> legacy;          ///< of full runs, a base each, behind everything else
   std::vector<std::string> bases_sha256;  ///< as sha256_of()
   std::string texts_sha256;
-  std::exception_ptr failure;  ///< a NumericError that names its stage, where one ended the run
+  std::vector<StageFailure> failures;  ///< in the order of the plan
+  bool interrupted = false;
 
   /// What a stage found, if it was done.
   const StageFigures* find(const ReproduceCell& cell) const;
+  /// Throws: NumericError naming the first stage that failed, where one did.
+  void throw_failures() const;
 };
 
 /// measure.h's, of every base. Throws: ConfigError as there; where a base has too few codes for the run's arms or too
@@ -98,9 +107,10 @@ std::string to_json(const ReproduceConfig& config, const Bases& bases, const Tex
 /// the place of a fuller one.
 void require_nothing_fuller(const ReproduceConfig& config, const RunDirectory& run);
 
-/// Runs the stages that are not finished, and says after each how long the rest will take. Where it is interrupted, or
-/// a stage fails by its numbers (`failure`), it ends, and the result holds every stage of the plan that is finished.
-/// Throws: as require_usable(), the gauge, pruning and fine_tune(), but for NumericError.
+/// Runs the stages that are not finished, and says after each how long the rest will take. A stage that fails by its
+/// numbers is left out (`failures`), and tried again by the next run. Where it is interrupted it ends, and the result
+/// holds every stage of the plan that is finished. Throws: as require_usable(), the gauge, pruning and fine_tune(), but
+/// for NumericError.
 ReproduceResult reproduce(const ReproduceConfig& config, const Bases& bases, const Texts& texts, RunDirectory& run,
                           const Surroundings& around);
 

@@ -166,6 +166,12 @@ std::string reproduce_known_issues(const ReproduceConfig& config, const Reproduc
                     "out, and p-values are adjusted for the contrasts that are there, fewer than the whole run has.",
                     stages_done(result, config)));
   }
+  for (const StageFailure& f : result.failures) {
+    add(
+        fmt::format("Failed: stage {}: {}. Its model is in no mean, and contrasts that need it are left out; the same "
+                    "command tries it again.",
+                    f.stage, f.message));
+  }
   if (config.bases.size() < kMinBases) {
     add(
         fmt::format("{} of at least {} bases: no intervals across bases, no p-values, and every verdict is "

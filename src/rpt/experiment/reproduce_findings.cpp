@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
 
 namespace rpt::experiment {
 namespace {
@@ -27,6 +28,13 @@ bool same_scores(const Arm& a, const Arm& b) {
                     [](const ModelScores& x, const ModelScores& y) {
                       return x.base == y.base && x.seed == y.seed && x.nll == y.nll;
                     });
+}
+
+/// Leaves the fine-tunes that both arms have: what a draw does, it then does to both. False where there are none.
+bool pair(Arm& a, Arm& b) {
+  a = shared_with(b, std::move(a));
+  b = shared_with(a, std::move(b));
+  return !a.models.empty();
 }
 
 class Finder {
@@ -57,10 +65,11 @@ class Finder {
         compare({arm, BaseGauge::own, true, true}, {control_of(arm), BaseGauge::own, true, true}, false);
     }
     judge_all();
-    const auto part = scores(control);
-    const auto whole = scores(declared);
+    auto part = scores(control);
+    auto whole = scores(declared);
     const auto untouched = scores(bases);
-    if (part && whole && untouched) found_.fine_tune_share = share_explained(*part, *whole, *untouched, tokens_);
+    if (part && whole && untouched && pair(*part, *whole))
+      found_.fine_tune_share = share_explained(*part, *whole, *untouched, tokens_);
     check_placebo();
     check_gauges();
     return std::move(found_);
@@ -75,6 +84,7 @@ class Finder {
     auto arm = scores(of);
     auto baseline = scores(to);
     if (!arm || !baseline) return;
+    if (of.fine_tuned && to.fine_tuned && !pair(*arm, *baseline)) return;
     Comparison c;
     c.name = arm->name;
     c.against = baseline->name;
@@ -97,9 +107,9 @@ class Finder {
     const Group other{arm, BaseGauge::like_2b, fine_tuned};
     compare(own, {control_of(arm), BaseGauge::own, fine_tuned}, false);
     if (!depends_on_gauge(arm)) return;
-    const auto first = scores(own);
-    const auto second = scores(other);
-    if (!first || !second || same_scores(*first, *second)) return;
+    auto first = scores(own);
+    auto second = scores(other);
+    if (!first || !second || !pair(*first, *second) || same_scores(*first, *second)) return;
     // What nothing is pruned from is the same in both gauges (see check_gauges), and done for all seeds in the first.
     compare(other, {control_of(arm), BaseGauge::own, fine_tuned}, false);
     compare(other, own, false);
@@ -179,6 +189,14 @@ std::optional<Arm> arm_of(const ReproduceResult& result, const ReproduceConfig& 
   std::erase_if(out.models, [&](const ModelScores& model) { return bases_with[model.seed] < config.bases.size(); });
   if (out.models.empty()) return std::nullopt;
   return out;
+}
+
+Arm shared_with(const Arm& other, Arm arm) {
+  std::erase_if(arm.models, [&](const ModelScores& m) {
+    return std::none_of(other.models.begin(), other.models.end(),
+                        [&](const ModelScores& o) { return o.base == m.base && o.seed == m.seed; });
+  });
+  return arm;
 }
 
 Findings findings_of(const ReproduceResult& result, const ReproduceConfig& config) {

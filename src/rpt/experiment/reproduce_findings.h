@@ -46,9 +46,13 @@ struct Findings {
 std::optional<Arm> arm_of(const ReproduceResult& result, const ReproduceConfig& config, BaseGauge gauge,
                           const TreatmentArm& arm, bool fine_tuned, bool retention = false);
 
+/// The models of an arm whose base and fine-tune another arm has too.
+Arm shared_with(const Arm& other, Arm arm);
+
 /// Every arm against its baseline: without training, the untouched base; fine-tuned, the fine-tune of 0 %. Besides: the
 /// fine-tune of 0 % against the untouched base, and arms in the second gauge against themselves in the first; and on
 /// the retention text fine-tuned arms, in the first gauge, against the fine-tune of 0 %, and that against the bases.
+/// Fine-tuned arms are compared by the fine-tunes that both have, which matters while a run is at its second ones.
 /// Contrasts whose scores are the same bits in both gauges stand here once, under the first.
 Findings findings_of(const ReproduceResult& result, const ReproduceConfig& config);
 

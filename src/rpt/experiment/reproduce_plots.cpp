@@ -92,15 +92,6 @@ std::optional<report::Plot> dose_plot(const Findings& findings, const ReproduceC
   return unless_empty(std::move(plot));
 }
 
-/// The models of an arm whose base and fine-tune another arm has too.
-Arm shared_with(const Arm& other, Arm arm) {
-  std::erase_if(arm.models, [&](const ModelScores& m) {
-    return std::none_of(other.models.begin(), other.models.end(),
-                        [&](const ModelScores& o) { return o.base == m.base && o.seed == m.seed; });
-  });
-  return arm;
-}
-
 std::optional<report::Plot> gauge_plot(const ReproduceResult& result, const ReproduceConfig& config) {
   report::Plot plot{
       "Gauge against gauge: difference of NLL to nothing pruned, a line from without training to "

@@ -82,6 +82,36 @@ TEST(UnfinishedReproduce, FirstFineTunesCountWhileSecondOnesAreMissing) {
   EXPECT_FALSE(arm_of(result, config, BaseGauge::own, declared_arm(), true));
 }
 
+// A second fine-tune that goes 5 % worse, and is done of no pruning and of the declared arm alone, is no effect of
+// others.
+TEST(UnfinishedReproduce, ComparesFineTunesThatBothArmsHave) {
+  const ReproduceConfig config = config_of(5, true, 2);
+  ReproduceResult result = run_of(config);
+  const TreatmentArm random{.treatment = Treatment::score,
+                            .dose = kDeclaredDose,
+                            .score = prune::Score::random,
+                            .scope = prune::Scope::global};
+  std::erase_if(result.cells, [&](const auto& entry) {
+    return entry.first.fine_tune == 1U && entry.first.arm != untouched_arm() && entry.first.arm != declared_arm();
+  });
+  for (auto& [cell, found] : result.cells) {
+    if (cell.fine_tune != 1U) continue;
+    for (double& nll : found.series["nll"]) nll *= 1.05;
+  }
+  std::size_t seen = 0;
+  for (const Comparison& c : findings_of(result, config).comparisons) {
+    if (!c.fine_tuned || c.retention) continue;
+    if (c.declared) {
+      EXPECT_EQ(c.seeds, 2U);
+    }
+    if (c.arm != title(random)) continue;
+    EXPECT_EQ(c.seeds, 1U);
+    EXPECT_NEAR(c.contrast.estimate, 0, 1e-9) << c.name << " against " << c.against;
+    ++seen;
+  }
+  EXPECT_EQ(seen, 1U);
+}
+
 TEST_F(ReproduceFolder, ALesserReportLeavesAFullerOne) {
   const ReproduceConfig config = config_of(5);
   const ReproduceResult whole = run_of(config);
@@ -149,11 +179,35 @@ TEST_F(ReproduceRun, ReturnsWhatIsFinishedWhereItIsInterrupted) {
   Surroundings around;
   around.interrupted = [&] { return done(2); };
   const ReproduceResult result = reproduce(config_, bases_, texts_, *run_, around);
-  EXPECT_FALSE(result.failure);
+  EXPECT_TRUE(result.interrupted && result.failures.empty());
   expect_what_is_there(result);
 }
 
-TEST_F(ReproduceRun, ReturnsWhatIsFinishedWhereAStageFailsByItsNumbers) {
+TEST_F(ReproduceRun, AStageThatFailsByItsNumbersKeepsBackNoOther) {
+  Surroundings around;
+  std::string said;
+  around.say = [&](const std::string& line) { said += line + "\n"; };
+  int asked = 0;
+  around.interrupted = [&]() -> bool {
+    // Stage 1 is asked for, and fails; what comes behind it is done, up to the stage that is interrupted.
+    if (done(0) && ++asked == 1) throw NumericError("step 7: the training has diverged", 0);
+    return done(3);
+  };
+  const ReproduceResult result = reproduce(config_, bases_, texts_, *run_, around);
+  ASSERT_EQ(result.cells.size(), 4U);
+  const std::size_t finished[] = {0, 2, 3, 7};
+  for (std::size_t i = 0; i < 4; ++i) EXPECT_EQ(result.cells[i].first, plan_[finished[i]]);
+  EXPECT_TRUE(result.interrupted);
+  ASSERT_EQ(result.failures.size(), 1U);
+  EXPECT_EQ(result.failures[0].stage, plan_[1].stage());
+  EXPECT_NE(said.find("stage " + plan_[1].stage() + " failed, and the others go on"), std::string::npos) << said;
+  EXPECT_NE(said.find("4/" + std::to_string(plan_.size()) + " "), std::string::npos) << said;
+  const std::string failed = "Failed: stage " + plan_[1].stage() + ": step 7: the training has diverged.";
+  const std::string report = report::to_json(reproduce_report(config_, result, findings_of(result, config_)));
+  EXPECT_NE(report.find(failed), std::string::npos);
+}
+
+TEST_F(ReproduceRun, ReturnsWhatIsFinishedWhereStagesFailByTheirNumbers) {
   Surroundings around;
   around.interrupted = [&]() -> bool {
     if (done(2)) throw NumericError("step 7: the training has diverged", 0);
@@ -161,11 +215,14 @@ TEST_F(ReproduceRun, ReturnsWhatIsFinishedWhereAStageFailsByItsNumbers) {
   };
   const ReproduceResult result = reproduce(config_, bases_, texts_, *run_, around);
   expect_what_is_there(result);
-  ASSERT_TRUE(result.failure);
+  EXPECT_FALSE(result.interrupted);
+  EXPECT_EQ(result.failures.size(), plan_.size() - 4);
   try {
-    std::rethrow_exception(result.failure);
+    result.throw_failures();
+    FAIL();
   } catch (const NumericError& e) {
-    EXPECT_EQ(e.what(), "stage " + plan_[3].stage() + ": step 7: the training has diverged");
+    EXPECT_EQ(e.what(), "stage " + plan_[3].stage() + ": step 7: the training has diverged; " +
+                            std::to_string(plan_.size() - 5) + " more failed too");
   }
 }
 
