@@ -25,15 +25,12 @@ namespace fs = std::filesystem;
 
 /// Refuses to replace a folder with anything in it that is not in `made`, which takes its place.
 void require_own(const fs::path& place, const fs::path& made) {
-  std::error_code none;
-  for (fs::directory_iterator it(place, none), last; !none && it != last; it.increment(none)) {
-    std::error_code absent;
-    if (fs::exists(made / it->path().filename(), absent)) continue;
-    throw OutputError(
-        fmt::format("{}: this run did not write it, and {} is to be written again: move it away, and the same command "
-                    "goes on",
-                    it->path().string(), place.string()));
-  }
+  const auto other = core::find_foreign(place, core::names_in(made));
+  if (!other) return;
+  throw OutputError(
+      fmt::format("{}: this run did not write it, and {} is to be written again: move it away, and the same command "
+                  "goes on",
+                  other->string(), place.string()));
 }
 
 /// Values of one layer that are 0 or ± its scale.
