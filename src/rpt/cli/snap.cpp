@@ -182,6 +182,9 @@ Command add_snap(CLI::App& program) {
   add_calibration_options(*app, o->calibration);
   app->add_flag("--force", o->force, "Replace a directory that holds nothing but a model as rpt writes it");
   app->footer(
+      "There are no other rules: the mean before a mask (online_dense) is frozen with the unpruned model as --base, "
+      "and\n"
+      "a learned scale would have to be trained, which no training here does.\n"
       "Examples:\n"
       "  rpt snap pruned snapped\n"
       "  rpt snap pruned snapped.gguf --scale frozen --base seedling");
