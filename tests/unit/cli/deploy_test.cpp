@@ -208,6 +208,19 @@ TEST_F(Deploy, SaysWhatItsDoseCounts) {
   EXPECT_EQ(file("run/README.md").find("lost their code"), std::string::npos);
 }
 
+TEST_F(Deploy, TextsThatAreNoUtf8AreNamed) {
+  const std::string model = small_model();
+  for (const char* name : {"text.txt", "test.jsonl"}) {
+    const std::string before = file(name);
+    core::write_file_atomic(path(name), "Some words, then \xff\xfe\n" + before);
+    const Outcome o = rpt(words(model, "run"));
+    core::write_file_atomic(path(name), before);
+    EXPECT_EQ(o.code, 3);
+    EXPECT_EQ(o.err, "rpt: " + path(name) + ": at offset 17 (text): expected UTF-8, found byte 0xff\n");
+    EXPECT_FALSE(std::filesystem::exists(path("run")));
+  }
+}
+
 TEST_F(Deploy, NamesOfFilesNeedNotBeUtf8) {
   const std::string model = small_model();
   const std::string odd = path("t\xe4st.jsonl");  // Latin-1
