@@ -98,6 +98,19 @@ bool gives_the_same(const fs::path& place, const model::Model& model) {
   }
 }
 
+void require_weights(const fs::path& model, const StageFigures& found) {
+  const auto expected = found.texts.find("weights_sha256");
+  std::error_code none;
+  if (expected == found.texts.end() || !fs::exists(model, none)) return;
+  const fs::path weights = model / kWeightsFile;
+  const auto there = file_sha256(weights);
+  if (there == expected->second) return;
+  throw ConfigError(fmt::format(
+      "{}: expected what the fine-tune ended with (SHA-256 {:.16}…), found {}: move {} away, and the same "
+      "command makes it again",
+      weights.string(), expected->second, there ? fmt::format("{:.16}…", *there) : "no file", model.string()));
+}
+
 void require_own_gguf(const fs::path& file, const model::Model& model, bool known) {
   std::error_code none;
   if (!fs::exists(file, none)) return;
