@@ -70,6 +70,7 @@ void check_target(const std::filesystem::path& model, const DoctorOptions& optio
   }
   if (!options.force && !(folder && std::filesystem::is_empty(options.fix, none)))
     throw OutputError(fmt::format("{}: exists; --force replaces it", options.fix));
+  if (folder) model::require_replaceable(options.fix, options.force);
 }
 
 /// Writes the mended file; says what changed, or why nothing was written.

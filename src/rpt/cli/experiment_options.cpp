@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "rpt/cli/experiment_options.h"
 
+#include <fmt/format.h>
+
 #include "rpt/cli/scoring.h"
 #include "rpt/cli/stop_signals.h"
+#include "rpt/core/error.h"
+#include "rpt/text/utf8.h"
 #include "rpt/train/hold_out.h"
 
 namespace rpt::cli {
@@ -14,9 +18,20 @@ std::string test_of(const std::string& text) {
   return colon != std::string::npos && colon + 6 == text.size() ? text.substr(0, colon) + ":test" : "";
 }
 
+/// Refuses a text whose bytes are no UTF-8, as the first of them is found in its file.
+void require_utf8(const text::TextSource& source) {
+  const std::string bytes = text::load_text(source);
+  const std::size_t at = text::valid_utf8_prefix(bytes);
+  if (at == bytes.size()) return;
+  throw FormatError(source.path.string(), at, "text", "UTF-8",
+                    fmt::format("byte 0x{:02x}", static_cast<unsigned char>(bytes[at])));
+}
+
 }  // namespace
 
 experiment::Texts load_experiment_texts(const std::string& text, std::string& test, std::uint64_t seed) {
+  for (const text::TextSource& read : find_texts(text)) require_utf8(read);
+  if (!test.empty()) require_utf8(find_text(test));
   train::Source source;
   source.text = text;
   const auto roots = text_roots();

@@ -59,6 +59,7 @@ int run_export(const ExportCommandOptions& options, Context& context) {
   if (options.to != "gguf" && !options.head.empty()) throw UsageError("--head belongs to --to gguf");
   const auto source = open_model(options.model, context);
   require_apart({source->path}, options.out);
+  if (options.to != "gguf") model::require_replaceable(options.out, options.force);
   const core::Stopwatch watch;
   const bool rounded = !options.head.empty();
   if (rounded) round_head(*source, options.head, context);
@@ -122,7 +123,7 @@ Command add_export(CLI::App& program) {
                   "q6_k; says what it costs")
       ->check(CLI::IsMember({"f16", "q8_0", "q6_k"}));
   app->add_flag("--lossy", options->lossy, "Accept a form that cannot hold a value exactly; says what it costs");
-  app->add_flag("--force", options->force, "Replace a directory that exists and is not empty");
+  app->add_flag("--force", options->force, "Replace a directory that holds nothing but a model as rpt writes it");
   app->footer("Example:\n  rpt export seedling seedling.gguf --type i2_s");
   return {app, [options](Context& context) { return run_export(*options, context); }, true};
 }

@@ -123,6 +123,7 @@ int run_gauge(const GaugeOptions& options, Context& context) {
   if (!options.scales.empty()) parse_scales(options.scales);  // better now than after the model
   const auto source = open_bitnet_model(options.model, "a gauge", context);
   require_apart({source->path, find_model(options.like), text_path(options.text)}, options.out);
+  model::require_replaceable(options.out, options.force);
   const core::Stopwatch watch;
   const model::Gauge gauge = choose_gauge(options, *source, context);
   const model::GaugeReport r =
@@ -156,7 +157,7 @@ Command add_gauge(CLI::App& program) {
   app->add_option("--scales", options->scales, "LOW:HIGH: every scale at least LOW and below HIGH, e.g. 1:4")
       ->check(check_not_empty);
   app->add_option("--text", options->text, "Text on which, besides 64 pseudo-random ids, no bit may differ");
-  app->add_flag("--force", options->force, "Replace a directory that exists and is not empty");
+  app->add_flag("--force", options->force, "Replace a directory that holds nothing but a model as rpt writes it");
   app->footer("Example:\n  rpt gauge seedling seedling-2b --like 2b");
   return {app, [options](Context& context) { return run_gauge(*options, context); }};
 }

@@ -215,6 +215,7 @@ int run_prune(const PruneOptions& o, Context& context) {
   if (!o.calibration.text.empty()) recipe.calibration = describe_calibration(o.calibration, *source);
   const fs::path calibration = recipe.calibration ? text_path(recipe.calibration->text) : fs::path();
   require_apart({source->path, o.recipe, calibration}, o.out);
+  model::require_replaceable(o.out, o.force, {kMasksFile, kRecipeFile});
   if (recipe.protocol == prune::Protocol::sound) prune::require_alive(*source, recipe.selection, o.model);
   const core::Stopwatch watch;
   const prune::PruneMemory memory = prune::prune_memory(*source, recipe);
@@ -276,7 +277,7 @@ Command add_prune(CLI::App& program) {
   recipe->excludes(legacy);
   app->add_option("--memory-limit", o->memory_limit, "GB that may be used (default: the machine's memory)")
       ->check(between(1e-9, 1e9));
-  app->add_flag("--force", o->force, "Replace a directory that exists and is not empty");
+  app->add_flag("--force", o->force, "Replace a directory that holds nothing but what prune writes");
   app->footer(
       "Examples:\n"
       "  rpt prune seedling pruned --sparsity 0.1\n"

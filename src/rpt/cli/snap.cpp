@@ -93,10 +93,14 @@ prune::Snapped snap_source(const SnapCommandOptions& o, prune::SnapRule rule, co
   return prune::snap(source, rule, {base.get(), &calibration});
 }
 
+bool writes_gguf(const SnapCommandOptions& o) {
+  return fs::path(o.out).extension() == ".gguf";
+}
+
 /// Writes what was snapped and returns the gate's hash.
 std::string write_snapped(const model::Model& snapped, const SnapCommandOptions& o, Context& context) {
   const model::ExportOptions how{.replace_folder = o.force, .progress = &context.progress()};
-  if (fs::path(o.out).extension() == ".gguf") return model::export_gguf(snapped, o.out, tensor::DType::i2_s, how);
+  if (writes_gguf(o)) return model::export_gguf(snapped, o.out, tensor::DType::i2_s, how);
   return model::export_huggingface(snapped, o.out, model::HfForm::packed, how);
 }
 
@@ -121,6 +125,7 @@ int run_snap(const SnapCommandOptions& o, Context& context) {
   }
   const auto source = open_bitnet_model(o.model, "snapping", context);
   require_apart({source->path, find_model(o.base), text_path(o.calibration.text)}, o.out);
+  if (!writes_gguf(o)) model::require_replaceable(o.out, o.force);
   const core::Stopwatch watch;
   const prune::Snapped snapped = snap_source(o, rule, *source, context);
   const std::string before = model::nll_sha256(model::gate_nlls(*source));
@@ -175,8 +180,11 @@ Command add_snap(CLI::App& program) {
   app->add_option("--base", o->base, "Model of the same shape, as before it was pruned or trained further")
       ->check(check_not_empty);
   add_calibration_options(*app, o->calibration);
-  app->add_flag("--force", o->force, "Replace a directory that exists and is not empty");
+  app->add_flag("--force", o->force, "Replace a directory that holds nothing but a model as rpt writes it");
   app->footer(
+      "There are no other rules: the mean before a mask (online_dense) is frozen with the unpruned model as --base, "
+      "and\n"
+      "a learned scale would have to be trained, which no training here does.\n"
       "Examples:\n"
       "  rpt snap pruned snapped\n"
       "  rpt snap pruned snapped.gguf --scale frozen --base seedling");

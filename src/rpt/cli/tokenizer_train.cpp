@@ -29,15 +29,10 @@ constexpr const char* kTokenizerConfig = "tokenizer_config.json";
 /// Refuses a folder that holds anything but a vocabulary, such as a model: to replace it would be to remove that.
 /// Throws OutputError.
 void require_vocabulary_alone(const fs::path& folder) {
-  std::error_code error;
-  for (fs::directory_iterator it(folder, error), last; !error && it != last; it.increment(error)) {
-    const fs::path name = it->path().filename();
-    std::error_code none;
-    if ((name == kTokenizer || name == kTokenizerConfig) && it->is_regular_file(none)) continue;
-    throw OutputError(fmt::format("{}: holds {}; --force replaces a folder of {} and {} alone: write to another one",
-                                  folder.string(), name.string(), kTokenizer, kTokenizerConfig));
-  }
-  if (error) throw OutputError(fmt::format("{}: {}", folder.string(), error.message()));
+  const auto other = core::find_foreign(folder, {kTokenizer, kTokenizerConfig});
+  if (!other) return;
+  throw OutputError(fmt::format("{}: holds {}; --force replaces a folder of {} and {} alone: write to another one",
+                                folder.string(), other->filename().string(), kTokenizer, kTokenizerConfig));
 }
 
 /// Where the vocabulary goes: a folder with its two files, or a single .json file. Nothing appears before commit().

@@ -73,9 +73,7 @@ void require_own(const fs::path& place, const fs::path& made, bool same) {
   };
   std::error_code none;
   if (!fs::is_directory(place, none)) refuse(place);
-  for (fs::directory_iterator it(place, none), last; !none && it != last; it.increment(none)) {
-    if (!fs::exists(made / it->path().filename(), none)) refuse(it->path());
-  }
+  if (const auto other = core::find_foreign(place, core::names_in(made))) refuse(*other);
   if (!same) return;
   for (const fs::directory_entry& file : fs::directory_iterator(made)) {
     const fs::path there = place / file.path().filename();

@@ -271,4 +271,27 @@ void AtomicDirectory::commit() {
   replace_target();
 }
 
+// ---- What a folder holds --------------------------------------------------------------------------------------------
+
+std::vector<std::string> names_in(const fs::path& folder) {
+  std::vector<std::string> names;
+  std::error_code error;
+  if (!fs::is_directory(folder, error)) return names;
+  for (fs::directory_iterator it(folder, error), last; !error && it != last; it.increment(error)) {
+    names.push_back(it->path().filename().string());
+  }
+  if (error) throw_output(folder, "cannot list", error.value());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::optional<fs::path> find_foreign(const fs::path& folder, const std::vector<std::string>& names) {
+  for (const std::string& name : names_in(folder)) {
+    std::error_code none;
+    const bool known = std::find(names.begin(), names.end(), name) != names.end();
+    if (!known || !fs::is_regular_file(folder / name, none)) return folder / name;
+  }
+  return std::nullopt;
+}
+
 }  // namespace rpt::core

@@ -3,8 +3,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace rpt::core {
 
@@ -78,5 +80,13 @@ class AtomicDirectory {
   bool replace_;
   bool committed_ = false;
 };
+
+/// Names of what stands in a folder; none where it is no folder. Throws: OutputError where it cannot be listed.
+std::vector<std::string> names_in(const std::filesystem::path& folder);
+
+/// The first entry of a folder, by name, that is no file of one of these names: what others have put there, and would
+/// lose where the folder is replaced. Throws: OutputError where it cannot be listed.
+std::optional<std::filesystem::path> find_foreign(const std::filesystem::path& folder,
+                                                  const std::vector<std::string>& names);
 
 }  // namespace rpt::core

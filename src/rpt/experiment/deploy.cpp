@@ -159,6 +159,7 @@ class Pipeline {
     tune.seed += number;
     const std::string stage = level_name(level) + "-tune";
     const fs::path folder = run_.stage_folder(stage);
+    if (const auto before = run_.finished(stage)) require_weights(folder / "model", *before);
     if (stream_.tokens.empty()) {
       const text::Tokenizer& vocabulary = base_.vocabulary();
       stream_ = is_legacy(config_)
@@ -170,7 +171,14 @@ class Pipeline {
                        is_legacy(config_) ? legacy_scales() : FixedScales());
     if (!tuned_) return false;
     losses_.emplace_back(percent(level) + " %", step_losses(folder));
-    return add(percent(level) + " % fine-tuned", stage, run_.stage(stage, [&] { return score_against_base(*tuned_); }));
+    add(percent(level) + " % fine-tuned", stage, run_.stage(stage, [&] {
+      StageFigures f = score_against_base(*tuned_);
+      f.texts["weights_sha256"] = file_sha256(folder / "model" / kWeightsFile).value_or("");
+      return f;
+    }));
+    const std::vector<DeployStage> last(result_.stages.end() - 2, result_.stages.end());
+    for (const std::string& line : diverged_fine_tunes(last)) around_.say("warning: " + line);
+    return true;
   }
 
   FixedScales legacy_scales() const { return {&base_, train::FixedScaleReading::twice}; }
@@ -286,6 +294,21 @@ const StageFigures& last_stage(const DeployResult& result, std::string_view suff
   const StageFigures* found = find_stage(result, suffix);
   RPT_CHECK(found != nullptr, "no stage {}", suffix);
   return *found;
+}
+
+std::vector<std::string> diverged_fine_tunes(const std::vector<DeployStage>& stages) {
+  std::vector<std::string> lines;
+  for (std::size_t i = 1; i < stages.size(); ++i) {
+    if (!stages[i].stage.ends_with("-tune")) continue;
+    const double before = stages[i - 1].found.number("mean_nll");
+    const double after = stages[i].found.number("mean_nll");
+    if (after <= before + kDivergedNats) continue;
+    lines.push_back(
+        fmt::format("{}: the fine-tune has diverged: NLL {:.4f} before it, {:.4f} behind it; a smaller learning rate "
+                    "(--lr) may help",
+                    stages[i].name, before, after));
+  }
+  return lines;
 }
 
 std::vector<double> levels_to(double sparsity) {

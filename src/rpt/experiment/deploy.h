@@ -49,7 +49,8 @@ struct DeployStage {
   /// Numbers mean_nll, perplexity, scored_tokens; text nll_sha256; series nll and tokens, by document; but for baseline
   /// and GGUF shares of all weights against the base: codes_zero_share, codes_removed_share, codes_gained_share,
   /// codes_turned_share, of latents latents_zeroed_share, and for each tensor scale_ratio and dose. Of pruned states
-  /// text masks_sha256; of GGUF number ternary_share.
+  /// text masks_sha256; of fine-tuned ones weights_sha256, of the file that holds the model; of GGUF number
+  /// ternary_share.
   StageFigures found;
 };
 
@@ -71,6 +72,13 @@ const StageFigures* find_stage(const DeployResult& result, std::string_view suff
 /// The same; there must be one.
 const StageFigures& last_stage(const DeployResult& result, std::string_view suffix);
 
+/// Nats a token by which the test text may be worse read behind a fine-tune than before it: beyond them, where
+/// perplexity is more than e times what it was, the fine-tune counts as diverged.
+inline constexpr double kDivergedNats = 1;
+
+/// A line for each state whose fine-tune has diverged.
+std::vector<std::string> diverged_fine_tunes(const std::vector<DeployStage>& stages);
+
 /// What a run asks before anything is spent on it. Throws: ConfigError as measure.h's; where the GGUF cannot hold the
 /// base's shape, more weights are to go than can, or a prompt does not fit or is no UTF-8; where protocol legacy finds
 /// too few lines to train on or to score.
@@ -84,7 +92,8 @@ std::string to_json(const DeployConfig& config, const model::Model& base, const 
 /// tables.tex, README.md. Of model.gguf, latents/ and packed/ what is whole already stays as it is, and so does a
 /// README.md that somebody has edited. Nothing where it was interrupted. Throws: CheckError where the GGUF does not
 /// give every token of the test text the bits of the model that it was made of; OutputError where a folder that is
-/// damaged holds what the run did not write; as pruning, training and export.
+/// damaged holds what the run did not write; ConfigError where the model of a finished fine-tune is not the one that
+/// it ended with; as pruning, training and export.
 std::optional<DeployResult> deploy(const model::Model& base, const DeployConfig& config, const Texts& texts,
                                    RunDirectory& run, const Surroundings& around);
 

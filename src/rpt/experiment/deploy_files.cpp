@@ -25,15 +25,12 @@ namespace fs = std::filesystem;
 
 /// Refuses to replace a folder with anything in it that is not in `made`, which takes its place.
 void require_own(const fs::path& place, const fs::path& made) {
-  std::error_code none;
-  for (fs::directory_iterator it(place, none), last; !none && it != last; it.increment(none)) {
-    std::error_code absent;
-    if (fs::exists(made / it->path().filename(), absent)) continue;
-    throw OutputError(
-        fmt::format("{}: this run did not write it, and {} is to be written again: move it away, and the same command "
-                    "goes on",
-                    it->path().string(), place.string()));
-  }
+  const auto other = core::find_foreign(place, core::names_in(made));
+  if (!other) return;
+  throw OutputError(
+      fmt::format("{}: this run did not write it, and {} is to be written again: move it away, and the same command "
+                  "goes on",
+                  other->string(), place.string()));
 }
 
 /// Values of one layer that are 0 or ± its scale.
@@ -99,6 +96,19 @@ bool gives_the_same(const fs::path& place, const model::Model& model) {
   } catch (const Error&) {
     return false;
   }
+}
+
+void require_weights(const fs::path& model, const StageFigures& found) {
+  const auto expected = found.texts.find("weights_sha256");
+  std::error_code none;
+  if (expected == found.texts.end() || !fs::exists(model, none)) return;
+  const fs::path weights = model / kWeightsFile;
+  const auto there = file_sha256(weights);
+  if (there == expected->second) return;
+  throw ConfigError(fmt::format(
+      "{}: expected what the fine-tune ended with (SHA-256 {:.16}…), found {}: move {} away, and the same "
+      "command makes it again",
+      weights.string(), expected->second, there ? fmt::format("{:.16}…", *there) : "no file", model.string()));
 }
 
 void require_own_gguf(const fs::path& file, const model::Model& model, bool known) {

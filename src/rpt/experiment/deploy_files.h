@@ -19,6 +19,14 @@ std::optional<std::string> file_sha256(const std::filesystem::path& file);
 /// Whether a model stands at `place`, can be read, and gives the gate's tokens what `model` gives them.
 bool gives_the_same(const std::filesystem::path& place, const model::Model& model);
 
+/// The file of a Hugging Face directory that holds its weights.
+inline constexpr const char* kWeightsFile = "model.safetensors";
+
+/// Refuses the model of a finished fine-tune, where there is one, whose weights have another SHA-256 than `found` says
+/// ("weights_sha256"; older runs say nothing): scored and pruned further it would not be the run's. Throws:
+/// ConfigError.
+void require_weights(const std::filesystem::path& model, const StageFigures& found);
+
 /// Refuses to replace a GGUF that can be read and is not what a run wrote: somebody has put it there. Where it is
 /// `known` that the run's had other bytes, that is any; else one that does not give the gate's tokens what `model`
 /// gives them. Throws: OutputError.

@@ -80,12 +80,20 @@ report::Plot loss_plot(const std::vector<LevelLosses>& losses) {
   return plot;
 }
 
-/// What happened to how many weights, by what the sparsity counts.
+/// What was pruned, as it was asked for.
 std::string dose_of(const DeployConfig& config) {
+  if (config.sparsity == 0) return "nothing was pruned";
   if (is_legacy(config)) return fmt::format("nominally {:g} % of the latents were zeroed", 100 * config.sparsity);
-  const bool codes = config.recipe.selection.dose == prune::Dose::codes;
-  return fmt::format("{:g} % of the {}", 100 * config.sparsity,
-                     codes ? "ternary weights lost their code" : "latents that were not 0 were zeroed");
+  return fmt::format("{:g} % of the ternary weights were pruned, each of which had a {}", 100 * config.sparsity,
+                     config.recipe.selection.dose == prune::Dose::codes ? "code of ±1" : "latent that was not 0");
+}
+
+/// What is there at the end, by whatever it came.
+std::string zeros_of(const DeployResult& result) {
+  return fmt::format(
+      "At the end, after pruning and fine-tunes together, {:.2f} % of all ternary weights have code 0 that had ±1 in "
+      "the base",
+      100 * shipped(result).number("codes_removed_share"));
 }
 
 std::string rule_of(const prune::Recipe& recipe) {
@@ -93,6 +101,14 @@ std::string rule_of(const prune::Recipe& recipe) {
   return fmt::format("{} within each {}, dose by {}", prune::name(recipe.score),
                      recipe.selection.scope == prune::Scope::global ? "model" : prune::name(recipe.selection.scope),
                      prune::name(recipe.selection.dose));
+}
+
+/// Of `model`, so much in so many levels by this rule.
+std::string levels_of(const DeployConfig& config, const std::string& model) {
+  if (config.sparsity == 0) return fmt::format("Of {} {}", model, dose_of(config));
+  const std::size_t levels = levels_to(config.sparsity).size();
+  return fmt::format("Of {} {}, in {} level{}: {}", model, dose_of(config), levels, levels == 1 ? "" : "s",
+                     rule_of(config.recipe));
 }
 
 /// The machines that the stages were done on.
@@ -278,18 +294,22 @@ report::Report deploy_report(const model::Model& base, const DeployConfig& confi
   figures.set("states", std::move(states));
   figures.set("texts", result.texts);
 
+  const std::vector<std::string> diverged = diverged_fine_tunes(result.stages);
+  figures.set("warnings", diverged);
+
   report::Section summary{"What was done", {}};
   summary.blocks.emplace_back(fmt::format(
-      "Of {} ({} layers, hidden {}) {} in {} level{}: {}. After each level "
-      "it was fine-tuned on {} for {} steps of {} sequences of {} tokens, learning rate {}, and it was scored on {}: "
+      "{}. {} it was fine-tuned on {} for {} steps of {} sequences of {} tokens, learning rate {}, and it was scored "
+      "on {}: "
       "{} tokens in {} "
-      "documents. The GGUF gives every token of that text the same bits as the model that {} (sha256 {}).",
-      config.model, base.config.layers, base.config.hidden, dose_of(config), levels_to(config.sparsity).size(),
-      levels_to(config.sparsity).size() == 1 ? "" : "s", rule_of(config.recipe), config.text, config.tune.steps,
+      "documents. The GGUF gives every token of that text the same bits as the model that {} (sha256 {}). {}.",
+      levels_of(config, fmt::format("{} ({} layers, hidden {})", config.model, base.config.layers, base.config.hidden)),
+      config.sparsity > 0 ? "After each level" : "As it was,", config.text, config.tune.steps,
       config.tune.batch * config.tune.accumulation, config.tune.context, rate_of(config, base), config.test,
       static_cast<std::int64_t>(result.stages.front().found.number("scored_tokens")),
       result.stages.front().found.list("nll").size(), is_legacy(config) ? "was snapped, with its scale" : "was trained",
-      result.gate_sha256));
+      result.gate_sha256, zeros_of(result)));
+  for (const std::string& line : diverged) summary.blocks.emplace_back("Warning: " + line + ".");
   if (is_legacy(config)) summary.blocks.emplace_back(std::string(kLegacyScales));
   summary.blocks.emplace_back(
       report::CaptionedTable{"The states of the model. Intervals resample the documents of the test text (BCa, 10,000 "
@@ -376,9 +396,9 @@ std::string deploy_card(const model::Model& base, const DeployConfig& config, co
       legacy ? "; the scale it was trained under, that times the density of the codes" : "",
       legacy ? "what was trained, as latents; read online they are a third model" : "the same with its latents");
   card += stage_table(result).to_markdown();
-  card += fmt::format("\nOf {}, {}; {:.2f} % of all ternary weights had a code of ±1 and have 0 now.", config.model,
-                      dose_of(config), 100 * shipped(result).number("codes_removed_share"));
+  card += fmt::format("\nOf {} {}. {}.", config.model, dose_of(config), zeros_of(result));
   card += fmt::format(" Scored on {} ({}).\n\n", config.test, "rpt perplexity, protocol full");
+  for (const std::string& line : diverged_fine_tunes(result.stages)) card += fmt::format("Warning: {}.\n\n", line);
   if (legacy) card += fmt::format("{}\n\n", kLegacyScales);
   if (config.sparsity > 0) card += fmt::format("{}\n", kNoControl);
   return card;

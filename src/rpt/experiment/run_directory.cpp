@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "rpt/core/atomic_file.h"
@@ -136,7 +137,9 @@ std::optional<StageFigures> RunDirectory::finished(const std::string& stage) con
   const Json json = read_json(file);
   try {
     StageFigures figures;
-    json.at("numbers").get_to(figures.numbers);
+    for (const auto& [name, value] : json.at("numbers").items()) {
+      figures.numbers[name] = value.is_null() ? std::numeric_limits<double>::infinity() : value.get<double>();
+    }
     json.at("texts").get_to(figures.texts);
     json.at("series").get_to(figures.series);
     figures.file = file.string();

@@ -12,7 +12,7 @@ namespace rpt::experiment {
 
 /// What a stage found: read again, to the last bit, where a run goes on.
 struct StageFigures {
-  std::map<std::string, double> numbers;  ///< finite
+  std::map<std::string, double> numbers;  ///< finite, or infinity (null in the file): the perplexity of a wreck
   std::map<std::string, std::string> texts;
   std::map<std::string, std::vector<double>> series;  ///< finite
   std::string file;                                   ///< that they were read from, for messages; no part of them

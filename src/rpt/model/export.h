@@ -3,6 +3,8 @@
 #include <filesystem>
 #include <functional>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "rpt/core/progress.h"
 #include "rpt/model/model.h"
@@ -13,7 +15,8 @@ namespace rpt::model {
 struct ExportOptions {
   /// Accept a form that cannot hold a scale or an embedding exactly; the gate is not passed then.
   bool lossy = false;
-  /// Replace an existing folder that is not empty; a file is always replaced.
+  /// Replace an existing folder that is not empty, if it holds nothing but files of the names that are written here
+  /// (require_replaceable); a file is always replaced.
   bool replace_folder = false;
   /// Told of every tensor written; nothing where null.
   core::ProgressSink* progress = nullptr;
@@ -23,6 +26,11 @@ struct ExportOptions {
   /// where `lossy`.
   std::function<void(const Model& written)> check = {};
 };
+
+/// Refuses a folder that export_huggingface may not replace, before anything is spent on what it would write: any that
+/// is not empty without `replace`, else one that holds what is no file of a model as it is written here, nor one of
+/// `added`, which add_files writes. Throws: OutputError naming what would be lost.
+void require_replaceable(const std::filesystem::path& target, bool replace, const std::vector<std::string>& added = {});
 
 /// What export_gguf asks of a model's shape, before anything is spent on it. Throws: ConfigError where the rows of a
 /// linear layer do not divide into blocks of `type`.
@@ -45,7 +53,7 @@ std::string export_gguf(const Model& model, const std::filesystem::path& target,
 
 /// Writes a Hugging Face directory that transformers loads: config.json, model.safetensors, tokenizer files. Dense
 /// layers of blocked types become f16 where that is exact, else f32. Before the folder appears it is read again and
-/// passes the gate. Throws: as export_gguf.
+/// passes the gate. Throws: as export_gguf and require_replaceable.
 std::string export_huggingface(const Model& model, const std::filesystem::path& target, HfForm form,
                                const ExportOptions& options);
 

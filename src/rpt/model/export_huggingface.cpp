@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -18,6 +19,11 @@ namespace {
 using tensor::DType;
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
+
+/// All that a directory may hold, whatever the model.
+constexpr std::array<const char*, 7> kFiles{"config.json",        "generation_config.json", "model.safetensors",
+                                            "tokenizer.json",     "tokenizer.model",        "tokenizer_config.json",
+                                            "chat_template.jinja"};
 
 /// A tensor of the file to be written.
 struct Planned {
@@ -216,6 +222,19 @@ class HfExport {
 
 }  // namespace
 
+void require_replaceable(const fs::path& target, bool replace, const std::vector<std::string>& added) {
+  const std::vector<std::string> there = core::names_in(target);
+  if (there.empty()) return;
+  if (!replace) throw OutputError(fmt::format("{}: exists and is not empty", target.string()));
+  std::vector<std::string> ours(kFiles.begin(), kFiles.end());
+  ours.insert(ours.end(), added.begin(), added.end());
+  const auto other = core::find_foreign(target, ours);
+  if (!other) return;
+  throw OutputError(
+      fmt::format("{}: holds {}, which is not written here and would be lost: move it away, or write to another folder",
+                  target.string(), other->filename().string()));
+}
+
 std::string export_huggingface(const Model& model, const fs::path& target, HfForm form, const ExportOptions& options) {
   core::AtomicDirectory folder(target, options.replace_folder);
   HfExport(model, form, options).write(folder.path());
@@ -227,6 +246,7 @@ std::string export_huggingface(const Model& model, const fs::path& target, HfFor
     if (options.check) options.check(*again);
   }
   if (options.add_files) options.add_files(folder.path());
+  require_replaceable(target, options.replace_folder, core::names_in(folder.path()));
   folder.commit();
   return hash;
 }

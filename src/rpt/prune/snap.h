@@ -14,7 +14,8 @@
 namespace rpt::prune {
 
 /// Where codes and scale of a snapped tensor come from. W are its latents, s0 is the scale of the same tensor of a
-/// base.
+/// base. The rules online_dense (the mean before a mask) and learned are none of these: on a saved model the first is
+/// `frozen` with the unpruned model as base, and nothing here trains a scale.
 enum class SnapRule : std::uint8_t {
   online,         ///< online_absmean of W: what every reader of the latents computes, so that no bit changes
   stored,         ///< W is 0 and ±s already: its signs and s

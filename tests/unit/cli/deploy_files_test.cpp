@@ -99,6 +99,38 @@ TEST_F(Deploy, LosesNothingThatPeopleHavePutThere) {
   EXPECT_EQ(file("run/mine.gguf"), bent);
 }
 
+// One byte that the gate's tokens do not ask for makes another model.
+TEST_F(Deploy, GoesOnOnlyFromTheModelThatAFineTuneEndedWith) {
+  const std::string model = small_model();
+  auto all = words(model, "run");
+  all.insert(all.end(), {"--sparsity", "0.05"});
+  ASSERT_EQ(rpt(all).code, 0);
+  const std::string trained = "run/stages/level-5-tune/model";
+  const std::string weights = trained + "/model.safetensors";
+  const std::string bytes = file(weights);
+  std::string bent = bytes;
+  bent.back() = static_cast<char>(bent.back() ^ 1);
+  core::write_file_atomic(path(weights), bent);
+  const Outcome refused = rpt(all);
+  EXPECT_EQ(refused.code, 3);
+  EXPECT_EQ(std::count(refused.err.begin(), refused.err.end(), '\n'), 1) << refused.err;
+  EXPECT_NE(refused.err.find(path(weights) + ": expected what the fine-tune ended with (SHA-256 "), std::string::npos)
+      << refused.err;
+  EXPECT_NE(refused.err.find("move " + path(trained) + " away"), std::string::npos) << refused.err;
+  EXPECT_EQ(file(weights), bent);
+  std::filesystem::rename(path(trained), path("bent"));
+  ASSERT_EQ(rpt(all).code, 0);
+  EXPECT_EQ(file(weights), bytes);
+
+  // A run of an older version does not know, and goes on as it did.
+  core::write_file_atomic(path(weights), bent);
+  const std::string stage = "run/stages/level-5-tune.json";
+  Json json = Json::parse(file(stage));
+  ASSERT_EQ(json["texts"].erase("weights_sha256"), 1U);
+  core::write_file_atomic(path(stage), json.dump(1) + "\n");
+  EXPECT_EQ(rpt(all).code, 0);
+}
+
 TEST_F(Deploy, RemovesWhatAKilledRunWasWriting) {
   const std::string model = small_model();
   auto all = words(model, "run");

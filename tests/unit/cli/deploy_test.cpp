@@ -197,15 +197,70 @@ TEST_F(Deploy, PrunesByAnyScore) {
   }
 }
 
+/// What was asked for stands apart from what is there at the end: a fine-tune moves codes too.
 TEST_F(Deploy, SaysWhatItsDoseCounts) {
   const std::string model = small_model();
+  const auto expect = [&](const std::string& out, const std::vector<std::string>& more, const std::string& asked) {
+    auto all = words(model, out);
+    all.insert(all.end(), more.begin(), more.end());
+    const Json r = json(all);
+    const Json& end = r["states"][r["states"].size() - 2];
+    const std::string now =
+        fmt::format("At the end, after pruning and fine-tunes together, {:.2f} % of all ternary weights have code 0",
+                    100 * end["codes_removed_share"].get<double>());
+    for (const char* page : {"/README.md", "/report.md"}) {
+      const std::string text = file(out + page);
+      EXPECT_NE(text.find(asked), std::string::npos) << out << page;
+      EXPECT_NE(text.find(now), std::string::npos) << out << page << ": " << now;
+      EXPECT_EQ(text.find("lost their code"), std::string::npos) << out << page;
+    }
+    return r;
+  };
+  const Json latents = expect("latents", {"--dose", "latents", "--sparsity", "0.05"},
+                              "5 % of the ternary weights were pruned, each of which had a latent that was not 0");
+  EXPECT_LT(latents["states"][1]["codes_removed_share"].get<double>(), 0.01);
+  expect("codes", {"--sparsity", "0.05"}, "5 % of the ternary weights were pruned, each of which had a code of ±1");
+  expect("none", {"--sparsity", "0"}, "nothing was pruned. ");
+}
+
+TEST_F(Deploy, AFineTuneThatDivergesIsNoSilentEnd) {
+  const std::string model = small_model();
   auto all = words(model, "run");
-  all.insert(all.end(), {"--dose", "latents", "--sparsity", "0.05"});
-  const double removed = json(all)["states"][1]["codes_removed_share"].get<double>();
-  EXPECT_LT(removed, 0.01);
-  EXPECT_NE(file("run/README.md").find("5 % of the latents that were not 0 were zeroed"), std::string::npos);
-  EXPECT_NE(file("run/report.md").find("5 % of the latents that were not 0 were zeroed"), std::string::npos);
-  EXPECT_EQ(file("run/README.md").find("lost their code"), std::string::npos);
+  all.erase(std::find(all.begin(), all.end(), "--quiet"));
+  all.insert(all.end(), {"--sparsity", "0.05"});
+  const Outcome sound = rpt(all);
+  ASSERT_EQ(sound.code, 0) << sound.err;
+  EXPECT_EQ(sound.err.find("diverged"), std::string::npos) << sound.err;
+  EXPECT_EQ(Json::parse(file("run/report.json"))["figures"]["warnings"], Json::array());
+  all[2] = path("far");
+  all.insert(all.end(), {"--lr", "1"});
+  for (int i = 0; i < 2; ++i) {  // done, and looked at again
+    const Outcome far = rpt(all);
+    EXPECT_EQ(far.code, 0) << far.err;
+    const std::size_t at = far.err.find("warning: 5 % fine-tuned: the fine-tune has diverged: NLL ");
+    ASSERT_NE(at, std::string::npos) << far.err;
+    EXPECT_EQ(far.err.find("diverged", far.err.find('\n', at)), std::string::npos) << "once";
+  }
+  const Json figures = Json::parse(file("far/report.json"))["figures"];
+  ASSERT_EQ(figures["warnings"].size(), 1U);
+  const auto& states = figures["states"];
+  EXPECT_GT(states[2]["mean_nll"].get<double>(), states[1]["mean_nll"].get<double>() + 1);
+  for (const char* page : {"far/README.md", "far/report.md"}) {
+    EXPECT_NE(file(page).find("Warning: 5 % fine-tuned: the fine-tune has diverged"), std::string::npos) << page;
+  }
+}
+
+TEST_F(Deploy, TextsThatAreNoUtf8AreNamed) {
+  const std::string model = small_model();
+  for (const char* name : {"text.txt", "test.jsonl"}) {
+    const std::string before = file(name);
+    core::write_file_atomic(path(name), "Some words, then \xff\xfe\n" + before);
+    const Outcome o = rpt(words(model, "run"));
+    core::write_file_atomic(path(name), before);
+    EXPECT_EQ(o.code, 3);
+    EXPECT_EQ(o.err, "rpt: " + path(name) + ": at offset 17 (text): expected UTF-8, found byte 0xff\n");
+    EXPECT_FALSE(std::filesystem::exists(path("run")));
+  }
 }
 
 TEST_F(Deploy, NamesOfFilesNeedNotBeUtf8) {

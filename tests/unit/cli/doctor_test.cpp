@@ -231,6 +231,10 @@ TEST_F(Doctor, ReplacesNothingUnasked) {
   fs::copy(seedling_, path("precious"));
   EXPECT_EQ(rpt({"doctor", dir, "--fix", dir, "--force"}).code, 2);
   EXPECT_EQ(rpt({"doctor", dir, "--fix", path("precious")}).code, 4);
+  const Outcome lost = rpt({"doctor", dir, "--fix", path("precious"), "--force"});
+  EXPECT_EQ(lost.code, 4);
+  EXPECT_NE(lost.err.find("holds golden.json, which is not written here"), std::string::npos) << lost.err;
+  fs::remove(path("precious/golden.json"));
   visit(dir, {"--fix", path("precious"), "--force"});
   expect_nothing(path("precious"));
 }

@@ -74,6 +74,43 @@ TEST_F(Forms, NothingIsWrittenOverTheFolderThatHoldsTheModel) {
   EXPECT_EQ(rpt({"export", model, path("all/beside"), "--to", "hf"}).code, 0);
 }
 
+// What --force replaces is a model as it is written here, and nothing that others have put beside it.
+TEST_F(Forms, NoFolderWithOtherThingsIsReplaced) {
+  namespace fs = std::filesystem;
+  const std::string out = path("out");
+  const std::vector<std::vector<std::string>> commands{{"export", seedling_, out, "--to", "hf"},
+                                                       {"export", seedling_, out, "--to", "hf-packed"},
+                                                       {"gauge", seedling_, out, "--like", "2b"},
+                                                       {"prune", seedling_, out, "--sparsity", "0.1"},
+                                                       {"snap", seedling_, out},
+                                                       {"doctor", seedling_, "--fix", out}};
+  const auto refuses = [&](const std::string& name) {
+    for (auto words : commands) {
+      words.push_back("--force");
+      const Outcome o = rpt(words);
+      EXPECT_EQ(o.code, 4) << words[0] << ": " << o.err;
+      EXPECT_EQ(o.err, "rpt: " + out + ": holds " + name +
+                           ", which is not written here and would be lost: move it away, or write to another folder\n");
+      EXPECT_TRUE(fs::exists(out + "/" + name)) << words[0];
+    }
+  };
+  fs::create_directories(out);
+  std::ofstream(out + "/thesis.txt") << "Years of work.\n";
+  refuses("thesis.txt");
+  fs::remove_all(out);
+  fs::create_directories(out + "/config.json");  // a folder of a file's name
+  refuses("config.json");
+  fs::remove_all(out);
+  ASSERT_EQ(rpt({"prune", seedling_, out, "--sparsity", "0.1"}).code, 0);
+  std::ofstream(out + "/LICENSE") << "MIT\n";
+  refuses("LICENSE");
+  fs::remove(out + "/LICENSE");
+  EXPECT_EQ(rpt({"prune", seedling_, out, "--sparsity", "0.2", "--force"}).code, 0) << "its own files";
+  EXPECT_EQ(rpt({"snap", seedling_, out, "--force"}).code, 4) << "masks and recipe";
+  for (const char* name : {"masks.safetensors", "prune_recipe.json"}) fs::remove(out + "/" + name);
+  EXPECT_EQ(rpt({"snap", seedling_, out, "--force"}).code, 0);
+}
+
 // The same of everything else that a command reads.
 TEST_F(Forms, NothingIsWrittenOverAFolderThatHoldsAnotherInput) {
   namespace fs = std::filesystem;

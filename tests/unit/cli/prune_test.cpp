@@ -280,5 +280,17 @@ TEST_F(PruneCommand, SnapRefusals) {
   EXPECT_NE(o.err.find("warning: "), std::string::npos);
 }
 
+TEST_F(PruneCommand, SnapSaysWhichRulesThereAreAndWhyNoOthers) {
+  const std::string help = rpt({"snap", "--help"}).out;
+  for (const char* rule : {"online", "stored", "max", "frozen", "refit", "legacy-double"}) {
+    EXPECT_NE(help.find(rule), std::string::npos) << rule;
+  }
+  EXPECT_NE(help.find("(online_dense) is frozen with the unpruned model as --base"), std::string::npos) << help;
+  EXPECT_NE(help.find("a learned scale would have to be trained"), std::string::npos) << help;
+  for (const char* rule : {"online_dense", "learned"}) {
+    EXPECT_EQ(rpt({"snap", seedling_, path("out"), "--scale", rule}).code, 2) << rule;
+  }
+}
+
 }  // namespace
 }  // namespace rpt::cli

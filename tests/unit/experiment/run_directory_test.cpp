@@ -22,6 +22,7 @@ TEST_F(RunFolder, FinishedStagesAreNotDoneAgain) {
   StageFigures figures;
   figures.numbers["pi"] = 3.141592653589793;
   figures.numbers["tiny"] = std::numeric_limits<double>::denorm_min();
+  figures.numbers["wreck"] = std::numeric_limits<double>::infinity();
   figures.texts["text"] = "a \"quoted\"\nline";
   figures.series["list"] = {0.1, 0.2, 1e300};
   int times = 0;
