@@ -236,6 +236,20 @@ TEST_F(AtomicDirectoryTest, ReplacesAFullFolderWhenTold) {
   EXPECT_THROW(out.commit(), LogicError);
 }
 
+TEST_F(AtomicDirectoryTest, KnowsWhatOthersHavePutThere) {
+  EXPECT_TRUE(names_in(folder_ / "model").empty());
+  EXPECT_FALSE(find_foreign(folder_ / "model", {}));
+  fs::create_directories(folder_ / "model" / "b");
+  write_file_atomic(folder_ / "model" / "c", "mine");
+  write_file_atomic(folder_ / "model" / "a", "ours");
+  EXPECT_EQ(names_in(folder_ / "model"), (std::vector<std::string>{"a", "b", "c"}));
+  EXPECT_EQ(find_foreign(folder_ / "model", {}), folder_ / "model" / "a");
+  EXPECT_EQ(find_foreign(folder_ / "model", {"a", "b", "c"}), folder_ / "model" / "b") << "a folder, and no file";
+  fs::remove(folder_ / "model" / "b");
+  EXPECT_EQ(find_foreign(folder_ / "model", {"a"}), folder_ / "model" / "c");
+  EXPECT_FALSE(find_foreign(folder_ / "model", {"c", "a"}));
+}
+
 TEST_F(AtomicDirectoryTest, FollowsLinks) {
   fs::create_directory(folder_ / "real");
   fs::create_directory_symlink("real", folder_ / "link");
