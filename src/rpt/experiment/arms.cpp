@@ -23,7 +23,7 @@ using prune::Score;
 
 constexpr std::int64_t kLonger = 4;
 constexpr std::int64_t kProgressive = 2;  // 5 %, then 10 %
-constexpr double kLevels[] = {0.01, 0.02, 0.05, 0.2, 0.4, 0.5};
+constexpr double kLevels[] = {0.01, 0.02, 0.05, 0.2, 0.3, 0.4, 0.5};
 
 TreatmentArm scored_arm(Score score, Scope scope, double dose) {
   return {.treatment = Treatment::score, .dose = dose, .score = score, .scope = scope};

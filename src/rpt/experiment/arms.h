@@ -81,7 +81,7 @@ TreatmentArm at_level(TreatmentArm arm, double dose);
 /// The dose of the declared contrast and of `--quick`.
 inline constexpr double kDeclaredDose = 0.1;
 
-/// Arms that are scored without training: at 10 %, and in a full run at 1, 2, 5, 20, 40 and 50 % too.
+/// Arms that are scored without training: at 10 %, and in a full run at 1, 2, 5, 20, 30, 40 and 50 % too.
 std::vector<TreatmentArm> raw_arms(bool full);
 
 /// Arms that are fine-tuned: 0 %, magnitude global and per tensor, code and random at 10 %; in a full run all others

@@ -203,16 +203,15 @@ std::string reproduce_known_issues(const ReproduceConfig& config, const Reproduc
   add("The bases are small models, pre-trained on little text. Nothing here is a measurement of the reference's 2B "
       "model, and none of its figures is comparable: the table says why, figure by figure.");
   for (const std::string& issue : not_asked(config)) add(issue);
-  add(
-      fmt::format("The declared contrast and the margin are fixed in the program, whatever is run. {}The intervals "
-                  "printed are not adjusted for their number, the p-values and verdicts are.",
-                  has_earlier_results(config)
-                      ? "The arms are not all older than the first figures of micro-1 … micro-5: after an earlier run "
-                        "on them arms of full runs were added (fine-tunes four times as long, pruning level by level, "
-                        "no pruning at frozen "
-                        "scales and at scales quantised twice), and temperatures are fitted on the end of the training "
-                        "text instead of its beginning. "
-                      : ""));
+  add(fmt::format(
+      "The declared contrast and the margin are fixed in the program, whatever is run. {}The intervals "
+      "printed are not adjusted for their number, the p-values and verdicts are.",
+      has_earlier_results(config)
+          ? "The arms are not all older than the first figures of micro-1 … micro-5: after an earlier run "
+            "on them arms of full runs were added (fine-tunes four times as long, pruning level by level, 30 %, "
+            "no pruning at frozen scales and at scales quantised twice), and temperatures are fitted on the end of the "
+            "training text instead of its beginning. "
+          : ""));
   return text;
 }
 
