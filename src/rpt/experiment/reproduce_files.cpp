@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "rpt/core/atomic_file.h"
+#include "rpt/experiment/deploy_files.h"
 #include "rpt/experiment/reproduce_report.h"
 #include "rpt/report/escape.h"
 
@@ -239,14 +240,14 @@ bool holds_fuller_report(const std::filesystem::path& folder, const ReproduceRes
   return entries("cells") > result.cells.size() || entries("contrasts") > findings.comparisons.size();
 }
 
-std::string write_reproduce_report(const std::filesystem::path& folder, const ReproduceConfig& config,
-                                   const ReproduceResult& result, const Findings& findings,
-                                   const std::string& machine) {
-  core::write_file_atomic(folder / "tracking.md", reproduce_tracking(config, result, machine));
+std::string write_reproduce_report(RunDirectory& run, const ReproduceConfig& config, const ReproduceResult& result,
+                                   const Findings& findings, const Surroundings& around) {
+  const std::filesystem::path& folder = run.folder();
+  core::write_file_atomic(folder / "tracking.md", reproduce_tracking(config, result, around.machine));
   core::write_file_atomic(folder / "KNOWN_ISSUES.md",
                           "# Known issues\n\n" + reproduce_known_issues(config, result, findings) + "\n");
-  core::write_file_atomic(folder / "CITATION.cff", reproduce_citation(config));
-  core::write_file_atomic(folder / "README.md", readme(config));
+  write_own(run, "CITATION.cff", "citation", reproduce_citation(config), around.say);
+  write_own(run, "README.md", "card", readme(config), around.say);
   return report::write_report(folder, reproduce_report(config, result, findings));
 }
 

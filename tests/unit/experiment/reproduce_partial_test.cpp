@@ -116,6 +116,36 @@ TEST_F(ReproduceFolder, ALesserReportLeavesAFullerOne) {
   EXPECT_FALSE(holds_fuller_report(folder_.path(), less, fewer));
 }
 
+TEST_F(ReproduceFolder, FilesThatSomebodyHasEditedAreLeft) {
+  RunDirectory run(folder_ / "run", "{}");
+  const auto written = [&](const ReproduceConfig& config) {
+    const ReproduceResult result = run_of(config);
+    Surroundings around;
+    std::string said;
+    around.say = [&](const std::string& line) { said += line + "\n"; };
+    write_reproduce_report(run, config, result, findings_of(result, config), around);
+    return said;
+  };
+  const auto file = [&](const char* name) { return core::read_file(run.folder() / name); };
+  EXPECT_EQ(written(config_of(2)).find("left as it is"), std::string::npos);
+  const std::string readme = file("README.md");
+  const std::string citation = file("CITATION.cff");
+  EXPECT_EQ(written(config_of(3)).find("left as it is"), std::string::npos) << "its own may be renewed";
+  EXPECT_NE(file("README.md"), readme);
+  EXPECT_NE(file("CITATION.cff"), citation);
+  for (const char* name : {"README.md", "CITATION.cff"}) {
+    core::write_file_atomic(run.folder() / name, "mine");
+    const std::string said = written(config_of(2));
+    EXPECT_NE(said.find(std::string(name) + ": is not what this run wrote, and is left as it is"), std::string::npos)
+        << said;
+    EXPECT_EQ(file(name), "mine");
+  }
+  std::filesystem::remove(run.folder() / "README.md");
+  written(config_of(2));
+  EXPECT_EQ(file("README.md"), readme);
+  EXPECT_NE(file("KNOWN_ISSUES.md").find("2 of at least 5 bases"), std::string::npos);
+}
+
 /// A run on one embedded model, with hardly any training.
 class ReproduceRun : public ReproduceFolder {
  protected:
