@@ -65,19 +65,32 @@ void load_retention(const ReproduceOptions& options, experiment::ReproduceConfig
   if (texts.retention.documents.size() > kDocuments) texts.retention.documents.resize(kDocuments);
 }
 
-int say_estimate(const experiment::ReproduceConfig& config, const experiment::Bases& bases,
-                 const experiment::Texts& texts, const Context& context) {
+/// What is to do, behind what a run of the same configuration has done already.
+int say_estimate(const ReproduceOptions& options, const experiment::ReproduceConfig& config,
+                 const experiment::Bases& bases, const experiment::Texts& texts, const Context& context) {
   const std::vector<experiment::ReproduceCell> plan = experiment::plan_cells(config);
+  const bool begun = experiment::holds_run(options.out, experiment::to_json(config, bases, texts));
+  experiment::TimeEstimate estimate = experiment::first_estimate(config, bases.front()->config, texts);
   experiment::WorkAmounts work;
+  std::size_t done = 0;
   for (const experiment::ReproduceCell& cell : plan) {
+    const auto before = begun ? experiment::finished_stage(options.out, cell.stage()) : std::nullopt;
+    if (before) {
+      experiment::learn(estimate, cell, config, *before);
+      ++done;
+      continue;
+    }
     const experiment::WorkAmounts more = experiment::work_of(cell, config);
     for (std::size_t i = 0; i < work.of.size(); ++i) work.of[i] += more.of[i];
   }
-  const double seconds = experiment::first_estimate(config, bases.front()->config, texts).seconds(work);
-  context.out() << fmt::format("{} stages, about {:.0f} minutes, from the rate of products measured now\n", plan.size(),
-                               seconds / 60);
+  const double seconds = estimate.seconds(work);
+  const std::string of_them = done > 0 ? fmt::format(", {} of them done", done) : "";
+  context.out() << fmt::format("{} stages{}, about {:.0f} minutes{}, from {}\n", plan.size(), of_them, seconds / 60,
+                               done > 0 ? " to go" : "",
+                               done > 0 ? "what those took" : "the rate of products measured now");
   report::Record r;
   r.set("stages", plan.size());
+  r.set("stages_done", done);
   r.set("seconds", seconds);
   context.write_json("reproduce", config.bases.front(), r);
   return 0;
@@ -86,13 +99,14 @@ int say_estimate(const experiment::ReproduceConfig& config, const experiment::Ba
 /// Writes the report of what is there and says what it says; an unfinished run's takes the place of no fuller one, such
 /// as that of a quick run which --full goes on with.
 experiment::Findings leave_report(const experiment::ReproduceConfig& config, const experiment::ReproduceResult& result,
-                                  const experiment::RunDirectory& run, const std::string& machine, Context& context) {
+                                  experiment::RunDirectory& run, const experiment::Surroundings& around,
+                                  Context& context) {
   const experiment::Findings findings = experiment::findings_of(result, config);
   if (!experiment::is_complete(result, config) && experiment::holds_fuller_report(run.folder(), result, findings)) {
     context.say("the report that is there has more than this run so far, and stays");
     return findings;
   }
-  const std::string problem = experiment::write_reproduce_report(run.folder(), config, result, findings, machine);
+  const std::string problem = experiment::write_reproduce_report(run, config, result, findings, around);
   if (!problem.empty()) context.say(problem);
   context.out() << experiment::contrast_table(findings).to_text() << '\n'
                 << (run.folder() / "report.html").string() << '\n';
@@ -114,7 +128,7 @@ int run_reproduce(const ReproduceOptions& options, Context& context) {
     throw UsageError(fmt::format("--stride {}: windows of {} tokens would leave some out", config.stride, window));
   }
   experiment::require_usable(bases, config, texts);
-  if (options.dry_run) return say_estimate(config, bases, texts, context);
+  if (options.dry_run) return say_estimate(options, config, bases, texts, context);
   if (bases.size() < experiment::kMinBases) {
     context.say(fmt::format("{} of {} bases: there will be no intervals, and no verdict but undecided", bases.size(),
                             experiment::kMinBases));
@@ -133,7 +147,7 @@ int run_reproduce(const ReproduceOptions& options, Context& context) {
     context.say(fmt::format("interrupted after {}: the same command goes on", experiment::stages_done(result, config)));
   }
   experiment::Findings findings;
-  if (!result.cells.empty()) findings = leave_report(config, result, run, around.machine, context);
+  if (!result.cells.empty()) findings = leave_report(config, result, run, around, context);
   result.throw_failures();
   for (const experiment::ExactCheck& check : findings.checks) {
     if (!check.passed()) {
@@ -168,7 +182,7 @@ Command add_reproduce(CLI::App& program) {
                   "Tokens from window to window where models are scored, protocol full (default: three quarters of "
                   "the context)")
       ->check(CLI::Range(1, 1 << 20));
-  app->add_flag("--dry-run", o->dry_run, "Only estimate the time");
+  app->add_flag("--dry-run", o->dry_run, "Only estimate the time; of a run that was begun, of what is left of it");
   app->footer("Example:\n  rpt reproduce runs/reproduce --quick --base seedling --steps 20");
   return {app, [o](Context& context) { return run_reproduce(*o, context); }};
 }

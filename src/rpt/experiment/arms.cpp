@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <cctype>
 #include <cmath>
+#include <utility>
 
 #include "rpt/core/error.h"
+#include "rpt/experiment/deploy.h"
 #include "rpt/model/gauge_groups.h"
 #include "rpt/prune/apply.h"
 #include "rpt/prune/legacy.h"
@@ -20,7 +22,8 @@ using prune::Scope;
 using prune::Score;
 
 constexpr std::int64_t kLonger = 4;
-constexpr double kLevels[] = {0.01, 0.02, 0.05, 0.2, 0.4, 0.5};
+constexpr std::int64_t kProgressive = 2;  // 5 %, then 10 %
+constexpr double kLevels[] = {0.01, 0.02, 0.05, 0.2, 0.3, 0.4, 0.5};
 
 TreatmentArm scored_arm(Score score, Scope scope, double dose) {
   return {.treatment = Treatment::score, .dose = dose, .score = score, .scope = scope};
@@ -118,6 +121,7 @@ std::string title(const TreatmentArm& arm) {
   std::string title = kind(arm);
   if (arm.dose != 0) title += fmt::format(", {:g} %", std::round(arm.dose * 1e6) / 1e4);
   if (arm.length != 1) title += fmt::format(", {} times as long", arm.length);
+  if (arm.levels != 1) title += fmt::format(", in {} fine-tunes", arm.levels);
   return title;
 }
 
@@ -161,7 +165,22 @@ TreatmentArm declared_arm() {
 }
 
 TreatmentArm control_of(const TreatmentArm& arm) {
-  return {.length = arm.dose == 0 && arm.treatment == Treatment::none ? 1 : arm.length};
+  if (arm.dose == 0 && arm.treatment == Treatment::none) return {};
+  return {.length = arm.length, .levels = arm.levels};
+}
+
+std::vector<double> levels_of(const TreatmentArm& arm) {
+  if (arm.levels == 1) return {arm.dose};
+  std::vector<double> levels(static_cast<std::size_t>(arm.levels));
+  if (arm.dose != 0) levels = levels_to(arm.dose);
+  RPT_CHECK(std::cmp_equal(levels.size(), arm.levels), "{}: {} levels", title(arm), levels.size());
+  return levels;
+}
+
+TreatmentArm at_level(TreatmentArm arm, double dose) {
+  arm.dose = dose;
+  arm.levels = 1;
+  return arm;
 }
 
 std::vector<TreatmentArm> raw_arms(bool full) {
@@ -196,12 +215,16 @@ std::vector<TreatmentArm> tuned_arms(bool full) {
       arm.length = kLonger;
       arms.push_back(arm);
     }
+    for (TreatmentArm arm : {untouched_arm(), declared_arm()}) {
+      arm.levels = kProgressive;
+      arms.push_back(arm);
+    }
   }
   return with_levels(std::move(arms), full);
 }
 
 model::Masks make_masks(const model::Model& base, const TreatmentArm& arm, std::uint64_t seed,
-                        const prune::Calibration* calibration) {
+                        const prune::Calibration* calibration, const prune::Progress* progress) {
   switch (arm.treatment) {
     case Treatment::none:
     case Treatment::qk_scales:
@@ -212,7 +235,8 @@ model::Masks make_masks(const model::Model& base, const TreatmentArm& arm, std::
     case Treatment::legacy_scales:
       break;
     case Treatment::score:
-      return prune::select(base, *prune::make_saliency(arm.score, base, seed, calibration), selection_of(arm));
+      return prune::select(base, *prune::make_saliency(arm.score, base, seed, calibration), selection_of(arm),
+                           progress);
     case Treatment::matched:
     case Treatment::matched_scales:
       return prune::select_matched(base, *prune::random_saliency(base, seed), prune::Dose::codes,

@@ -42,6 +42,7 @@ struct TreatmentArm {
   /// Whether the fine-tune holds the masks; the reference's progressive pruning does not: zeros grow again.
   bool held = true;
   std::int64_t length = 1;  ///< of the fine-tune, in lengths of the run's: how far is it from a plateau?
+  std::int64_t levels = 1;  ///< fine-tunes one after the other, each under the masks of its level
   bool operator==(const TreatmentArm&) const = default;
 };
 
@@ -68,23 +69,31 @@ TreatmentArm declared_arm();
 inline TreatmentArm untouched_arm() {
   return {};
 }
-/// What a fine-tuned arm is held against: nothing pruned, as long.
+/// What a fine-tuned arm is held against: nothing pruned, as long, in as many fine-tunes.
 TreatmentArm control_of(const TreatmentArm& arm);
+
+/// The doses of the arm's levels, the last its own: levels_to()'s, or as often nothing. Throws: LogicError for another
+/// number of levels than those.
+std::vector<double> levels_of(const TreatmentArm& arm);
+/// An arm at one level of its own.
+TreatmentArm at_level(TreatmentArm arm, double dose);
 
 /// The dose of the declared contrast and of `--quick`.
 inline constexpr double kDeclaredDose = 0.1;
 
-/// Arms that are scored without training: at 10 %, and in a full run at 1, 2, 5, 20, 40 and 50 % too.
+/// Arms that are scored without training: at 10 %, and in a full run at 1, 2, 5, 20, 30, 40 and 50 % too.
 std::vector<TreatmentArm> raw_arms(bool full);
 
 /// Arms that are fine-tuned: 0 %, magnitude global and per tensor, code and random at 10 %; in a full run all others
-/// that can be, at every level, and 0 % and the declared arm four times as long.
+/// that can be, at every level, and 0 % and the declared arm four times as long, and in two fine-tunes: the reference
+/// prunes level by level.
 std::vector<TreatmentArm> tuned_arms(bool full);
 
 /// Masks of an arm on a model with latents; full ones for `none`. `seed` is that of random scores and of the legacy
-/// sample; `calibration` is needed where needs_calibration() says so. Throws: as prune::select and its saliencies.
+/// sample; `calibration` is needed where needs_calibration() says so. A later level goes on from `progress`, which
+/// scores have only. Throws: as prune::select and its saliencies.
 model::Masks make_masks(const model::Model& base, const TreatmentArm& arm, std::uint64_t seed,
-                        const prune::Calibration* calibration);
+                        const prune::Calibration* calibration, const prune::Progress* progress = nullptr);
 
 /// The model under the masks of its arm; the placebo's keeps the scales of `base`, as codes; where scales are set by
 /// hand they are so by the factor of a layer's output. `temperature` is the factor of the arms that have one. Throws:
@@ -92,7 +101,7 @@ model::Masks make_masks(const model::Model& base, const TreatmentArm& arm, std::
 std::unique_ptr<model::Model> treated(const model::Model& base, const TreatmentArm& arm, const model::Masks& masks,
                                       double temperature = 1);
 
-/// A fine-tune's configuration as the arm changes it: its length; `norms` trains no latents.
+/// The configuration of each of its fine-tunes as the arm changes it: its length; `norms` trains no latents.
 train::TrainConfig tune_of(const TreatmentArm& arm, train::TrainConfig tune);
 
 }  // namespace rpt::experiment

@@ -142,28 +142,33 @@ std::string write_directory(const model::Model& model, const fs::path& place, mo
   return model::export_huggingface(model, place, form, options);
 }
 
-void write_card(RunDirectory& run, const std::string& card, const std::function<void(const std::string&)>& say) {
-  const std::string stage = "card";
-  const fs::path file = run.folder() / "README.md";
-  const auto before = run.finished(stage);
-  const std::string hash = core::sha256_hex(card);
+void write_own(RunDirectory& run, const std::string& name, const std::string& note, const std::string& text,
+               const std::function<void(const std::string&)>& say) {
+  const fs::path file = run.folder() / name;
+  train::remove_leftovers(file);
+  const auto before = run.finished(note);
+  const std::string hash = core::sha256_hex(text);
   std::error_code none;
   if (!fs::exists(fs::symlink_status(file, none))) {
-    core::write_file_atomic(file, card);
+    core::write_file_atomic(file, text);
   } else if (const auto there = file_sha256(file); there != hash) {  // equal, and not noted, where this was killed
     if (!there || !before || *there != before->text("sha256")) {
       say(fmt::format("{}: is not what this run wrote, and is left as it is", file.string()));
       return;
     }
-    core::write_file_atomic(file, card);
+    core::write_file_atomic(file, text);
   }
   if (before && before->text("sha256") == hash) return;
-  run.forget(stage);
-  run.stage(stage, [&] {
+  run.forget(note);
+  run.stage(note, [&] {
     StageFigures f;
     f.texts["sha256"] = hash;
     return f;
   });
+}
+
+void write_card(RunDirectory& run, const std::string& card, const std::function<void(const std::string&)>& say) {
+  write_own(run, "README.md", "card", card, say);
 }
 
 }  // namespace rpt::experiment

@@ -45,8 +45,12 @@ void remove_unfinished(const std::filesystem::path& folder);
 std::string write_directory(const model::Model& model, const std::filesystem::path& place, model::HfForm form,
                             core::ProgressSink* progress);
 
-/// Writes README.md of a run where there is none, or one that the run wrote before; another one is somebody's own text,
-/// which is left, and `say` is told so in a line. Throws: IoError.
+/// Writes a file of a run where there is none, or one that the run wrote before, which the stage `note` knows by its
+/// hash; another one is somebody's own text, which is left, and `say` is told so in a line. Throws: IoError.
+void write_own(RunDirectory& run, const std::string& name, const std::string& note, const std::string& text,
+               const std::function<void(const std::string&)>& say);
+
+/// README.md of a pipeline, so.
 void write_card(RunDirectory& run, const std::string& card, const std::function<void(const std::string&)>& say);
 
 }  // namespace rpt::experiment

@@ -16,7 +16,8 @@ struct ReferenceFigure {
   double before = 0;    ///< perplexity without the treatment
   double after = 0;     ///< and with it
   std::string why_not;  ///< comparable with ours
-  /// Which arm of ours stands beside it, against the untouched base; nothing where none does the like.
+  /// Which arm of ours stands beside it, against the untouched base; nothing where none does the like, and why_not says
+  /// so.
   std::optional<TreatmentArm> arm;
   bool fine_tuned = false;       ///< that arm
   bool after_fine_tune = false;  ///< the reference's figure has a fine-tune in it: our control of one stands beside

@@ -43,7 +43,7 @@ bool is_declared(const TreatmentArm& arm) {
 /// Whether a fine-tune in the second gauge could show anything that others do not.
 bool worth_tuning(const TreatmentArm& arm, BaseGauge gauge, std::uint64_t number) {
   if (gauge == BaseGauge::own || depends_on_gauge(arm)) return true;
-  return number == 0 && arm.length == 1 && (arm.dose == 0 || arm.dose == kDeclaredDose);
+  return number == 0 && arm.length == 1 && arm.levels == 1 && (arm.dose == 0 || arm.dose == kDeclaredDose);
 }
 
 /// Whether scoring without training could: what is the same function in both gauges by its making is scored in one, and
@@ -55,7 +55,8 @@ bool worth_scoring(const TreatmentArm& arm, BaseGauge gauge, std::size_t base, b
 
 /// What comes first.
 int rank_of(const ReproduceCell& cell) {
-  const bool level = (cell.arm.dose != 0 && cell.arm.dose != kDeclaredDose) || cell.arm.length != 1;
+  const bool level =
+      (cell.arm.dose != 0 && cell.arm.dose != kDeclaredDose) || cell.arm.length != 1 || cell.arm.levels != 1;
   if (!cell.fine_tune) return level ? 3 : 1;
   if (cell.gauge == BaseGauge::own && is_declared(cell.arm)) return 0;
   return level ? 4 : 2;
@@ -216,31 +217,54 @@ class Runner {
     return {};
   }
 
+  /// The arm's fine-tunes from its first level's model and masks on, each with an order of its own; `masks` become
+  /// those of the last level, `f` gets the losses and, where all was done in one go, the seconds. Nothing where it was
+  /// interrupted.
+  std::unique_ptr<model::Model> tuned(const ReproduceCell& cell, const model::Model& base,
+                                      std::unique_ptr<model::Model> model, model::Masks& masks, StageFigures& f) {
+    const std::vector<double> levels = levels_of(cell.arm);
+    const fs::path folder = run_.stage_folder(cell.stage());
+    const auto place = [&](std::size_t i) {
+      return levels.size() == 1 ? folder : folder / fmt::format("level-{}", i + 1);
+    };
+    const bool fresh = !fs::exists(place(0) / "training.json");
+    const bool masked = cell.arm.held && cell.arm.treatment != Treatment::none;
+    const train::TokenStream& stream = stream_of(cell.base);
+    const FixedScales scales = scales_for(cell.arm, base);
+    train::TrainConfig tune = tune_of(cell.arm, config_.tune);
+    core::Stopwatch watch;
+    for (std::size_t i = 0; i < levels.size(); ++i) {
+      if (i > 0) {
+        const prune::Progress progress{&base, &masks};
+        masks = make_masks(*model, at_level(cell.arm, levels[i]), seed_of(config_, cell), nullptr, &progress);
+        model = prune::apply_masks(*model, masks);
+      }
+      tune.seed = seed_of(config_, cell) + i;
+      fs::create_directories(place(i));
+      model = fine_tune(std::move(model), masked ? &masks : nullptr, tune, stream, place(i), around_, scales);
+      if (!model) return nullptr;
+      const std::vector<double> losses = step_losses(place(i));
+      f.series["losses"].insert(f.series["losses"].end(), losses.begin(), losses.end());
+    }
+    if (scales.base != nullptr) model = scales.snap(*model);
+    if (fresh) f.numbers["seconds_tuning"] = watch.seconds();
+    return model;
+  }
+
   std::optional<StageFigures> work_on(const ReproduceCell& cell) {
     if (around_.interrupted()) return std::nullopt;
     const auto base = in_gauge(cell);
     core::Stopwatch watch;
     const prune::Calibration* calibration = needs_calibration(cell.arm) ? &calibration_of(cell, *base) : nullptr;
-    const model::Masks masks = make_masks(*base, cell.arm, seed_of(config_, cell), calibration);
+    const TreatmentArm first = at_level(cell.arm, levels_of(cell.arm).front());
+    model::Masks masks = make_masks(*base, first, seed_of(config_, cell), calibration);
     const double temperature = needs_temperature(cell.arm) ? fitted(*base, cell.arm, masks) : 1;
     auto model = treated(*base, cell.arm, masks, temperature);
     const double masking = watch.seconds();
-    std::optional<double> tuning;
-    std::vector<double> losses;
+    StageFigures tuning;
     if (cell.fine_tune) {
-      train::TrainConfig tune = tune_of(cell.arm, config_.tune);
-      tune.seed = seed_of(config_, cell);
-      const fs::path folder = run_.stage_folder(cell.stage());
-      const bool fresh = !fs::exists(folder / "training.json");
-      const bool masked = cell.arm.held && cell.arm.treatment != Treatment::none;
-      const train::TokenStream& stream = stream_of(cell.base);
-      watch.restart();
-      const FixedScales scales = scales_for(cell.arm, *base);
-      model = fine_tune(std::move(model), masked ? &masks : nullptr, tune, stream, folder, around_, scales);
+      model = tuned(cell, *base, std::move(model), masks, tuning);
       if (!model) return std::nullopt;
-      if (scales.base != nullptr) model = scales.snap(*model);
-      if (fresh) tuning = watch.seconds();
-      losses = step_losses(folder);
     }
     watch.restart();
     StageFigures f = scored(*model, texts_.test, {.stride = config_.stride}, around_);
@@ -254,8 +278,8 @@ class Runner {
     if (needs_temperature(cell.arm)) f.numbers["temperature"] = temperature;
     f.numbers["seconds_masking"] = masking;
     for (const auto& [work, kind] : kWorks) f.numbers[fmt::format("guess_{}", kind)] = estimate_.guess()[work];
-    if (tuning) f.numbers["seconds_tuning"] = *tuning;
-    if (cell.fine_tune) f.series["losses"] = std::move(losses);
+    f.numbers.merge(tuning.numbers);
+    f.series.merge(tuning.series);
     f.texts["masks_sha256"] = model::sha256_of(masks);
     add_account(f, prune::account(*base, *model));
     return f;
@@ -329,7 +353,8 @@ void ReproduceResult::throw_failures() const {
 WorkAmounts work_of(const ReproduceCell& cell, const ReproduceConfig& config) {
   WorkAmounts amounts;
   amounts[Work::scoring] = 1;
-  if (cell.fine_tune) amounts[Work::tuning] = static_cast<double>(config.tune.steps * cell.arm.length);
+  if (cell.fine_tune)
+    amounts[Work::tuning] = static_cast<double>(config.tune.steps * cell.arm.length * cell.arm.levels);
   if (needs_calibration(cell.arm) || needs_temperature(cell.arm)) amounts[Work::masking] = 1;
   if (is_retained(cell) && !config.retention.empty()) amounts[Work::retention] = 1;
   return amounts;

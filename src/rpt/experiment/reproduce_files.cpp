@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "rpt/core/atomic_file.h"
+#include "rpt/experiment/deploy_files.h"
 #include "rpt/experiment/reproduce_report.h"
 #include "rpt/report/escape.h"
 
@@ -95,6 +96,12 @@ std::vector<std::string> not_asked(const ReproduceConfig& config) {
                     "beside it.",
                     text));
   }
+  issues.push_back(fmt::format(
+      "The reference prunes level by level and fine-tunes after each; {}",
+      config.full ? "of the arms here only magnitude per tensor at 10 % does so too (5 %, then 10 %, against two "
+                    "fine-tunes without pruning); no other level, and no legacy threshold."
+                  : "every arm here is pruned once, from the base. Magnitude per tensor at 5 %, then 10 %, is a full "
+                    "run's."));
   issues.push_back(fmt::format(
       "{} No pruning at the scales max|w|, refit and learned is no arm. Random masks matched on the scales of "
       "magnitude, and scales and factors set by hand, are scored without training only.",
@@ -197,15 +204,15 @@ std::string reproduce_known_issues(const ReproduceConfig& config, const Reproduc
   add("The bases are small models, pre-trained on little text. Nothing here is a measurement of the reference's 2B "
       "model, and none of its figures is comparable: the table says why, figure by figure.");
   for (const std::string& issue : not_asked(config)) add(issue);
-  add(
-      fmt::format("The declared contrast and the margin are fixed in the program, whatever is run. {}The intervals "
-                  "printed are not adjusted for their number, the p-values and verdicts are.",
-                  has_earlier_results(config)
-                      ? "The arms are not all older than the first figures of micro-1 … micro-5: after an earlier run "
-                        "on them arms of full runs were added (fine-tunes four times as long, no pruning at frozen "
-                        "scales and at scales quantised twice), and temperatures are fitted on the end of the training "
-                        "text instead of its beginning. "
-                      : ""));
+  add(fmt::format(
+      "The declared contrast and the margin are fixed in the program, whatever is run. {}The intervals "
+      "printed are not adjusted for their number, the p-values and verdicts are.",
+      has_earlier_results(config)
+          ? "The arms are not all older than the first figures of micro-1 … micro-5: after an earlier run "
+            "on them arms of full runs were added (fine-tunes four times as long, pruning level by level, 30 %, "
+            "no pruning at frozen scales and at scales quantised twice), and temperatures are fitted on the end of the "
+            "training text instead of its beginning. "
+          : ""));
   return text;
 }
 
@@ -233,14 +240,14 @@ bool holds_fuller_report(const std::filesystem::path& folder, const ReproduceRes
   return entries("cells") > result.cells.size() || entries("contrasts") > findings.comparisons.size();
 }
 
-std::string write_reproduce_report(const std::filesystem::path& folder, const ReproduceConfig& config,
-                                   const ReproduceResult& result, const Findings& findings,
-                                   const std::string& machine) {
-  core::write_file_atomic(folder / "tracking.md", reproduce_tracking(config, result, machine));
+std::string write_reproduce_report(RunDirectory& run, const ReproduceConfig& config, const ReproduceResult& result,
+                                   const Findings& findings, const Surroundings& around) {
+  const std::filesystem::path& folder = run.folder();
+  core::write_file_atomic(folder / "tracking.md", reproduce_tracking(config, result, around.machine));
   core::write_file_atomic(folder / "KNOWN_ISSUES.md",
                           "# Known issues\n\n" + reproduce_known_issues(config, result, findings) + "\n");
-  core::write_file_atomic(folder / "CITATION.cff", reproduce_citation(config));
-  core::write_file_atomic(folder / "README.md", readme(config));
+  write_own(run, "CITATION.cff", "citation", reproduce_citation(config), around.say);
+  write_own(run, "README.md", "card", readme(config), around.say);
   return report::write_report(folder, reproduce_report(config, result, findings));
 }
 

@@ -73,7 +73,7 @@ std::optional<report::Plot> dose_plot(const Findings& findings, const ReproduceC
     if (shown.arm.treatment == Treatment::legacy || shown.arm.treatment == Treatment::qk_scales) continue;
     report::Series series{shown.name(), {{0, 0}}};
     for (const TreatmentArm& arm : fine_tuned ? tuned_arms(config.full) : raw_arms(config.full)) {
-      if (kind(arm) != kind(shown.arm) || arm.length != 1) continue;
+      if (kind(arm) != kind(shown.arm) || arm.length != 1 || arm.levels != 1) continue;
       for (const Comparison& c : findings.comparisons) {
         if (c.arm != title(arm) || c.gauge != name(shown.gauge) || c.fine_tuned != fine_tuned || c.retention) continue;
         if (!c.against.starts_with(kind(untouched_arm()))) continue;

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <numeric>
@@ -43,6 +44,15 @@ Beside beside(const ReproduceConfig& config, const ReproduceResult& result, cons
   return b;
 }
 
+/// Why the figures are not comparable, and where the column of our arm stays empty in this run, why it does.
+std::string why_not(const ReproduceConfig& config, const ReferenceFigure& figure, const Beside& here) {
+  if (here.arm || !figure.arm) return figure.why_not;
+  const std::vector<TreatmentArm> arms = figure.fine_tuned ? tuned_arms(config.full) : raw_arms(config.full);
+  const bool planned = std::find(arms.begin(), arms.end(), *figure.arm) != arms.end();
+  return fmt::format("{}; here {}", figure.why_not,
+                     planned ? "not all bases are done" : "only a full run has that arm");
+}
+
 report::Cell cell_of(const std::optional<double>& change) {
   return change ? report::Cell(*change) : report::Cell();
 }
@@ -60,7 +70,7 @@ report::CaptionedTable reference_table(const ReproduceConfig& config, const Repr
   for (const ReferenceFigure& f : reference_figures()) {
     const Beside here = beside(config, result, f);
     table.add_row({std::int64_t{f.experiment}, std::string(f.what), f.after, f.change_percent(), cell_of(here.arm),
-                   cell_of(here.control), fmt::format("no: {}", f.why_not)});
+                   cell_of(here.control), fmt::format("no: {}", why_not(config, f, here))});
   }
   return {
       "The reference's figures, and the change of perplexity by the nearest arm here, gauge own, in per cent of the "
@@ -84,7 +94,7 @@ std::vector<report::Record> reference_records(const ReproduceConfig& config, con
           f.arm ? std::optional(title(*f.arm) + (f.fine_tuned ? ", fine-tuned" : ", without training")) : std::nullopt);
     r.set("here_control_change_percent", here.control);
     r.set("comparable", false);
-    r.set("why_not", f.why_not);
+    r.set("why_not", why_not(config, f, here));
     records.push_back(std::move(r));
   }
   return records;

@@ -37,8 +37,9 @@ std::string reproduce_command(const ReproduceConfig& config, const std::string& 
 bool holds_fuller_report(const std::filesystem::path& folder, const ReproduceResult& result, const Findings& findings);
 
 /// Writes the report's forms, tracking.md, KNOWN_ISSUES.md, CITATION.cff and README.md (how to run it again) into
-/// `folder`; says why plots are missing, or nothing. Throws: as report::write_report.
-std::string write_reproduce_report(const std::filesystem::path& folder, const ReproduceConfig& config,
-                                   const ReproduceResult& result, const Findings& findings, const std::string& machine);
+/// the run's folder, the last two as write_own(); says why plots are missing, or nothing. Throws: as
+/// report::write_report.
+std::string write_reproduce_report(RunDirectory& run, const ReproduceConfig& config, const ReproduceResult& result,
+                                   const Findings& findings, const Surroundings& around);
 
 }  // namespace rpt::experiment

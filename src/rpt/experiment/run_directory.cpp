@@ -67,6 +67,13 @@ std::string difference(const Json& a, const Json& b) {
   return fmt::format("a run of another configuration (\"{}\" differs)", differing_member(a, b));
 }
 
+fs::path file_in(const fs::path& folder, const std::string& stage) {
+  const bool plain = !stage.empty() && std::all_of(stage.begin(), stage.end(),
+                                                   [](unsigned char c) { return std::isalnum(c) != 0 || c == '-'; });
+  RPT_CHECK(plain, "stage \"{}\"", stage);
+  return folder / "stages" / (stage + ".json");
+}
+
 }  // namespace
 
 double StageFigures::number(const std::string& name) const {
@@ -77,6 +84,29 @@ const std::string& StageFigures::text(const std::string& name) const {
 }
 const std::vector<double>& StageFigures::list(const std::string& name) const {
   return entry(series, name, file);
+}
+
+bool holds_run(const fs::path& folder, std::string_view configuration) {
+  const fs::path file = folder / "run.json";
+  return fs::exists(file) && read_json(file) == Json::parse(configuration);
+}
+
+std::optional<StageFigures> finished_stage(const fs::path& folder, const std::string& stage) {
+  const fs::path file = file_in(folder, stage);
+  if (!fs::exists(file)) return std::nullopt;
+  const Json json = read_json(file);
+  try {
+    StageFigures figures;
+    for (const auto& [name, value] : json.at("numbers").items()) {
+      figures.numbers[name] = value.is_null() ? std::numeric_limits<double>::infinity() : value.get<double>();
+    }
+    json.at("texts").get_to(figures.texts);
+    json.at("series").get_to(figures.series);
+    figures.file = file.string();
+    return figures;
+  } catch (const Json::exception& e) {
+    throw FormatError(file.string(), 0, "stage", "numbers, texts and series", e.what());
+  }
 }
 
 RunDirectory::RunDirectory(fs::path folder, std::string_view configuration) : folder_(std::move(folder)) {
@@ -119,10 +149,7 @@ RunDirectory::~RunDirectory() {
 }
 
 fs::path RunDirectory::file_of(const std::string& stage) const {
-  const bool plain = !stage.empty() && std::all_of(stage.begin(), stage.end(),
-                                                   [](unsigned char c) { return std::isalnum(c) != 0 || c == '-'; });
-  RPT_CHECK(plain, "stage \"{}\"", stage);
-  return folder_ / "stages" / (stage + ".json");
+  return file_in(folder_, stage);
 }
 
 fs::path RunDirectory::stage_folder(const std::string& stage) const {
@@ -132,21 +159,7 @@ fs::path RunDirectory::stage_folder(const std::string& stage) const {
 }
 
 std::optional<StageFigures> RunDirectory::finished(const std::string& stage) const {
-  const fs::path file = file_of(stage);
-  if (!fs::exists(file)) return std::nullopt;
-  const Json json = read_json(file);
-  try {
-    StageFigures figures;
-    for (const auto& [name, value] : json.at("numbers").items()) {
-      figures.numbers[name] = value.is_null() ? std::numeric_limits<double>::infinity() : value.get<double>();
-    }
-    json.at("texts").get_to(figures.texts);
-    json.at("series").get_to(figures.series);
-    figures.file = file.string();
-    return figures;
-  } catch (const Json::exception& e) {
-    throw FormatError(file.string(), 0, "stage", "numbers, texts and series", e.what());
-  }
+  return finished_stage(folder_, stage);
 }
 
 void RunDirectory::forget(const std::string& stage) {

@@ -26,6 +26,14 @@ struct StageFigures {
   const std::vector<double>& list(const std::string& name) const;
 };
 
+/// Whether `folder` holds a run of this configuration, which is only looked at. Throws: FormatError for a damaged
+/// run.json.
+bool holds_run(const std::filesystem::path& folder, std::string_view configuration);
+
+/// What a stage of the run in `folder` found, if it is finished. Throws: FormatError for a damaged file; LogicError for
+/// no name of a stage.
+std::optional<StageFigures> finished_stage(const std::filesystem::path& folder, const std::string& stage);
+
 /// The folder of a run that consists of stages, each done once: run.json holds the configuration, stages/NAME.json what
 /// a finished stage found, stages/NAME/ what it keeps beside. A run that was killed goes on behind its last finished
 /// stage. One process at a time.

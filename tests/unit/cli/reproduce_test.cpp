@@ -58,14 +58,16 @@ class Reproduce : public CommandTest {
 
 TEST_F(Reproduce, HoldsItsChecksAndGoesOnToTheSameReport) {
   const std::vector<std::string> bases{base(1), base(2)};
-  const Json dry = [&] {
+  const auto dry_run = [&] {
     auto all = words("run", bases);
     all.erase(all.begin() + 1);
     all.insert(all.end(), {path("run"), "--dry-run"});  // --base takes one name, not what follows
     return json(all);
-  }();
+  };
+  const Json dry = dry_run();
   EXPECT_FALSE(fs::exists(path("run")));
   EXPECT_EQ(dry["stages"], 2 * (14 + 5 + 2 * 5) + 7);
+  EXPECT_EQ(dry["stages_done"], 0);
   EXPECT_GT(dry["seconds"].get<double>(), 0);
 
   const Outcome whole = rpt(words("run", bases));
@@ -135,10 +137,19 @@ TEST_F(Reproduce, HoldsItsChecksAndGoesOnToTheSameReport) {
   for (const fs::directory_entry& stage : fs::directory_iterator(path("run/stages"))) {
     stages.insert(stage.path().string());
   }
+  EXPECT_EQ(dry_run()["stages_done"], 65);
+  EXPECT_EQ(dry_run()["seconds"], 0);
   std::size_t i = 0;
+  std::size_t removed = 0;
   for (const std::string& stage : stages) {
-    if (++i % 4 == 0) fs::remove(stage);
+    if (++i % 4 != 0) continue;
+    fs::remove(stage);
+    removed += fs::path(stage).filename().string().starts_with("base") ? 1U : 0U;
   }
+  const Json left = dry_run();
+  EXPECT_EQ(left["stages"], 65);
+  EXPECT_EQ(left["stages_done"], 65 - removed);
+  EXPECT_GT(left["seconds"].get<double>(), 0);
   fs::remove(path("run/report.json"));
   fs::create_directories(path("run/stages/base1-own-no-pruning-tuned1"));
   ASSERT_EQ(rpt(words("run", bases)).code, 0);

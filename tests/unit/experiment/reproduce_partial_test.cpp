@@ -6,7 +6,10 @@
 #include "rpt/core/atomic_file.h"
 #include "rpt/core/error.h"
 #include "rpt/core/parallel.h"
+#include "rpt/experiment/fine_tune.h"
 #include "rpt/experiment/reproduce_report.h"
+#include "rpt/prune/apply.h"
+#include "rpt/train/token_stream.h"
 #include "tests/shared_data.h"
 #include "tests/unit/experiment/reproduce_testing.h"
 
@@ -129,6 +132,36 @@ TEST_F(ReproduceFolder, ALesserReportLeavesAFullerOne) {
   EXPECT_FALSE(holds_fuller_report(folder_.path(), less, fewer));
 }
 
+TEST_F(ReproduceFolder, FilesThatSomebodyHasEditedAreLeft) {
+  RunDirectory run(folder_ / "run", "{}");
+  const auto written = [&](const ReproduceConfig& config) {
+    const ReproduceResult result = run_of(config);
+    Surroundings around;
+    std::string said;
+    around.say = [&](const std::string& line) { said += line + "\n"; };
+    write_reproduce_report(run, config, result, findings_of(result, config), around);
+    return said;
+  };
+  const auto file = [&](const char* name) { return core::read_file(run.folder() / name); };
+  EXPECT_EQ(written(config_of(2)).find("left as it is"), std::string::npos);
+  const std::string readme = file("README.md");
+  const std::string citation = file("CITATION.cff");
+  EXPECT_EQ(written(config_of(3)).find("left as it is"), std::string::npos) << "its own may be renewed";
+  EXPECT_NE(file("README.md"), readme);
+  EXPECT_NE(file("CITATION.cff"), citation);
+  for (const char* name : {"README.md", "CITATION.cff"}) {
+    core::write_file_atomic(run.folder() / name, "mine");
+    const std::string said = written(config_of(2));
+    EXPECT_NE(said.find(std::string(name) + ": is not what this run wrote, and is left as it is"), std::string::npos)
+        << said;
+    EXPECT_EQ(file(name), "mine");
+  }
+  std::filesystem::remove(run.folder() / "README.md");
+  written(config_of(2));
+  EXPECT_EQ(file("README.md"), readme);
+  EXPECT_NE(file("KNOWN_ISSUES.md").find("2 of at least 5 bases"), std::string::npos);
+}
+
 /// A run on one embedded model, with hardly any training.
 class ReproduceRun : public ReproduceFolder {
  protected:
@@ -224,6 +257,69 @@ TEST_F(ReproduceRun, ReturnsWhatIsFinishedWhereStagesFailByTheirNumbers) {
     EXPECT_EQ(e.what(), "stage " + plan_[3].stage() + ": step 7: the training has diverged; " +
                             std::to_string(plan_.size() - 5) + " more failed too");
   }
+}
+
+// Pruned to 5 %, fine-tuned, pruned on to 10 % and fine-tuned: as by hand.
+TEST_F(ReproduceRun, AProgressiveArmIsPrunedLevelByLevel) {
+  config_.full = true;
+  TreatmentArm arm = declared_arm();
+  arm.levels = 2;
+  const ReproduceCell cell{0, BaseGauge::own, arm, 0};
+  ASSERT_EQ(cell.stage(), "base1-own-magnitude-per-tensor-10-in-2-fine-tunes-tuned1");
+  for (const ReproduceCell& other : plan_cells(config_)) {  // all others are done already
+    if (other == cell || run_->finished(other.stage())) continue;
+    static_cast<void>(run_->stage(other.stage(), [&] { return made_up(other); }));
+  }
+  // Killed behind the first level, it goes on with the second.
+  Surroundings killed;
+  const auto second = run_->stage_folder(cell.stage()) / "level-2";
+  killed.interrupted = [&] { return std::filesystem::exists(second); };
+  ASSERT_TRUE(reproduce(config_, bases_, texts_, *run_, killed).interrupted);
+  ASSERT_TRUE(std::filesystem::exists(second.parent_path() / "level-1/model"));
+  const ReproduceResult result = reproduce(config_, bases_, texts_, *run_, {});
+  const StageFigures* found = result.find(cell);
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->list("losses").size(), 4U);
+
+  const model::Model& base = *bases_[0];
+  const auto stream = train::encode_documents(texts_.train, base.vocabulary(), train::separators_of(base.vocabulary()));
+  train::TrainConfig tune = config_.tune;
+  tune.seed = seed_of(config_, cell);
+  const model::Masks first = make_masks(base, at_level(arm, 0.05), 0, nullptr);
+  auto model = fine_tune(prune::apply_masks(base, first), &first, tune, stream, folder_ / "first", {});
+  const prune::Progress progress{&base, &first};
+  const model::Masks masks = make_masks(*model, at_level(arm, 0.1), 0, nullptr, &progress);
+  EXPECT_EQ(found->text("masks_sha256"), model::sha256_of(masks));
+  EXPECT_NE(masks, make_masks(base, at_level(arm, 0.1), 0, nullptr)) << "not those of pruning once";
+  for (std::size_t i = 0; i < masks.linears.size(); ++i)
+    EXPECT_GT(masks.linears[i].pruned(), first.linears[i].pruned());
+  ++tune.seed;
+  model = fine_tune(prune::apply_masks(*model, masks), &masks, tune, stream, folder_ / "second", {});
+  EXPECT_EQ(found->text("nll_sha256"), scored(*model, texts_.test, {.stride = config_.stride}, {}).text("nll_sha256"));
+}
+
+TEST(Reproduce, AProgressiveArmIsHeldAgainstAsManyFineTunes) {
+  const ReproduceConfig config = config_of(5, true);
+  TreatmentArm arm = declared_arm();
+  arm.levels = 2;
+  EXPECT_EQ(levels_of(arm), (std::vector<double>{0.05, 0.1}));
+  EXPECT_EQ(levels_of(control_of(arm)), (std::vector<double>{0, 0}));
+  EXPECT_EQ(work_of({0, BaseGauge::own, arm, 0}, config)[Work::tuning], 2.0 * static_cast<double>(config.tune.steps));
+  int cells = 0;
+  for (const ReproduceCell& c : plan_cells(config)) {
+    if (c.arm.levels == 1) continue;
+    EXPECT_TRUE(c.fine_tune && c.gauge == BaseGauge::own) << c.stage();
+    ++cells;
+  }
+  EXPECT_EQ(cells, 2 * 5);
+  for (const ReproduceCell& c : plan_cells(config_of(5))) EXPECT_EQ(c.arm.levels, 1) << "a quick run has none";
+  bool compared = false;
+  for (const Comparison& c : findings_of(run_of(config), config).comparisons) {
+    if (c.arm != title(arm) || c.retention) continue;
+    EXPECT_EQ(c.against, "no pruning, in 2 fine-tunes, fine-tuned, gauge own");
+    compared = true;
+  }
+  EXPECT_TRUE(compared);
 }
 
 }  // namespace

@@ -192,6 +192,7 @@ TEST(Reproduce, NamesWhatNoArmAsks) {
   EXPECT_NE(quick.find("No pruning at the scales max|w|, refit and learned is no arm."), std::string::npos);
   EXPECT_NE(quick.find("quantised twice is a full run's."), std::string::npos);
   EXPECT_NE(quick.find("Random masks matched on the scales of magnitude, and scales"), std::string::npos);
+  EXPECT_NE(quick.find("every arm here is pruned once, from the base"), std::string::npos);
   EXPECT_EQ(quick.find("raw text"), std::string::npos);
   config.retention = "wikitext-2:validation";
   EXPECT_NE(
@@ -199,6 +200,7 @@ TEST(Reproduce, NamesWhatNoArmAsks) {
                    "not scored beside it."),
       std::string::npos);
   config.full = true;
+  EXPECT_NE(known().find("only magnitude per tensor at 10 % does so too"), std::string::npos);
   EXPECT_NE(known().find("frozen scales and scales quantised twice, and these without pruning only."),
             std::string::npos);
 }
