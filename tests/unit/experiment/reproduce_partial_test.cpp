@@ -276,7 +276,9 @@ TEST_F(ReproduceRun, AProgressiveArmIsPrunedLevelByLevel) {
   killed.interrupted = [&] { return std::filesystem::exists(second); };
   ASSERT_TRUE(reproduce(config_, bases_, texts_, *run_, killed).interrupted);
   ASSERT_TRUE(std::filesystem::exists(second.parent_path() / "level-1/model"));
-  const ReproduceResult result = reproduce(config_, bases_, texts_, *run_, {});
+  Surroundings until_done;  // the reference's pipeline, which comes then, asks for a longer text
+  until_done.interrupted = [&] { return run_->finished(cell.stage()).has_value(); };
+  const ReproduceResult result = reproduce(config_, bases_, texts_, *run_, until_done);
   const StageFigures* found = result.find(cell);
   ASSERT_TRUE(found);
   EXPECT_EQ(found->list("losses").size(), 4U);
