@@ -99,6 +99,10 @@ class Runner {
   /// The reference's pipeline on every base, each in a folder of its own.
   void add_legacy() {
     for (std::size_t base = 0; base < bases_.size() && !result_.interrupted; ++base) {
+      if (around_.interrupted()) {
+        result_.interrupted = true;
+        return;
+      }
       const std::string place = fmt::format("legacy/base{}", base + 1);
       const DeployConfig config = legacy_config(config_.bases[base], *bases_[base], config_.tune, config_.test, texts_);
       around_.say(fmt::format("{}: the reference's pipeline", config.model));
