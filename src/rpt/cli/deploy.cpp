@@ -11,7 +11,6 @@
 #include "rpt/core/memory.h"
 #include "rpt/experiment/deploy_cost.h"
 #include "rpt/experiment/deploy_report.h"
-#include "rpt/experiment/legacy_run.h"
 
 namespace rpt::cli {
 namespace {

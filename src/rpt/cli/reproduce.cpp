@@ -80,9 +80,9 @@ int say_estimate(const ReproduceOptions& options, const experiment::ReproduceCon
       ++done;
       continue;
     }
-    const experiment::WorkAmounts more = experiment::work_of(cell, config);
-    for (std::size_t i = 0; i < work.of.size(); ++i) work.of[i] += more.of[i];
+    work += experiment::work_of(cell, config);
   }
+  work += experiment::legacy_work(config, config.bases.size());
   const double seconds = estimate.seconds(work);
   const std::string of_them = done > 0 ? fmt::format(", {} of them done", done) : "";
   context.out() << fmt::format("{} stages{}, about {:.0f} minutes{}, from {}\n", plan.size(), of_them, seconds / 60,

@@ -284,6 +284,19 @@ bool is_legacy(const DeployConfig& config) {
   return config.recipe.protocol == prune::Protocol::legacy;
 }
 
+void follow_reference(train::TrainConfig& tune) {
+  tune.sampling = train::Sampling::legacy;
+  train::AdamwOptions& o = tune.optimiser;
+  o.lr = 5e-4;
+  o.relative = false;
+  o.clipping = train::Clipping::global;
+  o.beta1 = 0.9;
+  o.beta2 = 0.999;
+  o.eps = 1e-8;
+  o.weight_decay = 0.01;
+  o.state = train::StateType::bf16;
+}
+
 const StageFigures* find_stage(const DeployResult& result, std::string_view suffix) {
   const auto found = std::find_if(result.stages.rbegin(), result.stages.rend(),
                                   [&](const DeployStage& s) { return s.stage.ends_with(suffix); });

@@ -33,6 +33,10 @@ struct DeployConfig {
 /// (docs/experiments.md, "The reference's pipeline").
 bool is_legacy(const DeployConfig& config);
 
+/// The fine-tune of the reference's pipeline (RPT, deploy/rpt_deploy_a100.py) with two differences: float32 masters
+/// where it has bfloat16, and no decay of gains. Learning rate 5e-4; its batch of 8 is rpt's default.
+void follow_reference(train::TrainConfig& tune);
+
 /// The doses of the levels: those of 5, 10, 15, 20, 25, 30, 40 and 50 % below `sparsity`, then it, to a millionth;
 /// only 0 where it is 0.
 std::vector<double> levels_to(double sparsity);

@@ -1,24 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "rpt/experiment/legacy_run.h"
 
-#include <algorithm>
+#include <utility>
 
 #include "rpt/core/error.h"
 
 namespace rpt::experiment {
-
-void follow_reference(train::TrainConfig& tune) {
-  tune.sampling = train::Sampling::legacy;
-  train::AdamwOptions& o = tune.optimiser;
-  o.lr = 5e-4;
-  o.relative = false;
-  o.clipping = train::Clipping::global;
-  o.beta1 = 0.9;
-  o.beta2 = 0.999;
-  o.eps = 1e-8;
-  o.weight_decay = 0.01;
-  o.state = train::StateType::bf16;
-}
 
 DeployConfig legacy_config(const std::string& name, const model::Model& base, const train::TrainConfig& tune,
                            const std::string& test, const Texts& texts) {

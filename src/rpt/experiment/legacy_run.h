@@ -10,10 +10,6 @@
 /// The reference's pipeline beside an experiment: what stands in its column was found by its own procedure.
 namespace rpt::experiment {
 
-/// The fine-tune of the reference's pipeline (RPT, deploy/rpt_deploy_a100.py) with two differences: float32 masters
-/// where it has bfloat16, and no decay of gains. Learning rate 5e-4; its batch of 8 is rpt's default.
-void follow_reference(train::TrainConfig& tune);
-
 /// `deploy` of protocol legacy to 10 %, with the steps, texts and seed of an experiment.
 DeployConfig legacy_config(const std::string& name, const model::Model& base, const train::TrainConfig& tune,
                            const std::string& test, const Texts& texts);

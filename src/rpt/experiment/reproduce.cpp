@@ -165,14 +165,9 @@ class Runner {
     WorkAmounts left;
     for (std::size_t i = first; i < plan.size(); ++i) {
       if (run_.finished(plan[i].stage())) continue;
-      const WorkAmounts more = work_of(plan[i], config_);
-      for (std::size_t w = 0; w < left.of.size(); ++w) left.of[w] += more.of[w];
+      left += work_of(plan[i], config_);
     }
-    if (config_.full) {  // two levels each, and what little its protocol scores beside the seven states
-      const auto runs = static_cast<double>(bases_.size() - result_.legacy.size());
-      left[Work::tuning] += 2 * runs * static_cast<double>(config_.tune.steps);
-      left[Work::scoring] += 7 * runs;
-    }
+    left += legacy_work(config_, bases_.size() - result_.legacy.size());
     return estimate_.seconds(left);
   }
 
@@ -361,6 +356,15 @@ WorkAmounts work_of(const ReproduceCell& cell, const ReproduceConfig& config) {
     amounts[Work::tuning] = static_cast<double>(config.tune.steps * cell.arm.length * cell.arm.levels);
   if (needs_calibration(cell.arm) || needs_temperature(cell.arm)) amounts[Work::masking] = 1;
   if (is_retained(cell) && !config.retention.empty()) amounts[Work::retention] = 1;
+  return amounts;
+}
+
+WorkAmounts legacy_work(const ReproduceConfig& config, std::size_t bases) {
+  WorkAmounts amounts;
+  if (!config.full) return amounts;
+  // Two levels each, and what little its protocol scores beside the seven states.
+  amounts[Work::tuning] = 2 * static_cast<double>(bases) * static_cast<double>(config.tune.steps);
+  amounts[Work::scoring] = 7 * static_cast<double>(bases);
   return amounts;
 }
 

@@ -95,6 +95,8 @@ void require_usable(const Bases& bases, const ReproduceConfig& config, const Tex
 
 /// What a stage does: steps, texts scored, calibrations. And seconds of each before anything was measured.
 WorkAmounts work_of(const ReproduceCell& cell, const ReproduceConfig& config);
+/// What the reference's pipeline does on `bases` bases of a full run; nothing of any other.
+WorkAmounts legacy_work(const ReproduceConfig& config, std::size_t bases);
 TimeEstimate first_estimate(const ReproduceConfig& config, const model::Config& shape, const Texts& texts);
 
 /// Learns from a finished stage.

@@ -18,6 +18,10 @@ struct WorkAmounts {
   std::array<double, kWorks.size()> of{};
   double& operator[](Work work) { return of[static_cast<std::size_t>(work)]; }
   double operator[](Work work) const { return of[static_cast<std::size_t>(work)]; }
+  WorkAmounts& operator+=(const WorkAmounts& more) {
+    for (std::size_t i = 0; i < of.size(); ++i) of[i] += more.of[i];
+    return *this;
+  }
 };
 
 /// Seconds that work will take, from what finished work took; of kinds that were not measured yet, from the guess.

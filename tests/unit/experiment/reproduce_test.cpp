@@ -425,10 +425,16 @@ TEST(Reproduce, EstimatesWithinAQuarterAfterATenth) {
       spent += f.number("seconds_scoring") + f.number("seconds_tuning");
       continue;
     }
-    const WorkAmounts more = work_of(cell, config);
-    for (std::size_t w = 0; w < left.of.size(); ++w) left.of[w] += more.of[w];
+    left += work_of(cell, config);
   }
   EXPECT_NEAR(spent + estimate.seconds(left), total, 0.25 * total);
+}
+
+TEST(Reproduce, TheReferencesPipelineIsWorkOfFullRunsOnly) {
+  EXPECT_EQ(legacy_work(config_of(5), 5).of, WorkAmounts{}.of);
+  const WorkAmounts work = legacy_work(config_of(5, true), 3);
+  EXPECT_EQ(work[Work::tuning], 3.0 * 2 * 20);
+  EXPECT_EQ(work[Work::scoring], 3.0 * 7);
 }
 
 // What a fine-tune took that was interrupted is not known: it is neither in what stages took nor in the estimate of it.
