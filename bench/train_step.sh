@@ -11,7 +11,7 @@
 #   --runs N           default 3
 #   --seconds S        of each run, default 20
 #   --threads N        default all cores
-#   --backward "TYPE..."  of rpt's backward pass: bf16, int8, f32; a row each; default "bf16 int8"
+#   --backward "TYPE..."  of rpt's backward pass: bf16, int8 (the head's too), f32; a row each; default "bf16 int8"
 #   --modes "MODE..."  of PyTorch: f32, bf16 (autocast), f32-compile, bf16-compile; default "bf16 bf16-compile"
 #   --json FILE        the same figures, every run included
 #
@@ -83,12 +83,14 @@ fi
 
 # Runs all programs of a shape in turn; leaves rpt-TYPE.I.json and MODE.I.json in folder $1.
 run_row() {
-  local folder=$1 shape=$2 batch=$3 context=$4 i type mode
+  local folder=$1 shape=$2 batch=$3 context=$4 i type mode head
   local size=(--shape "$shape" --batch "$batch" --context "$context" --threads "$threads" --seconds "$seconds")
   for ((i = 1; i <= runs; ++i)); do
     for type in $types; do
       say "$shape $batch x $context: run $i of $runs, rpt $type"
-      "$rpt" bench train "${size[@]}" --backward "$type" --quiet --json "$folder/rpt-$type.$i.json" > /dev/null
+      head=bf16
+      if [ "$type" = int8 ]; then head=int8; fi
+      "$rpt" bench train "${size[@]}" --backward "$type" --train-head "$head" --quiet --json "$folder/rpt-$type.$i.json" > /dev/null
     done
     [ $has_peer = yes ] || continue
     for mode in $modes; do

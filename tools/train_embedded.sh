@@ -38,7 +38,7 @@ for name in "$@"; do
   seed=1
   recipe=${name%-int8}
   backward=
-  if [ "$recipe" != "$name" ]; then backward=', "backward": "int8"'; fi
+  if [ "$recipe" != "$name" ]; then backward=', "backward": "int8", "train_head": "int8"'; fi
   if [[ $recipe == micro-* ]]; then
     seed=${recipe#micro-}
     recipe=micro

@@ -77,6 +77,9 @@ train::TrainConfig make_run(const BenchTrainOptions& options, std::uint64_t seed
   run.seed = seed;
   run.step = {model::runnable(model::parse_backward_type(options.backward)),
               model::runnable(model::parse_backward_type(options.head)), options.checkpoint_activations};
+  if (run.step.head == model::BackwardType::int8 && run.step.backward != run.step.head) {
+    throw UsageError(fmt::format("--train-head int8: goes with --backward int8, not {}", options.backward));
+  }
   return run;
 }
 
@@ -358,8 +361,8 @@ Command add_bench_train(CLI::App& program) {
   app->add_option("--backward", options->backward, "Products of the backward pass")
       ->check(CLI::IsMember({"int8", "bf16", "f32"}))
       ->capture_default_str();
-  app->add_option("--train-head", options->head, "Products of the head")
-      ->check(CLI::IsMember({"bf16", "f32"}))
+  app->add_option("--train-head", options->head, "Products of the head; int8 only where --backward is")
+      ->check(CLI::IsMember({"int8", "bf16", "f32"}))
       ->capture_default_str();
   app->add_flag("--checkpoint-activations", options->checkpoint_activations, "Less memory, about a fifth more time");
   app->footer("Example:\n  rpt bench train --shape tiny --batch 8 --context 128 --json tiny.json");

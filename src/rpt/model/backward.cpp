@@ -77,6 +77,7 @@ void BackwardWork::begin_step(std::uint64_t seed, std::int64_t step) {
   seed_ = seed;
   step_ = step;
   calls_ = 0;
+  head_is_rounded_ = false;
 }
 
 std::uint32_t BackwardWork::row_key(std::int64_t row) const {
@@ -177,31 +178,37 @@ BackwardWork::Gradient BackwardWork::rows(tensor::MatrixView dy, std::span<const
   return out;
 }
 
-void BackwardWork::find_steps(tensor::MatrixView dy, std::span<const float> factors) {
-  const auto columns = static_cast<std::size_t>(dy.columns);
-  const std::int64_t parts = (dy.rows + kRows - 1) / kRows;
-  row_steps_.resize(static_cast<std::size_t>(dy.rows));
-  column_maxima_.reshape(parts, dy.columns);
-  const auto& table = kernels::active();
+void BackwardWork::find_column_steps(std::int64_t rows, std::int64_t columns, std::vector<float>& steps,
+                                     const std::function<void(std::int64_t, float*)>& visit) {
+  const auto count = static_cast<std::size_t>(columns);
+  const std::int64_t parts = (rows + kRows - 1) / kRows;
+  column_maxima_.reshape(parts, columns);
   core::parallel_for(parts, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t p = begin; p < end; ++p) {
       float* maxima = column_maxima_.view().row(p);
-      std::fill_n(maxima, columns, 0.0F);
-      for (std::int64_t t = p * kRows; t < std::min((p + 1) * kRows, dy.rows); ++t) {
-        const auto i = static_cast<std::size_t>(t);
-        row_steps_[i] = table.gradient_maxima(dy.row(t), dy.columns, factors[i], maxima) / 127.0F;
-      }
+      std::fill_n(maxima, count, 0.0F);
+      for (std::int64_t i = p * kRows; i < std::min((p + 1) * kRows, rows); ++i) visit(i, maxima);
     }
   });
-  column_steps_.assign(columns, 0.0F);
+  steps.assign(count, 0.0F);
+  const auto& table = kernels::active();
   for (std::int64_t p = 0; p < parts; ++p) {
-    table.gradient_maxima(column_maxima_.view().row(p), dy.columns, 1.0F, column_steps_.data());
+    table.gradient_maxima(column_maxima_.view().row(p), columns, 1.0F, steps.data());
   }
-  column_inverses_.resize(columns);
-  for (std::size_t n = 0; n < columns; ++n) {
-    column_inverses_[n] = inverse_step(column_steps_[n]);
-    column_steps_[n] /= 127.0F;
+  column_inverses_.resize(count);
+  for (std::size_t n = 0; n < count; ++n) {
+    column_inverses_[n] = inverse_step(steps[n]);
+    steps[n] /= 127.0F;
   }
+}
+
+void BackwardWork::find_steps(tensor::MatrixView dy, std::span<const float> factors) {
+  row_steps_.resize(static_cast<std::size_t>(dy.rows));
+  const auto& table = kernels::active();
+  find_column_steps(dy.rows, dy.columns, column_steps_, [&](std::int64_t t, float* maxima) {
+    const auto i = static_cast<std::size_t>(t);
+    row_steps_[i] = table.gradient_maxima(dy.row(t), dy.columns, factors[i], maxima) / 127.0F;
+  });
 }
 
 BackwardWork::Int8Gradient BackwardWork::int8_rows(tensor::MatrixView dy, std::span<const float> factors) {
@@ -224,6 +231,41 @@ BackwardWork::Int8Gradient BackwardWork::int8_rows(tensor::MatrixView dy, std::s
     table.gradient_codes(a);
   });
   return out;
+}
+
+BackwardWork::Int8Head BackwardWork::int8_head(const tensor::StoredView& head) {
+  RPT_CHECK(type() == BackwardType::int8, "a head in {}", name(type()));
+  if (!head_is_rounded_) round_head(head);
+  head_is_rounded_ = true;
+  return {{head_codes_.data(), tensor::DType::i8, head.rows, head.columns, head.columns, false}, head_steps_};
+}
+
+void BackwardWork::round_head(const tensor::StoredView& head) {
+  const auto columns = static_cast<std::size_t>(head.columns);
+  const auto& table = kernels::active();
+  find_column_steps(head.rows, head.columns, head_steps_, [&](std::int64_t v, float* maxima) {
+    std::vector<float> row(columns);
+    tensor::read_row(head, v, row, tensor::Bf16::exact);
+    table.gradient_maxima(row.data(), head.columns, 1.0F, maxima);
+  });
+  head_codes_.reserve_scratch(static_cast<std::size_t>(head.rows) * columns);
+  ++calls_;
+  core::parallel_for(head.rows, kRows, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<float> row(columns);
+    std::vector<std::int8_t> unused(columns);  // codes by row
+    for (std::int64_t v = begin; v < end; ++v) {
+      tensor::read_row(head, v, row, tensor::Bf16::exact);
+      kernels::GradientCodes a;
+      a.x = row.data();
+      a.n = head.columns;
+      a.factor = 1;
+      a.column_inverse = column_inverses_.data();
+      a.key = row_key(v);
+      a.by_row = unused.data();
+      a.by_column = head_codes_.data() + v * head.columns;
+      table.gradient_codes(a);
+    }
+  });
 }
 
 }  // namespace rpt::model

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -99,6 +100,15 @@ class BackwardWork {
   /// dy [T, N] rounded, factors[t] as in rows(). Not finite values show in the steps. Holds until the next call.
   Int8Gradient int8_rows(tensor::MatrixView dy, std::span<const float> factors);
 
+  /// A dense head [V, H] as int8 codes: column_step_h · codes_vh.
+  struct Int8Head {
+    tensor::Operand codes;
+    std::span<const float> column_steps;
+  };
+  /// The head rounded at random, once a step: it must not change before the next begin_step(). Only for int8. Not
+  /// finite values show in the steps.
+  Int8Head int8_head(const tensor::StoredView& head);
+
   // Gradients of activations, named after them.
   tensor::Tensor normed;    ///< [T, H], [T, A·D] or [T, F]
   tensor::Tensor attended;  ///< [T, A·D]
@@ -113,19 +123,28 @@ class BackwardWork {
  private:
   /// Room for [rows, columns] numbers of the type of this pass.
   tensor::Operand reserve(core::AlignedBuffer<float>& buffer, std::int64_t rows, std::int64_t columns) const;
-  /// The key of a row's random numbers in the present call of int8_rows().
+  /// The key of a row's random numbers in the present call of int8_rows() or int8_head().
   std::uint32_t row_key(std::int64_t row) const;
   /// Steps of rows and of columns into row_steps_ and column_steps_, inverses of the latter into column_inverses_.
   void find_steps(tensor::MatrixView dy, std::span<const float> factors);
+  /// Calls visit(row, maxima) for every row; what it leaves in maxima [columns] becomes `steps`, and their inverses
+  /// column_inverses_.
+  void find_column_steps(std::int64_t rows, std::int64_t columns, std::vector<float>& steps,
+                         const std::function<void(std::int64_t row, float* maxima)>& visit);
+  /// The head's codes and steps into head_codes_ and head_steps_.
+  void round_head(const tensor::StoredView& head);
 
   BackwardType type_, dense_type_;
   tensor::Operand input_;
   core::AlignedBuffer<float> input_values_, code_values_, gradient_values_, column_values_;
   std::vector<float> row_steps_, column_steps_, column_inverses_;
-  tensor::Tensor column_maxima_;  ///< [parts, N]
+  tensor::Tensor column_maxima_;                 ///< [parts, N]
+  core::AlignedBuffer<std::int8_t> head_codes_;  ///< [V, H]
+  std::vector<float> head_steps_;
+  bool head_is_rounded_ = false;  ///< in this step
   std::uint64_t seed_ = 0;
   std::int64_t step_ = 0;
-  std::uint32_t calls_ = 0;  ///< of int8_rows in this step
+  std::uint32_t calls_ = 0;  ///< of int8_rows and int8_head in this step
 };
 
 }  // namespace rpt::model

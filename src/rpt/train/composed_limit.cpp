@@ -45,7 +45,7 @@ void add_head(std::vector<StepProduct>& products, const model::Config& c, std::i
               ProductType type, bool several) {
   if (rows == 0 || count == 0) return;
   StepProduct p;
-  p.type = type;
+  p.type = type == ProductType::int8 ? ProductType::bf16 : type;
   p.count = count;
   const auto add = [&](const char* pass, std::int64_t m, std::int64_t n, std::int64_t k) {
     p.name = fmt::format("head {}, {} rows", pass, rows);
@@ -57,6 +57,7 @@ void add_head(std::vector<StepProduct>& products, const model::Config& c, std::i
   p.b_transposed = true;
   add("forward", rows, c.vocabulary, c.hidden);
   p.b_transposed = false;
+  p.type = type;
   add("dX", rows, c.hidden, c.vocabulary);
   p.a_transposed = true;
   p.accumulate = several;

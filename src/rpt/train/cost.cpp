@@ -84,16 +84,27 @@ std::int64_t attention_scratch(const model::Config& c, std::int64_t context, mod
   return core::threads() * 4 * (2 * context * c.head_size + sums);
 }
 
-/// Logits and, in bf16, their gradient and the hidden states; in f32 the whole head.
+/// Logits and, in bf16, their gradient and the hidden states; in f32 the whole head. In int8 logits, hidden states in
+/// bf16 and int8, codes and largest numbers of head and logits as far as they outgrow those of the linears.
 std::int64_t head_bytes(const model::Config& c, std::int64_t rows, model::BackwardType type) {
   const std::int64_t at_once = std::min(rows, HeadLoss::rows_at_once(c.vocabulary));
   if (type == model::BackwardType::f32) return 4 * at_once * c.vocabulary + 4 * c.vocabulary * c.hidden;
+  if (type == model::BackwardType::int8) {
+    const std::int64_t linears = rows * widest(c);
+    const std::int64_t codes = 2 * std::max<std::int64_t>(at_once * c.vocabulary - linears, 0);
+    const std::int64_t most = std::max(at_once, c.hidden) * c.vocabulary;
+    const std::int64_t maxima = std::max<std::int64_t>(most - linears, 0) / 8;
+    return at_once * (4 * c.vocabulary + 2 * c.hidden + padded(c.hidden)) + c.vocabulary * c.hidden + codes + maxima;
+  }
   return at_once * (6 * c.vocabulary + 2 * c.hidden);
 }
 
-std::uint64_t product_scratch(const model::Config& c, std::int64_t rows, model::BackwardType type) {
-  const std::uint64_t backward =
-      type == model::BackwardType::int8 ? tensor::multiply_int8_rows_scratch(std::max(rows, widest(c)), widest(c)) : 0;
+std::uint64_t product_scratch(const model::Config& c, std::int64_t rows, const StepOptions& step) {
+  const std::int64_t head = step.head == model::BackwardType::int8 ? c.vocabulary : 0;
+  const std::int64_t most = std::max({rows, widest(c), head});
+  const std::uint64_t backward = model::runnable(step.backward) == model::BackwardType::int8
+                                     ? tensor::multiply_int8_rows_scratch(most, widest(c))
+                                     : 0;
   return tensor::matmul_ternary_scratch(widest(c), widest(c), rows) + backward;
 }
 
@@ -146,7 +157,7 @@ RunMemory run_memory(const model::Config& c, const TrainConfig& run, const Surro
   const std::int64_t dense = run.quantisation.share(0) < 1 ? 4 * widest(c) : 0;  // outputs of a quantisation warm-up
   m.scratch = bytes(rows * (forward_bytes(c) + dense + backward_bytes(c, backward)) + size_of(backward) * largest(c) +
                     attention_scratch(c, run.context, backward) + head_bytes(c, rows, model::runnable(run.step.head))) +
-              product_scratch(c, rows, backward);
+              product_scratch(c, rows, run.step);
   if (run.revive && run.revive->scope == ReviveScope::tensor) {
     m.scratch += bytes(4 * largest(c));  // magnitudes to select from
   }

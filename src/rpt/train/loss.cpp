@@ -2,6 +2,7 @@
 #include "rpt/train/loss.h"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "rpt/core/exact_math.h"
@@ -26,10 +27,7 @@ tensor::Operand to_bf16(tensor::MatrixView x, core::AlignedBuffer<std::uint16_t>
 
 }  // namespace
 
-HeadLoss::HeadLoss(model::BackwardType type) {
-  if (type == model::BackwardType::int8) throw ConfigError("the head's products are bf16 or f32, not int8");
-  type_ = model::runnable(type);
-}
+HeadLoss::HeadLoss(model::BackwardType type) : type_(model::runnable(type)) {}
 
 std::int64_t HeadLoss::rows_at_once(std::int64_t vocabulary) {
   constexpr std::int64_t kMostLogits = std::int64_t{1} << 22;  // 16 MiB
@@ -37,8 +35,8 @@ std::int64_t HeadLoss::rows_at_once(std::int64_t vocabulary) {
 }
 
 double HeadLoss::add(const model::EmbeddingWeight& head, tensor::MatrixView hidden,
-                     std::span<const std::int32_t> targets, float weight, tensor::MutableMatrix dhidden,
-                     tensor::MutableMatrix dhead, bool overwrites) {
+                     std::span<const std::int32_t> targets, float weight, model::BackwardWork& work,
+                     tensor::MutableMatrix dhidden, tensor::MutableMatrix dhead, bool overwrites) {
   const tensor::StoredView& e = head.values();
   if (std::cmp_not_equal(targets.size(), hidden.rows) || dhidden.rows != hidden.rows || dhead.rows != e.rows ||
       hidden.columns != e.columns || dhidden.columns != e.columns || dhead.columns != e.columns) {
@@ -64,31 +62,34 @@ double HeadLoss::add(const model::EmbeddingWeight& head, tensor::MatrixView hidd
     const std::int64_t end = std::min(begin + most, hidden.rows);
     sum += add_rows(head, hidden.slice(begin, end),
                     targets.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)), weight,
-                    dhidden.slice(begin, end), dhead, overwrites && begin == 0);
+                    work, dhidden.slice(begin, end), dhead, overwrites && begin == 0);
   }
   return sum;
 }
 
 double HeadLoss::add_rows(const model::EmbeddingWeight& head, tensor::MatrixView hidden,
-                          std::span<const std::int32_t> targets, float weight, tensor::MutableMatrix dhidden,
-                          tensor::MutableMatrix dhead, bool overwrites) {
+                          std::span<const std::int32_t> targets, float weight, model::BackwardWork& work,
+                          tensor::MutableMatrix dhidden, tensor::MutableMatrix dhead, bool overwrites) {
   const tensor::StoredView& e = head.values();
-  const bool bf16 = type_ == model::BackwardType::bf16;
+  const bool f32 = type_ == model::BackwardType::f32;
+  const bool int8 = type_ == model::BackwardType::int8 && work.type() == model::BackwardType::int8;
+  const bool bf16 = !f32 && !int8;
   const tensor::Operand values =
-      bf16 ? tensor::operand(reinterpret_cast<const std::uint16_t*>(e.data), e.rows, e.columns)
-           : tensor::operand(wide_head_.view());
-  const tensor::Operand states = bf16 ? to_bf16(hidden, hidden_) : tensor::operand(hidden);
+      f32 ? tensor::operand(wide_head_.view())
+          : tensor::operand(reinterpret_cast<const std::uint16_t*>(e.data), e.rows, e.columns);
+  const tensor::Operand states = f32 ? tensor::operand(hidden) : to_bf16(hidden, hidden_);
   logits_.reshape(hidden.rows, e.rows);
-  if (bf16) {
+  if (f32) {
+    tensor::matmul_dense(e, hidden, logits_.view());
+  } else {
     tensor::Operand transposed = values;
     transposed.transposed = true;
     tensor::multiply(states, transposed, std::nullopt, false, logits_.view());
-  } else {
-    tensor::matmul_dense(e, hidden, logits_.view());
   }
   std::vector<double> nll(targets.size());
   const auto& table = kernels::active();
   if (bf16) dlogits_.reserve_scratch(static_cast<std::size_t>(hidden.rows * e.rows));
+  target_gradients_.assign(int8 ? targets.size() : 0, 0.0F);
   core::parallel_for(hidden.rows, 4, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {
       const auto i = static_cast<std::size_t>(t);
@@ -109,21 +110,61 @@ double HeadLoss::add_rows(const model::EmbeddingWeight& head, tensor::MatrixView
       if (bf16) {
         table.softmax_to_bf16(row, e.rows, shift, weight, rounded);
         rounded[targets[i]] = core::float_to_bf16(weight * core::exact_exp(logit - shift) - weight);
-      } else {
-        table.softmax_scaled(row, e.rows, shift, weight);
-        row[targets[i]] -= weight;
+        continue;
       }
+      table.softmax_scaled(row, e.rows, shift, weight);
+      row[targets[i]] -= weight;
+      if (int8) target_gradients_[i] = std::exchange(row[targets[i]], 0.0F);
     }
   });
-  const tensor::Operand dlogits =
-      bf16 ? tensor::operand(dlogits_.data(), hidden.rows, e.rows) : tensor::operand(logits_.view());
-  tensor::multiply(dlogits, values, std::nullopt, false, dhidden);
-  tensor::Operand dlogits_transposed = dlogits;
-  dlogits_transposed.transposed = true;
-  tensor::multiply(dlogits_transposed, states, std::nullopt, !overwrites, dhead);
+  if (int8) {
+    add_int8_gradients(e, hidden, targets, work, dhidden, dhead, overwrites);
+  } else {
+    tensor::Operand dlogits =
+        bf16 ? tensor::operand(dlogits_.data(), hidden.rows, e.rows) : tensor::operand(logits_.view());
+    tensor::multiply(dlogits, values, std::nullopt, false, dhidden);
+    dlogits.transposed = true;
+    tensor::multiply(dlogits, states, std::nullopt, !overwrites, dhead);
+  }
   double sum = 0;
   for (const double v : nll) sum += v;
   return sum;
+}
+
+void HeadLoss::add_int8_gradients(const tensor::StoredView& head, tensor::MatrixView hidden,
+                                  std::span<const std::int32_t> targets, model::BackwardWork& work,
+                                  tensor::MutableMatrix dhidden, tensor::MutableMatrix dhead, bool overwrites) {
+  const std::int64_t columns = hidden.columns;
+  tensor::quantise_rows(hidden, states_);
+  std::vector<float> steps(states_.amax.size());
+  std::transform(states_.amax.begin(), states_.amax.end(), steps.begin(), [](float a) { return a / 127.0F; });
+  const model::BackwardWork::Int8Head values = work.int8_head(head);
+  const model::BackwardWork::Int8Gradient dlogits = work.int8_rows(logits_.view(), steps);
+  tensor::multiply_int8_rows(dlogits.row_codes, values.codes, dlogits.row_steps, false, dhidden);
+  core::parallel_for(hidden.rows, 32, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<float> row(static_cast<std::size_t>(columns));
+    for (std::int64_t t = begin; t < end; ++t) {
+      const auto i = static_cast<std::size_t>(t);
+      const float gradient = target_gradients_[i];
+      if (targets[i] >= 0) tensor::read_row(head, targets[i], row, tensor::Bf16::exact);
+      float* out = dhidden.row(t);
+      for (std::size_t h = 0; h < row.size(); ++h) out[h] = out[h] * values.column_steps[h] + gradient * row[h];
+    }
+  });
+  const tensor::Operand states{states_.q.data(), tensor::DType::i8, states_.rows, columns, states_.stride, false};
+  tensor::Operand transposed = dlogits.column_codes;
+  transposed.transposed = true;
+  tensor::multiply_int8_rows(transposed, states, dlogits.column_steps, !overwrites, dhead);
+  // Tokens may share a target: each thread goes over all of them, in columns of its own.
+  core::parallel_for(columns, 64, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t t = 0; t < hidden.rows; ++t) {
+      const auto i = static_cast<std::size_t>(t);
+      if (targets[i] < 0) continue;
+      const float* x = hidden.row(t);
+      float* out = dhead.row(targets[i]);
+      for (std::int64_t h = begin; h < end; ++h) out[h] += target_gradients_[i] * x[h];
+    }
+  });
 }
 
 }  // namespace rpt::train

@@ -17,6 +17,9 @@ GradientStep::GradientStep(Parameters& parameters, std::int64_t context, const S
     throw ConfigError(
         fmt::format("training context {}: the model has 1 to {}", context, parameters.model().config.context));
   }
+  if (options.head == model::BackwardType::int8 && options.backward != options.head) {
+    throw ConfigError(fmt::format("a head in int8 beside a backward pass in {}", model::name(options.backward)));
+  }
   tape_.checkpoint_activations = options.checkpoint_activations;
 }
 
@@ -66,7 +69,7 @@ double GradientStep::add_piece(std::span<const std::int32_t> tokens, std::span<c
   double sum = 0;
   {
     const core::ScopedTimer timer(times_ != nullptr ? &times_->loss : nullptr);
-    sum = loss_.add(weights.output(), hidden_.view(), targets, weight, dhidden_.view(),
+    sum = loss_.add(weights.output(), hidden_.view(), targets, weight, work_, dhidden_.view(),
                     gradients.head ? *gradients.head : gradients.token_embd, work_.overwrites);
   }
   const core::ScopedTimer timer(times_ != nullptr ? &times_->backward : nullptr);

@@ -329,7 +329,8 @@ void validate(const TrainConfig& c, const std::string& file) {
   need(c.quantisation.warmup >= 0 && c.quantisation.warmup <= c.steps, "quantisation_warmup", "0 to steps");
   need(c.quantisation.trains_quantised || c.quantisation.warmup == 0, "quantisation_warmup", "0 where qat is none");
   need(!c.revive || c.masters == MasterType::f32, "masters", "f32 where there is revive");
-  need(c.step.head != model::BackwardType::int8, "train_head", "bf16 or f32");
+  need(c.step.head != model::BackwardType::int8 || c.step.backward == model::BackwardType::int8, "train_head",
+       "int8 only where backward is");
   need(!c.stop_on_overfitting || c.hold_out > 0, "stop_on_overfitting", "false where hold_out is 0");
   need(c.evaluate_every >= 0, "evaluate_every", "0 or more");
   need(c.evaluate_tokens >= 2 && c.evaluate_tokens < kMost, "evaluate_tokens", "2 to 2^40 - 1");

@@ -4,6 +4,7 @@
 #include <fstream>
 
 #include "rpt/core/atomic_file.h"
+#include "rpt/tensor/product.h"
 #include "rpt/train/cost.h"
 #include "tests/unit/cli/cli_testing.h"
 
@@ -84,6 +85,7 @@ TEST_F(Bench, TrainRefusesWhatCannotBeRun) {
   expect({"bench", "train", "--shape", "64,160,2,4,3,300"}, 2, "key/value heads");
   expect({"bench", "train", "--batch", "0"}, 2, "--batch");
   expect({"bench", "train", "--backward", "f16"}, 2, "--backward");
+  if (tensor::multiplies_int8()) expect({"bench", "train", "--train-head", "int8"}, 2, "--backward int8");
   expect({"bench"}, 2, "subcommand");
   expect({"bench", "train", "--shape", "65536,131072,100,64,8,128000"}, 4, "the machine has");
 }

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "rpt/core/error.h"
+#include "rpt/tensor/product.h"
 #include "rpt/train/cost.h"
 #include "rpt/train/loss.h"
 
@@ -72,6 +73,12 @@ TEST(StepProducts, TypesAreThoseOfTheStep) {
   EXPECT_EQ(find(products, "head dW, 64 rows").type, ProductType::bf16);
   options.head = model::BackwardType::f32;
   EXPECT_EQ(find(step_products(small_shape(), 2, 32, options), "head dW, 64 rows").type, ProductType::f32);
+  if (!tensor::multiplies_int8()) return;
+  options.backward = options.head = model::BackwardType::int8;
+  const auto of_int8 = step_products(small_shape(), 2, 32, options);
+  EXPECT_EQ(find(of_int8, "head forward, 64 rows").type, ProductType::bf16);
+  EXPECT_EQ(find(of_int8, "head dX, 64 rows").type, ProductType::int8);
+  EXPECT_EQ(find(of_int8, "head dW, 64 rows").type, ProductType::int8);
 }
 
 TEST(StepProducts, TheHeadComesInPieces) {

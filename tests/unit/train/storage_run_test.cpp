@@ -81,9 +81,13 @@ TEST_F(StorageRun, Int8BackwardGoesOnWithTheSameBits) {
   const std::string whole = run(c, "whole", false, 99);
   run(c, "cut", false, 3);
   EXPECT_TRUE(run(c, "cut", true, 99) == whole);
-  c.seed = 9;
   c.step.head = model::BackwardType::int8;
-  EXPECT_THROW(run(c, "head", false, 1), ConfigError);
+  const std::string with_head = run(c, "head", false, 99);
+  EXPECT_FALSE(with_head == whole);
+  run(c, "head-cut", false, 3);
+  EXPECT_TRUE(run(c, "head-cut", true, 99) == with_head);
+  c.step.backward = model::BackwardType::bf16;
+  EXPECT_THROW(run(c, "refused", false, 1), ConfigError);
 }
 
 TEST_F(StorageRun, OtherTypesAreRefused) {

@@ -156,7 +156,9 @@ struct Vector : lanes::X86 {
   static Int max(Int a, Int b) { return {_mm256_max_epi32(a.low, b.low), _mm256_max_epi32(a.high, b.high)}; }
   /// Rounds half to even.
   static Int to_int(Float v) { return {_mm256_cvtps_epi32(v.low), _mm256_cvtps_epi32(v.high)}; }
-  static Int truncate(Float v) { return {_mm256_cvttps_epi32(v.low), _mm256_cvttps_epi32(v.high)}; }
+  static Int round_down(Float v) {
+    return {_mm256_cvttps_epi32(_mm256_floor_ps(v.low)), _mm256_cvttps_epi32(_mm256_floor_ps(v.high))};
+  }
   static Int magnitude_bits(Float v) {
     const __m256i bits = _mm256_set1_epi32(0x7fffffff);
     return {_mm256_and_si256(_mm256_castps_si256(v.low), bits), _mm256_and_si256(_mm256_castps_si256(v.high), bits)};

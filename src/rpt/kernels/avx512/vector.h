@@ -111,7 +111,7 @@ struct Vector : lanes::X86 {
   static Int max(Int a, Int b) { return _mm512_max_epi32(a, b); }
   /// Rounds half to even.
   static Int to_int(Float v) { return _mm512_cvtps_epi32(v); }
-  static Int truncate(Float v) { return _mm512_cvttps_epi32(v); }
+  static Int round_down(Float v) { return _mm512_cvt_roundps_epi32(v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
   static Int magnitude_bits(Float v) { return _mm512_and_si512(_mm512_castps_si512(v), _mm512_set1_epi32(0x7fffffff)); }
   /// +1 where `plus`, −1 where `minus`, else 0.
   static Int plus_minus_one(Mask plus, Mask minus) {

@@ -123,12 +123,11 @@ void adamw(const AdamwStep& a) noexcept {
   });
 }
 
-/// training::round_by for 16 numbers. Of max and min the second one counts where the first is a NaN.
+/// training::round_by for 16 numbers, of which store_int8 bounds what is above 127. Of max the second argument counts
+/// where the first is a NaN.
 template <typename V>
-typename V::Int round_by(typename V::Float v, typename V::Float u) {
-  const auto moved = V::add(V::add(v, V::broadcast(128.0F)), u);
-  const auto kept = V::min(V::max(moved, V::broadcast(1.0F)), V::broadcast(255.0F));
-  return V::sub(V::truncate(kept), V::broadcast_int(128));
+typename V::Int round_by(typename V::Float v, typename V::Float inverse, typename V::Float u) {
+  return V::round_down(V::max(V::fma(v, inverse, u), V::broadcast(-127.0F)));
 }
 
 /// training::gradient_codes, which compilers turn into several times the instructions.
@@ -142,9 +141,9 @@ void gradient_codes(const GradientCodes& a) noexcept {
   const auto round = [&](std::int64_t from, typename V::Int bits, auto part) {
     const auto u = V::mul(V::to_float(bits), V::broadcast(0x1p-16F));
     const auto x = V::load(a.x + from, part);
-    V::store_int8(a.by_row + from, round_by<V>(V::mul(x, row_inverse), u), part);
-    const auto scaled = V::mul(V::mul(x, factor), V::load(a.column_inverse + from, part));
-    V::store_int8(a.by_column + from, round_by<V>(scaled, u), part);
+    V::store_int8(a.by_row + from, round_by<V>(x, row_inverse, u), part);
+    const auto inverse = V::load(a.column_inverse + from, part);
+    V::store_int8(a.by_column + from, round_by<V>(V::mul(x, factor), inverse, u), part);
   };
   const auto low = [](typename V::Int bits) { return V::bit_and(bits, V::broadcast_int(0xffffU)); };
   const auto high = [](typename V::Int bits) { return V::template shift_right<16>(bits); };

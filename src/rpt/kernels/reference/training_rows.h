@@ -65,8 +65,7 @@ inline float gradient_maxima(const float* x, std::int64_t n, float factor, float
 }
 
 /// A number in [0, 1), a multiple of 2^-16, for element i of a row: of 32 elements number e and e + 16 share the 32
-/// bits of one hash, whose mixing steps are those of MurmurHash3's finaliser (A. Appleby). More bits would be rounded
-/// away where the number is added to v + 128.
+/// bits of one hash, whose mixing steps are those of MurmurHash3's finaliser (A. Appleby).
 inline float uniform_of(std::uint32_t key, std::int64_t i) noexcept {
   std::uint32_t h = key + static_cast<std::uint32_t>(i / 32 * 16 + i % 16) * 0x9e3779b9U;
   h ^= h >> 16;
@@ -78,12 +77,13 @@ inline float uniform_of(std::uint32_t key, std::int64_t i) noexcept {
   return static_cast<float>(static_cast<std::int32_t>(half)) * 0x1p-16F;
 }
 
-/// ⌊v + u⌋ within ±127. Truncation is rounding down once 128 is added.
-inline std::int8_t round_by(float v, float u) noexcept {
-  const float moved = (v + 128.0F) + u;
-  const float low = moved > 1.0F ? moved : 1.0F;  // also where v is NaN
-  const float kept = low < 255.0F ? low : 255.0F;
-  return static_cast<std::int8_t>(static_cast<std::int32_t>(kept) - 128);
+/// ⌊v · inverse + u⌋ within ±127, −127 for NaN.
+inline std::int8_t round_by(float v, float inverse, float u) noexcept {
+  const float moved = __builtin_fmaf(v, inverse, u);
+  const float low = moved > -127.0F ? moved : -127.0F;
+  const float kept = low < 127.0F ? low : 127.0F;
+  const auto towards_zero = static_cast<std::int32_t>(kept);
+  return static_cast<std::int8_t>(towards_zero - (static_cast<float>(towards_zero) > kept ? 1 : 0));
 }
 
 inline void gradient_codes(const GradientCodes& a) noexcept {
@@ -98,8 +98,8 @@ inline void gradient_codes(const GradientCodes& a) noexcept {
   const std::int64_t n = a.n;
   for (std::int64_t i = 0; i < n; ++i) {
     const float u = uniform_of(key, i);
-    by_row[i] = round_by(x[i] * row_inverse, u);
-    by_column[i] = round_by((x[i] * factor) * column_inverse[i], u);
+    by_row[i] = round_by(x[i], row_inverse, u);
+    by_column[i] = round_by(x[i] * factor, column_inverse[i], u);
   }
 }
 
