@@ -13,7 +13,7 @@
 namespace rpt::train {
 
 /// Raised with every change of the bits that a step of training makes, on whatever processor.
-inline constexpr std::int64_t kTrainingArithmetic = 2;
+inline constexpr std::int64_t kTrainingArithmetic = 3;
 
 /// Everything beside weights and moments that a run needs to go on bit-exactly.
 struct RunState {
