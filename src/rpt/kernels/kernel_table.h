@@ -44,22 +44,36 @@ struct FloatGemm {
   std::int64_t y_stride = 0;
 };
 
-/// Columns of a panel of ternary codes: term k of column c stands at byte 4 · (64 · (k / 4) + c) + k % 4, so that four
-/// neighbours of a sum are one dword.
-constexpr std::int64_t kTernaryPanelColumns = 64;
+/// Columns of a panel, the right operand of a product in bytes: term k of column c stands at byte
+/// 4 · (64 · (k / 4) + c) + k % 4, so that four neighbours of a sum are one dword.
+constexpr std::int64_t kPanelColumns = 64;
 
-/// Arguments of multiply_ternary_panel.
-struct TernaryPanelProduct {
-  const std::int8_t* q = nullptr;  ///< [rows, terms], rows q_stride apart
+/// Arguments of multiply_panel. Term k of row i of q stands at i · q_stride + k / 4 · q_step + k % 4.
+struct PanelProduct {
+  const std::int8_t* q = nullptr;
   std::int64_t q_stride = 0;
+  std::int64_t q_step = 4;  ///< 4 · kPanelColumns where q is a panel itself, whose columns are the rows
   std::int64_t rows = 0;
   std::int64_t terms = 0;               ///< as TernaryGemm::columns
-  const std::uint8_t* panel = nullptr;  ///< codes + 1, as pack_ternary2_panel leaves them
+  const std::uint8_t* panel = nullptr;  ///< as pack_ternary2_panel or pack_int8_panel leave it
+  std::int32_t offset = 1;              ///< by so much the panel's bytes are larger than what they stand for
+  bool accumulate = false;              ///< added to y
   const std::int32_t* q_sum = nullptr;  ///< [rows] Σ_k q of each row
   const float* factors = nullptr;       ///< [rows]
   float* y = nullptr;                   ///< [rows, columns], rows y_stride apart; written
   std::int64_t y_stride = 0;
   std::int64_t columns = 0;  ///< 1 … 64
+};
+
+/// Arguments of pack_int8_panel.
+struct Int8Panel {
+  const std::int8_t* from = nullptr;  ///< [terms, columns], rows `stride` apart
+  std::int64_t stride = 0;
+  std::int64_t terms = 0;
+  std::int64_t columns = 0;      ///< 1 … 64; further ones of the panel are unspecified
+  bool plus_128 = false;         ///< bytes are the numbers + 128, as a right operand wants them
+  std::uint8_t* out = nullptr;   ///< aligned to 64 bytes; terms are rounded up to 4, with numbers 0
+  std::int32_t* sums = nullptr;  ///< [64] Σ_k of each column, without the 128
 };
 
 /// One query of attention over the keys 0 … keys−1 (those it may see).
@@ -155,8 +169,8 @@ struct KernelTable {
   /// Whether exact integer products of a library may stand in for gemm_ternary2_int8 with many tokens. Where a set is
   /// forced below what the processor has, they may not: its own products are to run.
   bool library_products = false;
-  /// Whether multiply_ternary_panel is as fast as the library's product where there is no AMX.
-  bool ternary_panels = false;
+  /// Whether multiply_panel is as fast as the library's product where there is no AMX.
+  bool panels = false;
 
   // ---- ternary products -------------------------------------------------------------------------------------------
 
@@ -174,15 +188,19 @@ struct KernelTable {
   /// shift 2·(n / (N/4)) as code + 1.
   void (*gemm_hf2_int8)(const TernaryGemm& a) noexcept = nullptr;
 
-  // ---- exact products of ternary codes and int8 for many tokens, by panels of the codes ---------------------------
+  // ---- exact products of int8 with ternary codes or int8, for many rows, by panels --------------------------------
 
   /// A panel whose columns are `rows` (1 … 64) rows of K = `columns` codes in the I2_S layout: its bytes are code + 1.
   /// K is rounded up to 128, weights past it are as they stand; other columns of the panel are unspecified. `out` is
   /// aligned to 64 bytes.
   void (*pack_ternary2_panel)(const std::uint8_t* weights, std::int64_t rows, std::int64_t columns,
                               std::uint8_t* out) noexcept = nullptr;
-  /// y_ic = float(Σ_k q_ik · code_kc) · factors_i. Sums exact.
-  void (*multiply_ternary_panel)(const TernaryPanelProduct& a) noexcept = nullptr;
+  /// A panel of int8 numbers, or of those numbers + 128, with the sums of its columns.
+  void (*pack_int8_panel)(const Int8Panel& a) noexcept = nullptr;
+  /// Σ q.
+  std::int32_t (*sum_int8)(const std::int8_t* q, std::int64_t n) noexcept = nullptr;
+  /// y_ic = float(Σ_k q_ik · (panel_kc − offset)) · factors_i, or added to y. Sums exact.
+  void (*multiply_panel)(const PanelProduct& a) noexcept = nullptr;
 
   // ---- products with float activations ----------------------------------------------------------------------------
 

@@ -10,9 +10,9 @@
 #include "rpt/core/trace.h"
 #include "rpt/kernels/isa.h"
 #include "rpt/tensor/blocks.h"
+#include "rpt/tensor/panels.h"
 #include "rpt/tensor/partition.h"
 #include "rpt/tensor/product.h"
-#include "rpt/tensor/ternary_panels.h"
 
 namespace rpt::tensor {
 namespace {
@@ -73,7 +73,7 @@ constexpr std::int64_t kUnpackedTokens = 128;
 
 bool unpacking_pays(std::int64_t tokens) {
   static const bool has_int8 = multiplies_int8();
-  return tokens >= kUnpackedTokens && (uses_ternary_panels() || (has_int8 && kernels::active().library_products));
+  return tokens >= kUnpackedTokens && (uses_panels() || (has_int8 && kernels::active().library_products));
 }
 
 /// The same product for many tokens: codes are unpacked to bytes once and multiplied by oneDNN, which is exact.
@@ -109,7 +109,7 @@ void matmul_unpacked(const PackedTernaryView& weights, const QuantisedRows& x, M
 
 std::uint64_t matmul_ternary_scratch(std::int64_t rows, std::int64_t columns, std::int64_t tokens) {
   if (!unpacking_pays(tokens)) return static_cast<std::uint64_t>(4 * rows * tokens);
-  if (uses_ternary_panels()) return ternary_panels_scratch(rows, columns, tokens);
+  if (uses_panels()) return ternary_panels_scratch(rows, columns, tokens);
   const std::int64_t at_once = unpacked_rows(rows);
   const std::int64_t busy = std::min<std::int64_t>(core::threads(), (rows + at_once - 1) / at_once);
   return static_cast<std::uint64_t>(busy * at_once * (columns + 4 * std::min(tokens, kTokensAtOnce)));
@@ -119,7 +119,7 @@ void matmul_ternary(const PackedTernaryView& weights, const QuantisedRows& x, Mu
   const core::ScopedTrace trace("tensor::matmul_ternary");
   fits("matmul_ternary", weights.rows, weights.columns, x.rows, x.columns, y);
   if (weights.type == DType::i2_s && unpacking_pays(x.rows)) {
-    return uses_ternary_panels() ? multiply_ternary_panels(weights, x, y) : matmul_unpacked(weights, x, y);
+    return uses_panels() ? multiply_ternary_panels(weights, x, y) : matmul_unpacked(weights, x, y);
   }
   const NamedKernel kernel = ternary_kernel(weights.type);
   const core::ScopedTrace kernel_trace(kernel.name);

@@ -10,6 +10,7 @@
 #include "rpt/core/aligned_buffer.h"
 #include "rpt/core/parallel.h"
 #include "rpt/kernels/isa.h"
+#include "rpt/tensor/panels.h"
 
 // oneDNN would use OpenMP's threads, which spin beside ours for milliseconds after each product. So every product is
 // cut into one part a thread of ours, and each of them calls oneDNN as if it were alone.
@@ -208,6 +209,7 @@ void multiply_int8_rows(const Operand& a, const Operand& b, std::span<const floa
   }
   if (m == 0 || n == 0) return;
   RPT_CHECK(multiplies_int8() && k > 0, "[{}, {}, {}]", m, n, k);
+  if (uses_panels() && !b.transposed) return multiply_int8_panels(a, b, factors, accumulate, c);
   const auto& table = kernels::active();
   const std::int64_t part = int8_rows_at_once(m);
   core::parallel_for((m + part - 1) / part, 1, [&, n, k](std::int64_t first, std::int64_t last) {
@@ -226,7 +228,8 @@ void multiply_int8_rows(const Operand& a, const Operand& b, std::span<const floa
   });
 }
 
-std::uint64_t multiply_int8_rows_scratch(std::int64_t m, std::int64_t n) {
+std::uint64_t multiply_int8_rows_scratch(std::int64_t m, std::int64_t n, std::int64_t k, bool a_transposed) {
+  if (uses_panels()) return int8_panels_scratch(m, n, k, a_transposed);
   const std::int64_t part = int8_rows_at_once(m);
   const std::int64_t busy = std::min<std::int64_t>(core::threads(), (m + part - 1) / part);
   return static_cast<std::uint64_t>(busy * part * n * 4);

@@ -38,12 +38,12 @@ void multiply_int8(const std::int8_t* a, std::int64_t a_stride, const std::int8_
 
 /// c [M, N] = factor_i · Σ a·b in row i, added to c where `accumulate`; a and b are i8 (after `transposed`), sums
 /// exact. Throws: ShapeError where shapes or types do not fit, or where a sum of more than 133,144 terms may not fit an
-/// int32. Split over threads by rows of c. Only where multiplies_int8().
+/// int32. Split over threads. Only where multiplies_int8().
 void multiply_int8_rows(const Operand& a, const Operand& b, std::span<const float> factors, bool accumulate,
                         MutableMatrix c);
 
-/// Bytes of scratch that multiply_int8_rows holds, over all threads.
-std::uint64_t multiply_int8_rows_scratch(std::int64_t m, std::int64_t n);
+/// Bytes of scratch that multiply_int8_rows holds, over all threads, where a is transposed or is not and b is not.
+std::uint64_t multiply_int8_rows_scratch(std::int64_t m, std::int64_t n, std::int64_t k, bool a_transposed);
 
 /// True where the processor has int8 products that do not saturate on the way (AVX-512 VNNI or AMX).
 bool multiplies_int8();

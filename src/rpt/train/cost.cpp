@@ -100,11 +100,12 @@ std::int64_t head_bytes(const model::Config& c, std::int64_t rows, model::Backwa
 }
 
 std::uint64_t product_scratch(const model::Config& c, std::int64_t rows, const StepOptions& step) {
-  const std::int64_t head = step.head == model::BackwardType::int8 ? c.vocabulary : 0;
-  const std::int64_t most = std::max({rows, widest(c), head});
-  const std::uint64_t backward = model::runnable(step.backward) == model::BackwardType::int8
-                                     ? tensor::multiply_int8_rows_scratch(most, widest(c))
-                                     : 0;
+  const std::int64_t outputs = std::max(widest(c), step.head == model::BackwardType::int8 ? c.vocabulary : 0);
+  std::uint64_t backward = 0;
+  if (model::runnable(step.backward) == model::BackwardType::int8) {
+    backward = std::max(tensor::multiply_int8_rows_scratch(rows, widest(c), outputs, false),
+                        tensor::multiply_int8_rows_scratch(outputs, widest(c), rows, true));
+  }
   return tensor::matmul_ternary_scratch(widest(c), widest(c), rows) + backward;
 }
 

@@ -11,8 +11,8 @@
 #include "rpt/core/random.h"
 #include "rpt/kernels/isa.h"
 #include "rpt/tensor/blocks.h"
+#include "rpt/tensor/panels.h"
 #include "rpt/tensor/product.h"
-#include "rpt/tensor/ternary_panels.h"
 #include "tests/unit/tensor/random_tensor.h"
 
 namespace rpt::tensor {
@@ -96,7 +96,7 @@ TEST(MatmulTernary, ManyTokensAreAsTheReferenceHasThem) {
         };
         check(matmul_ternary);
         // Where the library has tiles they are not what matmul_ternary takes.
-        if (kernels::active().ternary_panels) check(multiply_ternary_panels);
+        if (kernels::active().panels) check(multiply_ternary_panels);
       }
       core::set_threads(0);
     }
@@ -109,7 +109,7 @@ TEST(MatmulTernary, SaysWhatScratchItKeeps) {
   // In panels: one of 64 rows on each thread, and the factors of tokens. Unpacked for the library: up to 256 rows of
   // codes and their sums on each thread, half of a small layer. Otherwise the sums of all rows.
   const bool unpacks = kernels::active().library_products && multiplies_int8();
-  const bool packs = unpacks && uses_ternary_panels();
+  const bool packs = unpacks && uses_panels();
   EXPECT_EQ(matmul_ternary_scratch(600, 384, 200), packs     ? 2U * 64 * 384 + 4U * 200
                                                    : unpacks ? 2U * 256 * (384 + 4 * 200)
                                                              : 4U * 600 * 200);

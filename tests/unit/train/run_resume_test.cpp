@@ -221,7 +221,7 @@ TEST_F(RunResume, OtherArithmeticIsWarnedAbout) {
     std::string warning;
   };
   const std::vector<Other> list{
-      {[](Json& j) { j["arithmetic"] = 1; }, "whose steps compute otherwise (arithmetic 2, it was 1): it will not end"},
+      {[](Json& j) { j["arithmetic"] = 1; }, "whose steps compute otherwise (arithmetic 3, it was 1): it will not end"},
       {[](Json& j) { j["machine"] = "machine, others"; }, "goes on on " + here + ", it was started on machine, others"},
       {[](Json&) {}, ""}};
   for (const Other& other : list) {

@@ -8,7 +8,7 @@ namespace {
 
 /// Where term k of column c stands in a panel.
 std::int64_t place(std::int64_t k, std::int64_t c) {
-  return (k / 4 * kTernaryPanelColumns + c) * 4 + k % 4;
+  return (k / 4 * kPanelColumns + c) * 4 + k % 4;
 }
 
 void pack_ternary2_panel(const std::uint8_t* weights, std::int64_t rows, std::int64_t columns,
@@ -22,12 +22,33 @@ void pack_ternary2_panel(const std::uint8_t* weights, std::int64_t rows, std::in
   }
 }
 
-void multiply_ternary_panel(const TernaryPanelProduct& a) noexcept {
+void pack_int8_panel(const Int8Panel& a) noexcept {
+  for (std::int64_t c = 0; c < a.columns; ++c) {
+    a.sums[c] = 0;
+    for (std::int64_t k = 0; k < (a.terms + 3) / 4 * 4; ++k) {
+      const std::int32_t value = k < a.terms ? a.from[k * a.stride + c] : 0;
+      a.sums[c] += value;
+      a.out[place(k, c)] = static_cast<std::uint8_t>(value + (a.plus_128 ? 128 : 0));
+    }
+  }
+}
+
+std::int32_t sum_int8(const std::int8_t* q, std::int64_t n) noexcept {
+  std::int32_t sum = 0;
+  for (std::int64_t i = 0; i < n; ++i) sum += q[i];
+  return sum;
+}
+
+void multiply_panel(const PanelProduct& a) noexcept {
   for (std::int64_t i = 0; i < a.rows; ++i) {
     for (std::int64_t c = 0; c < a.columns; ++c) {
       std::int32_t sum = 0;
-      for (std::int64_t k = 0; k < a.terms; ++k) sum += a.q[i * a.q_stride + k] * (a.panel[place(k, c)] - 1);
-      a.y[i * a.y_stride + c] = static_cast<float>(sum) * a.factors[i];
+      for (std::int64_t k = 0; k < a.terms; ++k) {
+        sum += a.q[i * a.q_stride + k / 4 * a.q_step + k % 4] * (a.panel[place(k, c)] - a.offset);
+      }
+      const float value = static_cast<float>(sum) * a.factors[i];
+      float& y = a.y[i * a.y_stride + c];
+      y = a.accumulate ? y + value : value;
     }
   }
 }
@@ -36,7 +57,9 @@ void multiply_ternary_panel(const TernaryPanelProduct& a) noexcept {
 
 void fill_panels(KernelTable& table) noexcept {
   table.pack_ternary2_panel = pack_ternary2_panel;
-  table.multiply_ternary_panel = multiply_ternary_panel;
+  table.pack_int8_panel = pack_int8_panel;
+  table.sum_int8 = sum_int8;
+  table.multiply_panel = multiply_panel;
 }
 
 }  // namespace rpt::kernels::reference
