@@ -5,7 +5,7 @@
 # ${XDG_STATE_HOME:-~/.local/state}/rpt. Goes on where it was when it is started again. $RPT names the program, $THREADS
 # how many threads it takes (default: every core; the bits of a training depend on it). Two micro models side by side
 # with one thread each learn a tenth more a second than one after the other with two. NAME-int8 is NAME with an int8
-# backward pass, which is not shipped (tests/long/int8_curve.sh).
+# backward pass, NAME-int8-head with one that takes the head along; neither is shipped (tests/long/int8_curve.sh).
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 shared=$(cd "${RPT_SHARED:-$root/../shared}" && pwd)
@@ -36,9 +36,10 @@ fi
 [ $# -gt 0 ] || set -- micro-1 micro-2 micro-3 micro-4 micro-5 tiny
 for name in "$@"; do
   seed=1
-  recipe=${name%-int8}
+  recipe=${name%-int8*}
   backward=
-  if [ "$recipe" != "$name" ]; then backward=', "backward": "int8", "train_head": "int8"'; fi
+  if [ "$recipe" != "$name" ]; then backward=', "backward": "int8"'; fi
+  if [[ $name == *-int8-head ]]; then backward+=', "train_head": "int8"'; fi
   if [[ $recipe == micro-* ]]; then
     seed=${recipe#micro-}
     recipe=micro

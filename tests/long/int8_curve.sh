@@ -1,21 +1,22 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# int8_curve.sh: trains micro-1 once more with `"backward": "int8"` and lays its loss curve beside those of micro-1,
-# micro-2 and micro-3 as they are shipped, which were trained with bf16 under three seeds. At every look (500 steps): the
-# training loss since the look before, and bits per byte of the held-out text. The spread of the seeds is from their
-# smallest value to their largest. Bounds: the mean over all looks and the last look of int8 lie within the spread, and at
-# no look does int8 differ from bf16 of the same seed, hence the same windows and the same first weights, by more than
-# the spread is wide. (Of four equal runs the fourth lies outside the other three at every second look.) The shipped
-# models multiplied attention's gradients in float32, this run does so in bf16 where the processor can: it shows both.
-# Goes on where it was stopped; some 20 minutes on 2 cores.
+# int8_curve.sh [head]: trains micro-1 once more with `"backward": "int8"` (`head`: and `"train_head": "int8"`) and lays
+# its loss curve beside those of micro-1, micro-2 and micro-3 as they are shipped, which were trained with bf16 under
+# three seeds. At every look (500 steps): the training loss since the look before, and bits per byte of the held-out
+# text. The spread of the seeds is from their smallest value to their largest. Bounds: the mean over all looks and the
+# last look of int8 lie within the spread, and at no look does int8 differ from bf16 of the same seed, hence the same
+# windows and the same first weights, by more than the spread is wide. (Of four equal runs the fourth lies outside the
+# other three at every second look.) The shipped models multiplied attention's gradients in float32, this run does so in
+# bf16 where the processor can: it shows both. Goes on where it was stopped; some 20 minutes on 2 cores.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 rpt=${RPT:-build/release/rpt}
 state=${XDG_STATE_HOME:-$HOME/.local/state}/rpt
-RPT=$rpt bash tools/train_embedded.sh micro-1-int8 >&2
+name=micro-1-int8${1:+-$1}
+RPT=$rpt bash tools/train_embedded.sh "$name" >&2
 date -u +%Y-%m-%d
 grep -m1 'model name' /proc/cpuinfo | cut -d: -f2
-python3 - "$state/micro-1-int8/metrics.jsonl" models/micro-1/loss.csv models/micro-2/loss.csv models/micro-3/loss.csv << 'PYTHON'
+python3 - "$state/$name/metrics.jsonl" models/micro-1/loss.csv models/micro-2/loss.csv models/micro-3/loss.csv << 'PYTHON'
 import csv
 import json
 import statistics

@@ -166,11 +166,10 @@ BackwardWork::Gradient BackwardWork::rows(tensor::MatrixView dy, std::span<const
   const bool bf16 = type() == BackwardType::bf16;
   const Gradient out{bf16 ? reserve(gradient_values_, dy.rows, dy.columns) : tensor::operand(dy),
                      reserve(column_values_, dy.rows, dy.columns)};
-  const auto& table = kernels::active();
   for_rows(dy.rows, [&](std::int64_t t) {
     const float factor = factors[static_cast<std::size_t>(t)];
     if (bf16) {
-      table.gradient_to_bf16(dy.row(t), dy.columns, factor, bf16_row(out.plain, t), bf16_row(out.scaled, t));
+      round_row(out, t, dy.row(t), factor);
     } else {
       std::transform(dy.row(t), dy.row(t) + dy.columns, float_row(out.scaled, t), [&](float v) { return v * factor; });
     }
@@ -178,16 +177,28 @@ BackwardWork::Gradient BackwardWork::rows(tensor::MatrixView dy, std::span<const
   return out;
 }
 
-void BackwardWork::find_column_steps(std::int64_t rows, std::int64_t columns, std::vector<float>& steps,
+std::pair<BackwardWork::Gradient, BackwardWork::Gradient> BackwardWork::reserve_pair(std::int64_t rows,
+                                                                                     std::int64_t columns) {
+  RPT_CHECK(type() == BackwardType::bf16, "a pair of gradients in {}", name(type()));
+  return {{reserve(gradient_values_, rows, columns), reserve(column_values_, rows, columns)},
+          {reserve(second_values_, rows, columns), reserve(second_column_values_, rows, columns)}};
+}
+
+void BackwardWork::round_row(const Gradient& out, std::int64_t t, const float* dy, float factor) {
+  kernels::active().gradient_to_bf16(dy, out.plain.columns, factor, bf16_row(out.plain, t), bf16_row(out.scaled, t));
+}
+
+void BackwardWork::find_column_steps(std::int64_t rows, std::int64_t part, std::int64_t columns,
+                                     std::vector<float>& steps,
                                      const std::function<void(std::int64_t, float*)>& visit) {
   const auto count = static_cast<std::size_t>(columns);
-  const std::int64_t parts = (rows + kRows - 1) / kRows;
+  const std::int64_t parts = (rows + part - 1) / part;
   column_maxima_.reshape(parts, columns);
   core::parallel_for(parts, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t p = begin; p < end; ++p) {
       float* maxima = column_maxima_.view().row(p);
       std::fill_n(maxima, count, 0.0F);
-      for (std::int64_t i = p * kRows; i < std::min((p + 1) * kRows, rows); ++i) visit(i, maxima);
+      for (std::int64_t i = p * part; i < std::min((p + 1) * part, rows); ++i) visit(i, maxima);
     }
   });
   steps.assign(count, 0.0F);
@@ -205,7 +216,7 @@ void BackwardWork::find_column_steps(std::int64_t rows, std::int64_t columns, st
 void BackwardWork::find_steps(tensor::MatrixView dy, std::span<const float> factors) {
   row_steps_.resize(static_cast<std::size_t>(dy.rows));
   const auto& table = kernels::active();
-  find_column_steps(dy.rows, dy.columns, column_steps_, [&](std::int64_t t, float* maxima) {
+  find_column_steps(dy.rows, kRows, dy.columns, column_steps_, [&](std::int64_t t, float* maxima) {
     const auto i = static_cast<std::size_t>(t);
     row_steps_[i] = table.gradient_maxima(dy.row(t), dy.columns, factors[i], maxima) / 127.0F;
   });
@@ -243,8 +254,10 @@ BackwardWork::Int8Head BackwardWork::int8_head(const tensor::StoredView& head) {
 void BackwardWork::round_head(const tensor::StoredView& head) {
   const auto columns = static_cast<std::size_t>(head.columns);
   const auto& table = kernels::active();
-  find_column_steps(head.rows, head.columns, head_steps_, [&](std::int64_t v, float* maxima) {
-    std::vector<float> row(columns);
+  constexpr std::int64_t kHeadRows = 1024;
+  find_column_steps(head.rows, kHeadRows, head.columns, head_steps_, [&](std::int64_t v, float* maxima) {
+    static thread_local std::vector<float> row;
+    row.resize(columns);
     tensor::read_row(head, v, row, tensor::Bf16::exact);
     table.gradient_maxima(row.data(), head.columns, 1.0F, maxima);
   });

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <oneapi/dnnl/dnnl.hpp>
-
 #include <vector>
 
 #include "rpt/core/aligned_buffer.h"

@@ -197,12 +197,11 @@ std::int64_t int8_rows_at_once(std::int64_t m) {
 
 void multiply_int8_rows(const Operand& a, const Operand& b, std::span<const float> factors, bool accumulate,
                         MutableMatrix c) {
-  constexpr std::int64_t kMostTerms = std::numeric_limits<std::int32_t>::max() / (127 * 127);
   const std::int64_t m = used_shape(a).first;
   const std::int64_t k = used_shape(a).second;
   const std::int64_t n = used_shape(b).second;
   if (a.type != DType::i8 || b.type != DType::i8 || used_shape(b).first != k || c.rows != m || c.columns != n ||
-      std::cmp_not_equal(factors.size(), m) || k > kMostTerms) {
+      std::cmp_not_equal(factors.size(), m) || k > kMostInt8Terms) {
     throw ShapeError(fmt::format("multiply_int8_rows: {} [{}, {}] by {} [{}, {}] into [{}, {}] with {} factors",
                                  name(a.type), m, k, name(b.type), used_shape(b).first, n, c.rows, c.columns,
                                  factors.size()));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 #include <cstdint>
+#include <limits>
 #include <optional>
 
 #include "rpt/tensor/dtype.h"
@@ -36,9 +37,12 @@ void multiply(const Operand& a, const Operand& b, std::optional<float> alpha, bo
 void multiply_int8(const std::int8_t* a, std::int64_t a_stride, const std::int8_t* b, std::int64_t b_stride,
                    std::int64_t m, std::int64_t n, std::int64_t k, std::int32_t* c, std::int64_t c_stride);
 
+/// Terms of a sum of int8 products that fit an int32.
+inline constexpr std::int64_t kMostInt8Terms = std::numeric_limits<std::int32_t>::max() / (127 * 127);
+
 /// c [M, N] = factor_i · Σ a·b in row i, added to c where `accumulate`; a and b are i8 (after `transposed`), sums
-/// exact. Throws: ShapeError where shapes or types do not fit, or where a sum of more than 133,144 terms may not fit an
-/// int32. Split over threads. Only where multiplies_int8().
+/// exact. Throws: ShapeError where shapes or types do not fit, or for more terms than kMostInt8Terms. Split over
+/// threads. Only where multiplies_int8().
 void multiply_int8_rows(const Operand& a, const Operand& b, std::span<const float> factors, bool accumulate,
                         MutableMatrix c);
 

@@ -64,12 +64,13 @@ std::int64_t forward_bytes(const model::Config& c) {
 }
 
 /// Of one token: normed, attended, query, key, value, gate, up; what the products read: input and gradient, in bf16 and
-/// int8 the gradient twice, in int8 its largest numbers, shared by 32 tokens. As model::BackwardWork.
+/// int8 the gradient twice, in int8 its largest numbers, shared by 32 tokens. In bf16 the gradients of gate and up
+/// stand only in that form, side by side. As model::BackwardWork.
 std::int64_t backward_bytes(const model::Config& c, model::BackwardType type) {
   const std::int64_t maxima = type == model::BackwardType::int8 ? widest(c) / 8 : 0;
   const std::int64_t operands = type == model::BackwardType::f32 ? 2 : 3;
-  return 4 * (widest(c) + 2 * c.query_size() + 2 * c.kv_size() + 2 * c.feed_forward) +
-         operands * size_of(type) * widest(c) + maxima;
+  const std::int64_t gates = type == model::BackwardType::bf16 ? c.feed_forward : 2 * c.feed_forward;
+  return 4 * (widest(c) + 2 * c.query_size() + 2 * c.kv_size() + gates) + operands * size_of(type) * widest(c) + maxima;
 }
 
 /// Weights of the largest linear.
@@ -92,8 +93,7 @@ std::int64_t head_bytes(const model::Config& c, std::int64_t rows, model::Backwa
   if (type == model::BackwardType::int8) {
     const std::int64_t linears = rows * widest(c);
     const std::int64_t codes = 2 * std::max<std::int64_t>(at_once * c.vocabulary - linears, 0);
-    const std::int64_t most = std::max(at_once, c.hidden) * c.vocabulary;
-    const std::int64_t maxima = std::max<std::int64_t>(most - linears, 0) / 8;
+    const std::int64_t maxima = std::max<std::int64_t>(at_once * c.vocabulary - linears, 0) / 8;
     return at_once * (4 * c.vocabulary + 2 * c.hidden + padded(c.hidden)) + c.vocabulary * c.hidden + codes + maxima;
   }
   return at_once * (6 * c.vocabulary + 2 * c.hidden);
@@ -103,8 +103,8 @@ std::uint64_t product_scratch(const model::Config& c, std::int64_t rows, const S
   const std::int64_t outputs = std::max(widest(c), step.head == model::BackwardType::int8 ? c.vocabulary : 0);
   std::uint64_t backward = 0;
   if (model::runnable(step.backward) == model::BackwardType::int8) {
-    backward = std::max(tensor::multiply_int8_rows_scratch(rows, widest(c), outputs, false),
-                        tensor::multiply_int8_rows_scratch(outputs, widest(c), rows, true));
+    backward = tensor::multiply_int8_rows_scratch(rows, widest(c), outputs, false) +
+               tensor::multiply_int8_rows_scratch(outputs, widest(c), rows, true);
   }
   return tensor::matmul_ternary_scratch(widest(c), widest(c), rows) + backward;
 }

@@ -27,7 +27,10 @@ tensor::Operand to_bf16(tensor::MatrixView x, core::AlignedBuffer<std::uint16_t>
 
 }  // namespace
 
-HeadLoss::HeadLoss(model::BackwardType type) : type_(model::runnable(type)) {}
+HeadLoss::HeadLoss(model::BackwardType type)
+    : type_(model::runnable(type)),
+      wide_(type_ == model::BackwardType::f32 ||
+            model::runnable(model::BackwardType::bf16) == model::BackwardType::f32) {}
 
 std::int64_t HeadLoss::rows_at_once(std::int64_t vocabulary) {
   constexpr std::int64_t kMostLogits = std::int64_t{1} << 22;  // 16 MiB
@@ -46,7 +49,7 @@ double HeadLoss::add(const model::EmbeddingWeight& head, tensor::MatrixView hidd
   for (const std::int32_t target : targets) {
     if (target >= e.rows) throw ShapeError(fmt::format("target {} of a vocabulary of {}", target, e.rows));
   }
-  if (type_ == model::BackwardType::f32) {
+  if (wide_) {
     wide_head_.reshape(e.rows, e.columns);
     core::parallel_for(e.rows, 64, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t r = begin; r < end; ++r) {
@@ -71,7 +74,7 @@ double HeadLoss::add_rows(const model::EmbeddingWeight& head, tensor::MatrixView
                           std::span<const std::int32_t> targets, float weight, model::BackwardWork& work,
                           tensor::MutableMatrix dhidden, tensor::MutableMatrix dhead, bool overwrites) {
   const tensor::StoredView& e = head.values();
-  const bool f32 = type_ == model::BackwardType::f32;
+  const bool f32 = wide_;
   const bool int8 = type_ == model::BackwardType::int8 && work.type() == model::BackwardType::int8;
   const bool bf16 = !f32 && !int8;
   const tensor::Operand values =

@@ -16,7 +16,7 @@ class HeadLoss {
  public:
   /// bf16 computes the three products of the head from bf16 values with float sums, a relief of the training step only
   /// (docs/forward.md, "Backward"); f32, which also runs where the processor has no bf16 (model::runnable), computes
-  /// the forward contract's logits. int8 computes logits as bf16 does; the gradient's part through what is not the
+  /// the forward contract's logits. int8 computes logits as bf16 does here; the gradient's part through what is not the
   /// target goes through int8 products, where `work` is of int8 (else bf16). Both need a head stored in bf16.
   /// Throws: as runnable().
   explicit HeadLoss(model::BackwardType type);
@@ -41,6 +41,7 @@ class HeadLoss {
                           tensor::MutableMatrix dhidden, tensor::MutableMatrix dhead, bool overwrites);
 
   model::BackwardType type_;
+  bool wide_;  ///< the head's values are read as floats
   tensor::Tensor logits_;
   tensor::Tensor wide_head_;                             ///< f32: the head as the forward reads it
   core::AlignedBuffer<std::uint16_t> hidden_, dlogits_;  ///< bf16

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "rpt/core/timer.h"
+#include "rpt/tensor/product.h"
 
 namespace rpt::train {
 
@@ -19,6 +20,10 @@ GradientStep::GradientStep(Parameters& parameters, std::int64_t context, const S
   }
   if (options.head == model::BackwardType::int8 && options.backward != options.head) {
     throw ConfigError(fmt::format("a head in int8 beside a backward pass in {}", model::name(options.backward)));
+  }
+  if (options.head == model::BackwardType::int8 && parameters.model().config.vocabulary > tensor::kMostInt8Terms) {
+    throw ConfigError(fmt::format("a head in int8 has at most {} rows, the model's has {}", tensor::kMostInt8Terms,
+                                  parameters.model().config.vocabulary));
   }
   tape_.checkpoint_activations = options.checkpoint_activations;
 }

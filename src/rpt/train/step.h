@@ -35,7 +35,8 @@ struct StepTimes {
 class GradientStep {
  public:
   /// Sequences of at most `context` tokens. `parameters` must outlive it. Throws ConfigError for a context that the
-  /// model does not have, and for a head in int8 where the backward pass is not.
+  /// model does not have, and for a head in int8 where the backward pass is
+  /// not, or of more rows than tensor::kMostInt8Terms.
   GradientStep(Parameters& parameters, std::int64_t context, const StepOptions& options);
 
   /// Σ NLL (nats) over the batch's targets; adds the gradient of weight · Σ to the parameters'. `rows` sequences of

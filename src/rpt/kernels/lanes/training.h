@@ -123,8 +123,8 @@ void adamw(const AdamwStep& a) noexcept {
   });
 }
 
-/// training::round_by for 16 numbers, of which store_int8 bounds what is above 127. Of max the second argument counts
-/// where the first is a NaN.
+/// training::round_by for 16 numbers below 2^31, of which store_int8 bounds what is above 127. Of max the second
+/// argument counts where the first is a NaN.
 template <typename V>
 typename V::Int round_by(typename V::Float v, typename V::Float inverse, typename V::Float u) {
   return V::round_down(V::max(V::fma(v, inverse, u), V::broadcast(-127.0F)));
