@@ -166,26 +166,16 @@ BackwardWork::Gradient BackwardWork::rows(tensor::MatrixView dy, std::span<const
   const bool bf16 = type() == BackwardType::bf16;
   const Gradient out{bf16 ? reserve(gradient_values_, dy.rows, dy.columns) : tensor::operand(dy),
                      reserve(column_values_, dy.rows, dy.columns)};
+  const auto& table = kernels::active();
   for_rows(dy.rows, [&](std::int64_t t) {
     const float factor = factors[static_cast<std::size_t>(t)];
     if (bf16) {
-      round_row(out, t, dy.row(t), factor);
+      table.gradient_to_bf16(dy.row(t), dy.columns, factor, bf16_row(out.plain, t), bf16_row(out.scaled, t));
     } else {
       std::transform(dy.row(t), dy.row(t) + dy.columns, float_row(out.scaled, t), [&](float v) { return v * factor; });
     }
   });
   return out;
-}
-
-std::pair<BackwardWork::Gradient, BackwardWork::Gradient> BackwardWork::reserve_pair(std::int64_t rows,
-                                                                                     std::int64_t columns) {
-  RPT_CHECK(type() == BackwardType::bf16, "a pair of gradients in {}", name(type()));
-  return {{reserve(gradient_values_, rows, columns), reserve(column_values_, rows, columns)},
-          {reserve(second_values_, rows, columns), reserve(second_column_values_, rows, columns)}};
-}
-
-void BackwardWork::round_row(const Gradient& out, std::int64_t t, const float* dy, float factor) {
-  kernels::active().gradient_to_bf16(dy, out.plain.columns, factor, bf16_row(out.plain, t), bf16_row(out.scaled, t));
 }
 
 void BackwardWork::find_column_steps(std::int64_t rows, std::int64_t part, std::int64_t columns,

@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
-#include <utility>
 #include <vector>
 
 #include "rpt/core/aligned_buffer.h"
@@ -92,11 +91,6 @@ class BackwardWork {
   /// dy in the type of this pass. Not for int8. Holds until the next call.
   Gradient rows(tensor::MatrixView dy, std::span<const float> factors);
 
-  /// Room for two gradients [T, N] in bf16, whose rows round_row() fills. Holds until the next call of this or rows().
-  std::pair<Gradient, Gradient> reserve_pair(std::int64_t rows, std::int64_t columns);
-  /// Row t of what rows() gives in bf16, of dy [N].
-  static void round_row(const Gradient& out, std::int64_t t, const float* dy, float factor);
-
   /// A gradient as int8 codes [T, N]: row_step_t · row_codes_tn and, row t multiplied by a factor,
   /// column_step_n · column_codes_tn.
   struct Int8Gradient {
@@ -121,8 +115,8 @@ class BackwardWork {
   tensor::Tensor query;     ///< [T, A·D]
   tensor::Tensor key;       ///< [T, G·D]
   tensor::Tensor value;     ///< [T, G·D]
-  tensor::Tensor gate;      ///< [T, F], not in bf16
-  tensor::Tensor up;        ///< [T, F], not in bf16
+  tensor::Tensor gate;      ///< [T, F]
+  tensor::Tensor up;        ///< [T, F]
 
   tensor::Tensor dense;  ///< [T, N] the dense product of a linear during a warm-up
 
@@ -143,7 +137,6 @@ class BackwardWork {
   BackwardType type_, dense_type_;
   tensor::Operand input_;
   core::AlignedBuffer<float> input_values_, code_values_, gradient_values_, column_values_;
-  core::AlignedBuffer<float> second_values_, second_column_values_;  ///< of reserve_pair()
   std::vector<float> row_steps_, column_steps_, column_inverses_;
   tensor::Tensor column_maxima_;                 ///< [parts, N]
   core::AlignedBuffer<std::int8_t> head_codes_;  ///< [V, H]

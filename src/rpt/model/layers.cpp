@@ -87,9 +87,11 @@ void BitLinear::accept(std::int64_t bad, const tensor::QuantisedRows& x, Backwar
 
 void BitLinear::backward(const tensor::QuantisedRows& x, tensor::MatrixView dy, BackwardWork& work,
                          tensor::MutableMatrix dx, bool accumulate, tensor::MutableMatrix dweight) const {
+  const float last = weights_.output_scale.value_or(1.0F);
+  std::vector<float> steps(x.amax.size());  // of the quantiser, row by row
+  std::transform(x.amax.begin(), x.amax.end(), steps.begin(), [&](float a) { return a / 127.0F * last; });
   if (work.type() == BackwardType::int8) {
-    const float last = weights_.output_scale.value_or(1.0F);
-    const BackwardWork::Int8Gradient rounded = work.int8_rows(dy, steps(x));
+    const BackwardWork::Int8Gradient rounded = work.int8_rows(dy, steps);
     const tensor::PackedTernaryView& codes = weights_.weight.codes();
     std::vector<float> factors(rounded.row_steps.begin(), rounded.row_steps.end());
     for (float& factor : factors) factor *= codes.scale * last;
@@ -99,22 +101,11 @@ void BitLinear::backward(const tensor::QuantisedRows& x, tensor::MatrixView dy, 
     tensor::multiply_int8_rows(transposed, work.input(), rounded.column_steps, !work.overwrites, dweight);
     return;
   }
-  backward(work.rows(dy, steps(x)), work, dx, accumulate, dweight);
-}
-
-void BitLinear::backward(const BackwardWork::Gradient& dy, BackwardWork& work, tensor::MutableMatrix dx,
-                         bool accumulate, tensor::MutableMatrix dweight) const {
-  input_gradient(dy.plain, work, dx, accumulate);
-  tensor::Operand transposed = dy.scaled;
+  const BackwardWork::Gradient rows = work.rows(dy, steps);
+  input_gradient(rows.plain, work, dx, accumulate);
+  tensor::Operand transposed = rows.scaled;
   transposed.transposed = true;
   tensor::multiply(transposed, work.input(), std::nullopt, !work.overwrites, dweight);
-}
-
-std::vector<float> BitLinear::steps(const tensor::QuantisedRows& x) const {
-  const float last = weights_.output_scale.value_or(1.0F);
-  std::vector<float> steps(x.amax.size());
-  std::transform(x.amax.begin(), x.amax.end(), steps.begin(), [&](float a) { return a / 127.0F * last; });
-  return steps;
 }
 
 void BitLinear::input_gradient(const tensor::Operand& dy, BackwardWork& work, tensor::MutableMatrix dx,
@@ -344,34 +335,15 @@ void Block::feed_forward_backward(tensor::MutableMatrix dh, const BlockTape& tap
   work.load_input(tape.down_input);
   down_.ternary().backward(tape.down_input, dh, work, work.normed.view(), false, gradients.ffn_down);
 
+  work.gate.reshape(rows, wide);
+  work.up.reshape(rows, wide);
+  tensor::gate_norm_backward(gating(config_.activation), tape.gate.view(), tape.up.view(), weights_.ffn_sub_norm.gain,
+                             config_.norm_epsilon, work.normed.view(), work.gate.view(), work.up.view(),
+                             gradients.ffn_sub_norm);
+  work.normed.reshape(rows, config_.hidden);
   work.load_input(tape.ffn_input);
-  const BitLinear& gate = gate_.ternary();
-  const BitLinear& up = up_.ternary();
-  if (work.type() == BackwardType::bf16) {
-    const std::vector<float> gate_steps = gate.steps(tape.ffn_input);
-    const std::vector<float> up_steps = up.steps(tape.ffn_input);
-    const auto [dgate, dup] = work.reserve_pair(rows, wide);
-    tensor::gate_norm_backward(
-        gating(config_.activation), tape.gate.view(), tape.up.view(), weights_.ffn_sub_norm.gain, config_.norm_epsilon,
-        work.normed.view(), gradients.ffn_sub_norm,
-        [&, &to_gate = dgate, &to_up = dup](std::int64_t t, const float* of_gate, const float* of_up) {
-          const auto i = static_cast<std::size_t>(t);
-          BackwardWork::round_row(to_gate, t, of_gate, gate_steps[i]);
-          BackwardWork::round_row(to_up, t, of_up, up_steps[i]);
-        });
-    work.normed.reshape(rows, config_.hidden);
-    gate.backward(dgate, work, work.normed.view(), false, gradients.ffn_gate);
-    up.backward(dup, work, work.normed.view(), true, gradients.ffn_up);
-  } else {
-    work.gate.reshape(rows, wide);
-    work.up.reshape(rows, wide);
-    tensor::gate_norm_backward(gating(config_.activation), tape.gate.view(), tape.up.view(), weights_.ffn_sub_norm.gain,
-                               config_.norm_epsilon, work.normed.view(), work.gate.view(), work.up.view(),
-                               gradients.ffn_sub_norm);
-    work.normed.reshape(rows, config_.hidden);
-    gate.backward(tape.ffn_input, work.gate.view(), work, work.normed.view(), false, gradients.ffn_gate);
-    up.backward(tape.ffn_input, work.up.view(), work, work.normed.view(), true, gradients.ffn_up);
-  }
+  gate_.ternary().backward(tape.ffn_input, work.gate.view(), work, work.normed.view(), false, gradients.ffn_gate);
+  up_.ternary().backward(tape.ffn_input, work.up.view(), work, work.normed.view(), true, gradients.ffn_up);
   tensor::rms_norm_backward(tape.middle.view(), weights_.ffn_norm.gain, config_.norm_epsilon, work.normed.view(), true,
                             dh, gradients.ffn_norm);
 }

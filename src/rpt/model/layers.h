@@ -73,11 +73,6 @@ class BitLinear {
   /// (BackwardWork::load_input), and λ. Source: docs/forward.md, Backward.
   void backward(const tensor::QuantisedRows& x, tensor::MatrixView dy, BackwardWork& work, tensor::MutableMatrix dx,
                 bool accumulate, tensor::MutableMatrix dweight) const;
-  /// The same from a gradient that is rounded already, row t with the factor steps(x)[t]. Not for int8.
-  void backward(const BackwardWork::Gradient& dy, BackwardWork& work, tensor::MutableMatrix dx, bool accumulate,
-                tensor::MutableMatrix dweight) const;
-  /// What a code of each row of x stands for, in the outputs: a/127 [T].
-  std::vector<float> steps(const tensor::QuantisedRows& x) const;
 
   std::int64_t rows() const { return weights_.weight.rows(); }
 

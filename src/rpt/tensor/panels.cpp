@@ -2,6 +2,7 @@
 #include "rpt/tensor/panels.h"
 
 #include <algorithm>
+#include <functional>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <vector>
 
@@ -42,6 +43,38 @@ std::int64_t tokens_at_once(std::int64_t tokens, std::int64_t rows) {
   return rounded_up((tokens + parts - 1) / parts, kTile);
 }
 
+std::uint8_t* panel_of_this_thread(std::int64_t bytes) {
+  static thread_local core::AlignedBuffer<std::uint8_t> panel;
+  panel.reserve_scratch(static_cast<std::size_t>(bytes));
+  return panel.data();
+}
+
+/// `whole`, whose rows stand where they are, against a right operand of `columns` columns: each part of the rows has
+/// its own panels, of `bytes` bytes, which pack(column, count, out) makes of `count` columns.
+void multiply_rows(const kernels::PanelProduct& whole, std::int64_t columns, std::int64_t bytes,
+                   const std::function<void(std::int64_t column, std::int64_t count, std::uint8_t* out)>& pack) {
+  const auto multiply = kernels::active().multiply_panel;
+  const std::int64_t at_once = tokens_at_once(whole.rows, columns);
+  const std::int64_t parts = (whole.rows + at_once - 1) / at_once;
+  core::parallel_for(panels(columns) * parts, 1, [&](std::int64_t first, std::int64_t last) {
+    std::uint8_t* panel = panel_of_this_thread(bytes);
+    for (std::int64_t i = first; i < last; ++i) {
+      const std::int64_t column = i / parts * kPanel;
+      const std::int64_t row = i % parts * at_once;
+      kernels::PanelProduct job = whole;
+      job.columns = std::min(kPanel, columns - column);
+      pack(column, job.columns, panel);
+      job.panel = panel;
+      job.q += row * whole.q_stride;
+      job.rows = std::min(at_once, whole.rows - row);
+      job.q_sum += row;
+      job.factors += row;
+      job.y += row * whole.y_stride + column;
+      multiply(job);
+    }
+  });
+}
+
 }  // namespace
 
 bool uses_panels() {
@@ -56,29 +89,19 @@ void multiply_ternary_panels(const PackedTernaryView& weights, const QuantisedRo
   factors.reserve_scratch(static_cast<std::size_t>(x.rows));
   float* const factor = factors.data();
   for (std::int64_t t = 0; t < x.rows; ++t) factor[t] = (weights.scale * x.amax[static_cast<std::size_t>(t)]) / 127.0F;
-  const std::int64_t at_once = tokens_at_once(x.rows, weights.rows);
-  const std::int64_t parts = (x.rows + at_once - 1) / at_once;
-  core::parallel_for(panels(weights.rows) * parts, 1, [&](std::int64_t first, std::int64_t last) {
-    static thread_local core::AlignedBuffer<std::uint8_t> panel;
-    panel.reserve_scratch(static_cast<std::size_t>(panel_bytes(weights.columns)));
-    for (std::int64_t i = first; i < last; ++i) {
-      const std::int64_t row = i / parts * kPanel;
-      const std::int64_t token = i % parts * at_once;
-      kernels::PanelProduct job;
-      job.columns = std::min(kPanel, weights.rows - row);
-      table.pack_ternary2_panel(weights.data + row * row_bytes, job.columns, weights.columns, panel.data());
-      job.q = x.q.data() + token * x.stride;
-      job.q_stride = x.stride;
-      job.rows = std::min(at_once, x.rows - token);
-      job.terms = weights.columns;
-      job.panel = panel.data();
-      job.q_sum = x.sum.data() + token;
-      job.factors = factor + token;
-      job.y = y.row(token) + row;
-      job.y_stride = y.stride;
-      table.multiply_panel(job);
-    }
-  });
+  kernels::PanelProduct whole;
+  whole.q = x.q.data();
+  whole.q_stride = x.stride;
+  whole.rows = x.rows;
+  whole.terms = weights.columns;
+  whole.q_sum = x.sum.data();
+  whole.factors = factor;
+  whole.y = y.data;
+  whole.y_stride = y.stride;
+  multiply_rows(whole, weights.rows, panel_bytes(weights.columns),
+                [&](std::int64_t column, std::int64_t count, std::uint8_t* out) {
+                  table.pack_ternary2_panel(weights.data + column * row_bytes, count, weights.columns, out);
+                });
 }
 
 std::uint64_t ternary_panels_scratch(std::int64_t rows, std::int64_t columns, std::int64_t tokens) {
@@ -112,51 +135,36 @@ std::int64_t pack(const Operand& x, std::int64_t column, bool plus_128, std::uin
   return job.columns;
 }
 
-std::uint8_t* panel_of_this_thread(std::int64_t terms) {
-  static thread_local core::AlignedBuffer<std::uint8_t> panel;
-  panel.reserve_scratch(static_cast<std::size_t>(int8_panel_bytes(terms)));
-  return panel.data();
+/// What all parts of a product share.
+kernels::PanelProduct int8_product(std::int64_t terms, std::span<const float> factors, bool accumulate,
+                                   MutableMatrix c) {
+  kernels::PanelProduct whole;
+  whole.terms = terms;
+  whole.offset = 128;
+  whole.accumulate = accumulate;
+  whole.factors = factors.data();
+  whole.y = c.data;
+  whole.y_stride = c.stride;
+  return whole;
 }
 
-/// The part of a job that all its panels share.
-kernels::PanelProduct int8_job(std::int64_t terms, bool accumulate, MutableMatrix c) {
-  kernels::PanelProduct job;
-  job.terms = terms;
-  job.offset = 128;
-  job.accumulate = accumulate;
-  job.y_stride = c.stride;
-  return job;
-}
-
-/// Rows of a are read where they stand; each part of them has its own panels of b.
 void multiply_rows_as_stored(const Operand& a, const Operand& b, std::span<const float> factors, bool accumulate,
                              MutableMatrix c) {
-  const auto& table = kernels::active();
+  const auto sum = kernels::active().sum_int8;
   std::vector<std::int32_t> row_sums(static_cast<std::size_t>(a.rows));
   core::parallel_for(a.rows, 64, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
-      row_sums[static_cast<std::size_t>(i)] = table.sum_int8(int8_column(a, i * a.stride), a.columns);
+      row_sums[static_cast<std::size_t>(i)] = sum(int8_column(a, i * a.stride), a.columns);
     }
   });
-  const std::int64_t at_once = tokens_at_once(a.rows, b.columns);
-  const std::int64_t parts = (a.rows + at_once - 1) / at_once;
-  core::parallel_for(panels(b.columns) * parts, 1, [&](std::int64_t first, std::int64_t last) {
-    std::uint8_t* panel = panel_of_this_thread(b.rows);
+  kernels::PanelProduct whole = int8_product(b.rows, factors, accumulate, c);
+  whole.q = int8_column(a, 0);
+  whole.q_stride = a.stride;
+  whole.rows = a.rows;
+  whole.q_sum = row_sums.data();
+  multiply_rows(whole, b.columns, int8_panel_bytes(b.rows), [&](std::int64_t column, std::int64_t, std::uint8_t* out) {
     std::int32_t unused[kPanel];
-    for (std::int64_t i = first; i < last; ++i) {
-      const std::int64_t column = i / parts * kPanel;
-      const std::int64_t row = i % parts * at_once;
-      kernels::PanelProduct job = int8_job(b.rows, accumulate, c);
-      job.columns = pack(b, column, true, panel, unused);
-      job.panel = panel;
-      job.q = int8_column(a, row * a.stride);
-      job.q_stride = a.stride;
-      job.rows = std::min(at_once, a.rows - row);
-      job.q_sum = row_sums.data() + row;
-      job.factors = factors.data() + row;
-      job.y = c.row(row) + column;
-      table.multiply_panel(job);
-    }
+    pack(b, column, true, out, unused);
   });
 }
 
@@ -177,18 +185,18 @@ void multiply_columns_as_rows(const Operand& a, const Operand& b, std::span<cons
   const std::int64_t wanted = (4 * core::threads() + panels(a.columns) - 1) / panels(a.columns);
   const std::int64_t groups = std::clamp<std::int64_t>(wanted, 1, count);
   core::parallel_for(panels(a.columns) * groups, 1, [&](std::int64_t first, std::int64_t last) {
-    std::uint8_t* left = panel_of_this_thread(a.rows);
+    std::uint8_t* left = panel_of_this_thread(bytes);
     std::int32_t sums[kPanel];
     for (std::int64_t i = first; i < last; ++i) {
       const std::int64_t row = i / groups * kPanel;
       const std::int64_t group = i % groups;
-      kernels::PanelProduct job = int8_job(b.rows, accumulate, c);
+      kernels::PanelProduct job = int8_product(b.rows, factors, accumulate, c);
       job.rows = pack(a, row, false, left, sums);
       job.q = reinterpret_cast<const std::int8_t*>(left);
       job.q_stride = 4;
       job.q_step = 4 * kPanel;
       job.q_sum = sums;
-      job.factors = factors.data() + row;
+      job.factors += row;
       for (std::int64_t p = group * count / groups; p < (group + 1) * count / groups; ++p) {
         job.panel = right + p * bytes;
         job.columns = std::min(kPanel, b.columns - p * kPanel);

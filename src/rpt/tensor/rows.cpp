@@ -182,47 +182,26 @@ void rms_norm_backward(MatrixView x, std::span<const float> gain, float eps, Mat
   });
 }
 
-namespace {
-
-/// One row of gate_norm_backward; its part of dgain is added to `sums`.
-void gate_norm_row_backward(Gating gating, const float* gate, const float* up, std::span<const float> gain, float eps,
-                            const float* dy, float* dgate, float* dup, float* sums) {
-  const auto& table = kernels::active();
-  const std::int64_t n = std::ssize(gain);
-  if (gating == Gating::relu2) return table.relu2_norm_backward(gate, up, gain.data(), dy, n, eps, dgate, dup, sums);
-  static thread_local core::AlignedBuffer<float> rows;
-  rows.reserve_scratch(static_cast<std::size_t>(2 * n));
-  float* activated = rows.data();
-  float* gradient = activated + n;
-  table.silu_mul(gate, up, n, activated);
-  std::fill_n(gradient, n, 0.0F);
-  table.rms_norm_backward(activated, gain.data(), dy, n, eps, gradient, sums);
-  table.silu_mul_backward(gate, up, gradient, n, dgate, dup);
-}
-
-}  // namespace
-
 void gate_norm_backward(Gating gating, MatrixView gate, MatrixView up, std::span<const float> gain, float eps,
                         MatrixView dy, MutableMatrix dgate, MutableMatrix dup, MutableMatrix dgain) {
   for (const MatrixView other : {up, dy, MatrixView(dgate), MatrixView(dup)}) {
     same_shape("gate_norm_backward", gate, other);
   }
-  sum_gain_gradients("gate_norm_backward", gate.rows, gate.columns, gain, dgain, [&](std::int64_t t, float* sums) {
-    gate_norm_row_backward(gating, gate.row(t), up.row(t), gain, eps, dy.row(t), dgate.row(t), dup.row(t), sums);
-  });
-}
-
-void gate_norm_backward(Gating gating, MatrixView gate, MatrixView up, std::span<const float> gain, float eps,
-                        MatrixView dy, MutableMatrix dgain,
-                        const std::function<void(std::int64_t, const float*, const float*)>& take) {
-  for (const MatrixView other : {up, dy}) same_shape("gate_norm_backward", gate, other);
-  sum_gain_gradients("gate_norm_backward", gate.rows, gate.columns, gain, dgain, [&](std::int64_t t, float* sums) {
+  const auto& table = kernels::active();
+  const std::int64_t n = gate.columns;
+  sum_gain_gradients("gate_norm_backward", gate.rows, n, gain, dgain, [&](std::int64_t t, float* sums) {
+    if (gating == Gating::relu2) {
+      return table.relu2_norm_backward(gate.row(t), up.row(t), gain.data(), dy.row(t), n, eps, dgate.row(t), dup.row(t),
+                                       sums);
+    }
     static thread_local core::AlignedBuffer<float> rows;
-    rows.reserve_scratch(static_cast<std::size_t>(2 * gate.columns));
-    float* dgate = rows.data();
-    float* dup = dgate + gate.columns;
-    gate_norm_row_backward(gating, gate.row(t), up.row(t), gain, eps, dy.row(t), dgate, dup, sums);
-    take(t, dgate, dup);
+    rows.reserve_scratch(static_cast<std::size_t>(2 * n));
+    float* activated = rows.data();
+    float* gradient = activated + n;
+    table.silu_mul(gate.row(t), up.row(t), n, activated);
+    std::fill_n(gradient, n, 0.0F);
+    table.rms_norm_backward(activated, gain.data(), dy.row(t), n, eps, gradient, sums);
+    table.silu_mul_backward(gate.row(t), up.row(t), gradient, n, dgate.row(t), dup.row(t));
   });
 }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 #include <cstdint>
-#include <functional>
 #include <span>
 #include <vector>
 
@@ -65,11 +64,6 @@ void rms_norm_backward(MatrixView x, std::span<const float> gain, float eps, Mat
 /// ShapeError.
 void gate_norm_backward(Gating gating, MatrixView gate, MatrixView up, std::span<const float> gain, float eps,
                         MatrixView dy, MutableMatrix dgate, MutableMatrix dup, MutableMatrix dgain);
-
-/// The same, whose rows [K] of dgate and dup are handed to `take`, on any thread, while they are in its cache.
-void gate_norm_backward(Gating gating, MatrixView gate, MatrixView up, std::span<const float> gain, float eps,
-                        MatrixView dy, MutableMatrix dgain,
-                        const std::function<void(std::int64_t row, const float* dgate, const float* dup)>& take);
 
 /// to = from.
 void copy(MatrixView from, Tensor& to);

@@ -45,7 +45,7 @@ void add_head(std::vector<StepProduct>& products, const model::Config& c, std::i
               ProductType type, bool several) {
   if (rows == 0 || count == 0) return;
   StepProduct p;
-  p.type = type == ProductType::int8 ? ProductType::bf16 : type;
+  p.type = type == ProductType::int8 ? product_type(model::BackwardType::bf16) : type;
   p.count = count;
   const auto add = [&](const char* pass, std::int64_t m, std::int64_t n, std::int64_t k) {
     p.name = fmt::format("head {}, {} rows", pass, rows);

@@ -64,13 +64,12 @@ std::int64_t forward_bytes(const model::Config& c) {
 }
 
 /// Of one token: normed, attended, query, key, value, gate, up; what the products read: input and gradient, in bf16 and
-/// int8 the gradient twice, in int8 its largest numbers, shared by 32 tokens. In bf16 the gradients of gate and up
-/// stand only in that form, side by side. As model::BackwardWork.
+/// int8 the gradient twice, in int8 its largest numbers, shared by 32 tokens. As model::BackwardWork.
 std::int64_t backward_bytes(const model::Config& c, model::BackwardType type) {
   const std::int64_t maxima = type == model::BackwardType::int8 ? widest(c) / 8 : 0;
   const std::int64_t operands = type == model::BackwardType::f32 ? 2 : 3;
-  const std::int64_t gates = type == model::BackwardType::bf16 ? c.feed_forward : 2 * c.feed_forward;
-  return 4 * (widest(c) + 2 * c.query_size() + 2 * c.kv_size() + gates) + operands * size_of(type) * widest(c) + maxima;
+  return 4 * (widest(c) + 2 * c.query_size() + 2 * c.kv_size() + 2 * c.feed_forward) +
+         operands * size_of(type) * widest(c) + maxima;
 }
 
 /// Weights of the largest linear.
@@ -94,7 +93,9 @@ std::int64_t head_bytes(const model::Config& c, std::int64_t rows, model::Backwa
     const std::int64_t linears = rows * widest(c);
     const std::int64_t codes = 2 * std::max<std::int64_t>(at_once * c.vocabulary - linears, 0);
     const std::int64_t maxima = std::max<std::int64_t>(at_once * c.vocabulary - linears, 0) / 8;
-    return at_once * (4 * c.vocabulary + 2 * c.hidden + padded(c.hidden)) + c.vocabulary * c.hidden + codes + maxima;
+    const std::int64_t wide = tensor::multiplies_bf16() ? 0 : 4 * c.vocabulary * c.hidden;  // what logits are made of
+    return at_once * (4 * c.vocabulary + 2 * c.hidden + padded(c.hidden)) + c.vocabulary * c.hidden + codes + maxima +
+           wide;
   }
   return at_once * (6 * c.vocabulary + 2 * c.hidden);
 }
@@ -159,6 +160,9 @@ RunMemory run_memory(const model::Config& c, const TrainConfig& run, const Surro
   m.scratch = bytes(rows * (forward_bytes(c) + dense + backward_bytes(c, backward)) + size_of(backward) * largest(c) +
                     attention_scratch(c, run.context, backward) + head_bytes(c, rows, model::runnable(run.step.head))) +
               product_scratch(c, rows, run.step);
+  if (run.step.head == model::BackwardType::int8 && run.quantisation.share(0) < 1) {
+    m.scratch += bytes(2 * std::min(rows, HeadLoss::rows_at_once(c.vocabulary)) * c.vocabulary);  // logits in bf16
+  }
   if (run.revive && run.revive->scope == ReviveScope::tensor) {
     m.scratch += bytes(4 * largest(c));  // magnitudes to select from
   }

@@ -2,6 +2,7 @@
 // Training on processors without bf16 or int8 products, which oneDNN is made to believe in; and older processors, by
 // emulation.
 #include "rpt/core/atomic_file.h"
+#include "rpt/tensor/product.h"
 #include "tests/unit/cli/cli_testing.h"
 #include "tests/unit/cli/program_testing.h"
 
@@ -10,9 +11,10 @@ namespace {
 
 class Processors : public CommandTest {
  protected:
-  /// Trains two steps as a processor that has AVX2 and no more; the exit code. What it says is in said().
+  /// Trains two steps as a processor that has AVX2, or `sets` of oneDNN, and no more; the exit code. What it says is in
+  /// said().
   int train(const std::string& run, const std::string& backward, const std::string& head,
-            const std::vector<std::string>& more = {}) {
+            const std::vector<std::string>& more = {}, const std::string& sets = "AVX2") {
     const Json config = {
         {"model", {{"hidden", 64}, {"feed_forward", 128}, {"layers", 1}, {"heads", 2}, {"kv_heads", 1}}},
         {"tokenizer", seedling_},
@@ -24,7 +26,7 @@ class Processors : public CommandTest {
         {"backward", backward},
         {"train_head", head}};
     core::write_file_atomic(path("config.json"), config.dump());
-    std::vector<std::string> words{"DNNL_MAX_CPU_ISA=AVX2", kProgramFolder + "/rpt", "train", path("config.json"),
+    std::vector<std::string> words{"DNNL_MAX_CPU_ISA=" + sets, kProgramFolder + "/rpt", "train", path("config.json"),
                                    path(run)};
     words.insert(words.end(), more.begin(), more.end());
     return WEXITSTATUS(wait_for(start_program("/usr/bin/env", words, path("said"))).status);
@@ -47,6 +49,21 @@ TEST_F(Processors, Int8IsRefusedWhereThereIsNone) {
         << said();
     EXPECT_FALSE(std::filesystem::exists(path("int8/training.json")));
   }
+}
+
+TEST_F(Processors, Int8HeadsDoWithoutBf16) {
+  if (!tensor::multiplies_int8()) {
+    EXPECT_EQ(train("int8", "int8", "int8"), 4) << said();
+    return;
+  }
+  ASSERT_EQ(train("int8", "int8", "int8", {}, "AVX512_CORE_VNNI"), 0) << said();
+  ASSERT_EQ(train("f32", "int8", "f32", {}, "AVX512_CORE_VNNI"), 0) << said();
+  const auto loss = [&](const std::string& run) {
+    const std::string lines = core::read_file(path(run + "/metrics.jsonl"));
+    return Json::parse(lines.substr(0, lines.find('\n')))["loss"].get<double>();
+  };
+  EXPECT_EQ(loss("int8"), loss("f32"));  // logits are the float ones
+  EXPECT_NE(weights("int8"), weights("f32"));
 }
 
 class SlowProcessors : public CommandTest {};
